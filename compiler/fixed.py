@@ -126,7 +126,9 @@ def saturate(code: IntArray, bits: int, signed: bool = True) -> tuple[IntArray, 
 
 def bits_signed(low: int, high: int) -> int:
     """Return the fewest two's-complement bits that hold every integer in ``low..high``."""
-    return max((~low if low < 0 else low).bit_length(), (~high if high < 0 else high).bit_length()) + 1
+    return (
+        max((~low if low < 0 else low).bit_length(), (~high if high < 0 else high).bit_length()) + 1
+    )
 
 
 def bits_unsigned(high: int) -> int:

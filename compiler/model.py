@@ -7,6 +7,7 @@ vectors it reads (concatenated in that order) and makes one vector with its own 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,9 @@ import numpy.typing as npt
 from .activation import ACTIVATIONS, float_activation
 from .cells import CELLS, Cell
 from .errors import InputError
+
+if TYPE_CHECKING:
+    from .program import Program
 
 __all__ = ["Layer", "Linear", "Model", "Recurrent"]
 
@@ -63,7 +67,9 @@ class Linear:
     def __post_init__(self) -> None:
         weight = np.asarray(self.weight)
         if weight.ndim != 2 or 0 in weight.shape:
-            raise InputError(f"{self.name}: weight has shape {weight.shape}, expected (outputs, inputs)")
+            raise InputError(
+                f"{self.name}: weight has shape {weight.shape}, expected (outputs, inputs)"
+            )
         object.__setattr__(self, "weight", _array(weight, weight.shape, f"{self.name}: weight"))
         bias = np.zeros(len(weight)) if self.bias is None else self.bias
         object.__setattr__(self, "bias", _array(bias, (len(weight),), f"{self.name}: bias"))
@@ -129,7 +135,9 @@ class Recurrent:
 
     def __post_init__(self) -> None:
         if self.cell not in CELLS:
-            raise InputError(f"{self.name}: cell {self.cell!r} is not supported; use one of {', '.join(CELLS)}")
+            raise InputError(
+                f"{self.name}: cell {self.cell!r} is not supported; use one of {', '.join(CELLS)}"
+            )
         h, i = self.size, self.input_size
         if not (0 < h < SIZE_LIMIT and 0 < i < SIZE_LIMIT):
             raise InputError(f"{self.name}: sizes are 1 to {SIZE_LIMIT - 1}, not H={h}, I={i}")
@@ -163,7 +171,9 @@ class Recurrent:
         """Multiply-accumulates of one step."""
         return sum(m.size for m in self.w.values()) + sum(m.size for m in self.u.values())
 
-    def step(self, x: FloatArray, h: FloatArray, c: FloatArray) -> tuple[FloatArray, FloatArray, dict[str, FloatArray]]:
+    def step(
+        self, x: FloatArray, h: FloatArray, c: FloatArray
+    ) -> tuple[FloatArray, FloatArray, dict[str, FloatArray]]:
         """Advance one step in floating point.
 
         Parameters
@@ -217,7 +227,9 @@ Layer = Linear | Recurrent
 
 def _check_activation(name: str, activation: str) -> None:
     if activation not in ACTIVATIONS:
-        raise InputError(f"{name}: activation {activation!r} is not supported; use one of {', '.join(ACTIVATIONS)}")
+        raise InputError(
+            f"{name}: activation {activation!r} is not supported; use one of {', '.join(ACTIVATIONS)}"
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -253,7 +265,9 @@ class Model:
                 raise InputError(f"two vectors are named {layer.name!r}")
             missing = [name for name in layer.inputs if name not in sizes]
             if missing or not layer.inputs:
-                raise InputError(f"{layer.name}: reads {missing or 'nothing'}; known: {', '.join(sizes)}")
+                raise InputError(
+                    f"{layer.name}: reads {missing or 'nothing'}; known: {', '.join(sizes)}"
+                )
             have = sum(sizes[name] for name in layer.inputs)
             if have != layer.input_size:
                 raise InputError(
@@ -264,7 +278,9 @@ class Model:
             object.__setattr__(self, "outputs", (self.layers[-1].name,))
         unknown = [name for name in self.outputs if name not in sizes or name == "x"]
         if unknown:
-            raise InputError(f"outputs {unknown} are not layers; known: {', '.join(list(sizes)[1:])}")
+            raise InputError(
+                f"outputs {unknown} are not layers; known: {', '.join(list(sizes)[1:])}"
+            )
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -289,8 +305,16 @@ class Model:
             if isinstance(layer, Linear):
                 total += layer.w.size + np.asarray(layer.bias).size
             else:
-                total += sum(a.size for d in (layer.w, layer.u, layer.b, layer.c) for a in d.values())
+                total += sum(
+                    a.size for d in (layer.w, layer.u, layer.b, layer.c) for a in d.values()
+                )
         return total
+
+    def quantize(self, *args: Any, **options: Any) -> Program:
+        """Shorthand for :func:`gatewright.compiler.quantize`."""
+        from .program import quantize
+
+        return quantize(self, *args, **options)
 
     def initial_state(self, n: int) -> dict[str, tuple[FloatArray, FloatArray]]:
         """Return zero states (h, c) of each recurrent layer for ``n`` sequences."""
@@ -325,7 +349,9 @@ class Model:
         if single:
             data = data[None]
         if data.ndim != 3 or data.shape[2] != self.input_size:
-            raise InputError(f"x has shape {np.shape(x)}, expected (steps, {self.input_size}) or (sequences, steps, {self.input_size})")
+            raise InputError(
+                f"x has shape {np.shape(x)}, expected (steps, {self.input_size}) or (sequences, steps, {self.input_size})"
+            )
         state = self.initial_state(len(data)) if state is None else state
         out = np.empty((*data.shape[:2], self.output_size))
         for t in range(data.shape[1]):

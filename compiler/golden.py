@@ -1,0 +1,247 @@
+"""The golden model: what the hardware must compute, code for code, in NumPy integers.
+
+This file is the contract. It is vectorised over sequences and loops over time. Matrix
+products run in float64, which is exact here: the quantizer refuses a network whose
+accumulators could leave 53 bits.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .errors import InputError
+from .fixed import IntArray, round_shift, saturate, shift
+from .network import BOUNDED, Network, QGate, QLayer
+
+__all__ = ["Result", "State", "run"]
+
+
+@dataclass
+class State:
+    """State codes of every recurrent layer, shape (N, H) each.
+
+    Parameters
+    ----------
+    h : dict of str -> ndarray
+        State, ``state_bits`` wide.
+    c : dict of str -> ndarray
+        Cell state, ``cell_bits`` wide; only layers that have one.
+    """
+
+    h: dict[str, IntArray]
+    c: dict[str, IntArray]
+
+    @classmethod
+    def zeros(cls, network: Network, n: int) -> State:
+        """Return the reset state for ``n`` sequences."""
+        layers = [layer for layer in network.layers if layer.recurrent]
+        zero = {layer.name: np.zeros((n, layer.size), np.int64) for layer in layers}
+        return cls(dict(zero), {x.name: zero[x.name] for x in layers if x.has_cell_state})
+
+    def flat(self, network: Network) -> IntArray:
+        """Return the codes in the order of the hardware's state port, shape (N, words)."""
+        parts = []
+        for layer in network.layers:
+            if layer.recurrent:
+                parts.append(self.h[layer.name])
+                if layer.has_cell_state:
+                    parts.append(self.c[layer.name])
+        n = len(next(iter(self.h.values()))) if self.h else 1
+        return np.concatenate(parts, axis=1) if parts else np.zeros((n, 0), np.int64)
+
+    @classmethod
+    def unflat(cls, network: Network, codes: IntArray) -> State:
+        """Rebuild a state from codes in the order of :meth:`flat`, shape (N, words)."""
+        state, at = cls.zeros(network, len(codes)), 0
+        expected = state.flat(network).shape[1]
+        if codes.ndim != 2 or codes.shape[1] != expected:
+            raise InputError(f"a state has {expected} words, not {codes.shape[-1]}")
+        for layer in network.layers:
+            if layer.recurrent:
+                state.h[layer.name] = codes[:, at : at + layer.size]
+                at += layer.size
+                if layer.has_cell_state:
+                    state.c[layer.name] = codes[:, at : at + layer.size]
+                    at += layer.size
+        return state
+
+
+@dataclass
+class Result:
+    """What a run produced.
+
+    Attributes
+    ----------
+    outputs : ndarray of int64, shape (N, T, outputs)
+        Output codes.
+    state : State
+        State after the last step.
+    saturations : Counter
+        Clipped values by ``layer.place``; places are ``x``, gate names, ``hidden``, ``c``, ``operand``.
+    narrowings : Counter
+        How many values passed each place, same keys.
+    trace : dict of str -> ndarray, shape (N, T, H)
+        Named intermediates, where asked for: ``layer.gate`` (activation codes), ``layer.gate.acc``
+        (sums before rounding), ``layer`` (vector codes), ``layer.c``.
+    """
+
+    outputs: IntArray
+    state: State
+    saturations: Counter[str] = field(default_factory=Counter)
+    narrowings: Counter[str] = field(default_factory=Counter)
+    trace: dict[str, IntArray] = field(default_factory=dict)
+
+
+def _product(operand: IntArray, weight: IntArray) -> IntArray:
+    return (operand.astype(np.float64) @ weight.T.astype(np.float64)).astype(np.int64)
+
+
+class _Run:
+    """One evaluation: the network, and the counters that every narrowing feeds."""
+
+    def __init__(self, network: Network, trace: bool) -> None:
+        self.network, self.n = network, network.numbers
+        self.tables = self.n.tables
+        self.saturations: Counter[str] = Counter()
+        self.narrowings: Counter[str] = Counter()
+        self.lists: dict[str, list[IntArray]] | None = {} if trace else None
+
+    def keep(self, name: str, value: IntArray) -> None:
+        if self.lists is not None:
+            self.lists.setdefault(name, []).append(value)
+
+    def count(self, place: str, narrowed: tuple[IntArray, int]) -> IntArray:
+        value, clipped = narrowed
+        self.narrowings[place] += value.size
+        if clipped:
+            self.saturations[place] += clipped
+        return value
+
+    def operand(self, name: str, code: IntArray) -> IntArray:
+        """Round a state to the operand that the next product multiplies."""
+        rounded = round_shift(code, self.n.operand_shift)
+        value, _ = saturate(rounded, self.n.activation_bits)
+        # Rounding up to just beyond the top code is not a saturation worth reporting.
+        return self.count(f"{name}.operand", (value, int((np.abs(rounded - value) > 1).sum())))
+
+    def pre(
+        self, layer: QLayer, g: QGate, u: IntArray, v: IntArray, kept: dict[str, IntArray]
+    ) -> IntArray:
+        """Sum the two parts of a row and round to the pre-activation."""
+        if g.gate.reset:
+            hidden = saturate(round_shift(v, self.n.hidden_shift), self.n.hidden_bits)
+            v = self.count(f"{layer.name}.hidden", hidden)
+            v = shift(kept[g.gate.reset] * v, self.n.gate_frac - self.n.hidden_shift)
+        self.keep(f"{layer.name}.{g.gate.name}.acc", u + v)
+        # Beyond +-16 sigmoid and tanh are flat: clipping there loses nothing.
+        return saturate(round_shift(u + v, self.n.sum_shift), self.tables.pre_bits)[0]
+
+    def layer(
+        self, layer: QLayer, x: IntArray, h: IntArray, c: IntArray
+    ) -> tuple[IntArray, IntArray]:
+        """Evaluate one layer: operand codes (N, I), state codes (N, H) -> new h and c."""
+        n, old = self.n, h
+        operands = {"h": self.operand(layer.name, h)} if layer.recurrent else {}
+        kept: dict[str, IntArray] = {}
+        for g in (gate for block in layer.blocks for gate in block):
+            gate, place = g.gate, f"{layer.name}.{g.gate.name}"
+            if gate.source == "c":
+                pre = saturate(shift(c, n.cell_frac - self.tables.pre_frac), self.tables.pre_bits)[
+                    0
+                ]
+            else:
+                u = np.zeros((len(x), layer.size), np.int64) if g.w is None else _product(x, g.w)
+                v = np.zeros_like(u) if g.u is None else _product(operands[gate.recurrent], g.u)
+                u = (u << g.shift_input) + g.bias_input
+                v = (v << g.shift_recurrent) + g.bias_recurrent
+                pre = self.pre(layer, g, u, v, kept)
+            a = self.count(place, self.tables(g.act, pre))
+            self.keep(place, a)
+            # A bounded activation has the gate format; as a value it takes the state's.
+            value = shift(a, -n.align) if g.act in BOUNDED else a
+            k = kept.get(gate.by, a)
+            if gate.post == "pass":
+                y = value
+            elif gate.post == "blend":
+                y = value + round_shift(k * (old - value), n.gate_frac)
+            elif gate.post == "leak":
+                y = old + round_shift(k * (value - old), n.gate_frac)
+            elif gate.post == "times_h":
+                y = round_shift(a * old, n.gate_frac)
+            elif gate.post == "times" and gate.to == "h":
+                y = shift(k * a, 2 * n.gate_frac - (n.state_bits - 1))
+            elif gate.post == "times":
+                y = shift(k * a, 2 * n.gate_frac - n.cell_frac)
+            else:
+                y = round_shift(a * c, n.gate_frac) + k
+            if gate.to in ("h", ""):
+                y = saturate(y, n.state_bits)[0] if not gate.keep else y
+            if gate.keep:
+                kept[gate.name] = a if gate.keep == "act" else y
+            if gate.to == "h":
+                h = y
+            elif gate.to == "c":
+                c = self.count(f"{layer.name}.c", saturate(y, n.cell_bits))
+                self.keep(f"{layer.name}.c", c)
+            elif gate.to == "rh":
+                operands["rh"] = self.operand(layer.name, y)
+        if not layer.recurrent:
+            h = y
+        self.keep(layer.name, h)
+        return h, c
+
+
+def run(
+    network: Network, x: IntArray, state: State | None = None, *, trace: bool = False
+) -> Result:
+    """Evaluate the network on input codes.
+
+    Parameters
+    ----------
+    network : Network
+    x : ndarray of int64, shape (N, T, I)
+        Input codes of ``network.input_format``.
+    state : State, optional
+        State before the first step; default zero.
+    trace : bool
+        Keep the named intermediates (memory: every gate of every step).
+
+    Returns
+    -------
+    Result
+    """
+    if x.ndim != 3 or x.shape[2] != network.input_size:
+        raise InputError(
+            f"x has shape {x.shape}, expected (sequences, steps, {network.input_size})"
+        )
+    work = _Run(network, trace)
+    fmt = network.input_format
+    if x.size and (x.min() < fmt.low or x.max() > fmt.high):
+        raise InputError(
+            f"input codes span {x.min()} to {x.max()}, {fmt} holds {fmt.low} to {fmt.high}"
+        )
+    state = State.zeros(network, len(x)) if state is None else State(dict(state.h), dict(state.c))
+    outputs = np.zeros((*x.shape[:2], network.output_size), np.int64)
+    none = np.zeros((len(x), 0), np.int64)
+    for t in range(x.shape[1]):
+        values = {"x": x[:, t]}
+        operands = {"x": x[:, t]}
+        for layer in network.layers:
+            parts = []
+            for name, amount in zip(layer.inputs, network.input_shifts(layer), strict=True):
+                if name not in operands:
+                    operands[name] = work.operand(name, values[name])
+                parts.append(operands[name] << amount)
+            h, c = state.h.get(layer.name, none), state.c.get(layer.name, none)
+            y, c = work.layer(layer, np.concatenate(parts, axis=1), h, c)
+            if layer.recurrent:
+                state.h[layer.name] = y
+            if layer.has_cell_state:
+                state.c[layer.name] = c
+            values[layer.name] = y
+        outputs[:, t] = np.concatenate([values[name] for name in network.outputs], axis=1)
+    trace_arrays = {k: np.stack(v, axis=1) for k, v in (work.lists or {}).items()}
+    return Result(outputs, state, work.saturations, work.narrowings, trace_arrays)

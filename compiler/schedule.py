@@ -1,0 +1,594 @@
+"""The schedule: how a network is laid out on the engine, and how long each step takes.
+
+Three tables, all made at compile time, drive the hardware:
+
+- *segments*: which operand words the lanes walk, block by block. A tile is ``rows`` rows of
+  a block; every tile of a block walks the same segments.
+- *weights*: one wide word a cycle, in exactly the order in which the lanes consume it.
+- *beats*: what the elementwise unit does with each group of ``beat`` rows it drains.
+
+:func:`predict` replays the handshakes between the lanes and the elementwise unit and gives
+the cycle of every output, exactly as the hardware will show it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from .activation import ACTIVATIONS
+from .fixed import IntArray
+from .network import Network, QGate, QLayer
+
+__all__ = ["POSTS", "Beat", "Geometry", "Schedule", "Segment", "Timing"]
+
+POSTS = ("pass", "blend", "leak", "times_h", "times_c", "cell", "times")
+"""Operations of the elementwise unit after the activation, in order of their codes.
+``times_c`` is ``times`` with a result in the format of the cell state."""
+
+
+class Timing:
+    """Latencies in cycles that gateware and :func:`predict` share (see ``docs/engine.md``)."""
+
+    MAC = 4  # a word is issued -> its product is in the accumulator
+    EARLY = 3  # a beat is issued -> it reads a kept reset gate
+    CELL = 5  # a beat is issued -> it reads the new cell state as its pre-activation
+    LATE = 11  # a beat is issued -> it reads a kept gate and the old state
+    WRITE = 15  # a beat is issued -> it writes state, kept value and output
+    VISIBLE = 17  # a beat is issued -> lanes may read the operand it made
+    OUTPUT = 17  # a beat is issued -> its first element is on the output port
+    FIFO = 32  # output beats in flight or waiting
+
+
+GROUP = 8  # beats of one gate before the next gate's; hides the latency of the reset product
+
+
+class Segment(NamedTuple):
+    """One operand vector (or part of a concatenation) that a block walks.
+
+    ``need`` is the number of state words that must have been produced in this step before
+    word 0 may be read (negative: counted in the step before).
+    """
+
+    vector: str
+    words: int
+    base: int
+    old: bool
+    second: bool
+    shift: int
+    need: int
+
+    @property
+    def is_input(self) -> bool:
+        """Whether the words come from the input buffer."""
+        return self.vector == "x"
+
+
+class Block(NamedTuple):
+    """Tiles that walk the same segments."""
+
+    layer: str
+    segments: tuple[Segment, ...]
+    tiles: int
+    swap: bool
+
+    @property
+    def columns(self) -> int:
+        """Operand words a tile walks."""
+        return sum(s.words for s in self.segments)
+
+
+@dataclass(slots=True)
+class Beat:
+    """One entry of the beat table; ``lanes`` lists the gate and neuron of every row in it."""
+
+    take: int = 0  # drains rows from the lanes
+    tile_end: int = 0  # the last rows of a tile
+    swap: int = 0  # the recurrent part was walked first
+    reset: int = 0  # multiply the recurrent part by the kept value at ``early``
+    source_c: int = 0  # pre-activation is the cell state
+    act: int = 0
+    post: int = 0
+    keep: int = 0  # 0 nothing, 1 the activation, 2 the result
+    store: int = 0  # result is a state
+    operand: int = 0  # result is an operand
+    word_end: int = 0  # the operand word is complete
+    output: int = 0
+    count: int = 0  # output elements in the beat, less one
+    early: int = 0  # kept value for the reset product
+    late: int = 0  # kept value for the operation after the activation
+    kept: int = 0  # where to keep
+    state: int = 0  # state memory: old value read, result written
+    cell: int = 0  # state memory: new cell state
+    word: int = 0  # operand memory word
+    bank: int = 0  # first element in that word, in beats
+    lanes: tuple[tuple[QGate, int], ...] = field(default=())
+
+
+NUMERIC = tuple(f for f in Beat.__dataclass_fields__ if f != "lanes")
+
+
+class Geometry(NamedTuple):
+    """Shape of the engine.
+
+    Parameters
+    ----------
+    lanes : int
+        P, lanes asked for.
+    split : int
+        S, operand elements broadcast a cycle. Each row is computed by S lanes.
+    beat : int
+        E, rows the elementwise unit takes a cycle; divides ``split`` unless one.
+    """
+
+    lanes: int
+    split: int
+    beat: int
+
+    @property
+    def rows(self) -> int:
+        """Rows of a tile."""
+        return self.lanes // self.split // self.beat * self.beat
+
+
+def _ceil(a: int, b: int) -> int:
+    return -(-a // b)
+
+
+class Schedule:
+    """Layout of a network on an engine.
+
+    Parameters
+    ----------
+    network : Network
+    geometry : Geometry
+
+    Attributes
+    ----------
+    blocks : list of Block
+    beats : list of Beat
+    produced : int
+        Operand words that the elementwise unit makes in one step.
+    bases : dict of str -> int
+        First operand word of each vector.
+    states : list of (layer, 'h' or 'c', base, size)
+        Vectors of the state port, in order, with their first beat in state memory.
+    output_order : ndarray
+        ``outputs[output_order]`` is the order in which the hardware emits a step's outputs.
+    """
+
+    def __init__(self, network: Network, geometry: Geometry) -> None:
+        if geometry.rows < 1:
+            raise ValueError(f"{geometry} has no rows")
+        self.network, self.geometry = network, geometry
+        self.blocks: list[Block] = []
+        self.beats: list[Beat] = []
+        self.produced = 0
+        self.bases: dict[str, int] = {}
+        self.states: list[tuple[str, str, int, int]] = []
+        self.kept_depth = 0
+        self._next_word = 0
+        self._next_state = 0
+        self._need: dict[str, int] = {}  # words of a step produced before each vector
+        emitted: list[str] = []
+        self._rows: list[list[tuple[QGate, int] | None]] = []  # per block, tile-padded
+        consumed = {name for layer in network.layers for name in layer.inputs}
+        for layer in network.layers:
+            if layer.name in network.outputs:
+                emitted.append(layer.name)
+            self._layer(layer, layer.name in consumed, layer.name in network.outputs)
+        self.memory_words = self._next_word
+        self.state_words = self._next_state
+        # ``need`` of an old vector counts back from this step: known now that all is laid out.
+        self.blocks = [
+            b._replace(
+                segments=tuple(
+                    s._replace(need=s.need - self.produced) if s.old else s for s in b.segments
+                )
+            )
+            for b in self.blocks
+        ]
+        start, at = {}, 0
+        for name in network.outputs:
+            start[name] = at
+            at += network.size(name)
+        self.output_order = np.concatenate(
+            [np.arange(start[name], start[name] + network.size(name)) for name in emitted]
+        )
+
+    # -- layout ---------------------------------------------------------------
+
+    def _allocate(self, vector: str, size: int) -> int:
+        """Give a vector its operand words."""
+        self.bases[vector] = self._next_word
+        self._next_word += _ceil(size, self.geometry.split)
+        return self.bases[vector]
+
+    def _layer(self, layer: QLayer, consumed: bool, output: bool) -> None:
+        e = self.geometry.beat
+        beats = _ceil(layer.size, e)
+        state = {"h": self._next_state, "c": self._next_state + beats}
+        if layer.recurrent:
+            self.states.append((layer.name, "h", state["h"], layer.size))
+            if layer.has_cell_state:
+                self.states.append((layer.name, "c", state["c"], layer.size))
+            self._next_state += beats * (1 + layer.has_cell_state)
+        gates = [g for block in layer.blocks for g in block]
+        vectors = [layer.name] if layer.recurrent or consumed else []
+        if any(g.gate.to == "rh" for g in gates):
+            vectors.insert(0, f"{layer.name}.rh")
+        need = self.produced
+        for vector in vectors:
+            self._allocate(vector, layer.size)
+            self._need[vector] = need
+            need += _ceil(layer.size, self.geometry.split)
+        kept: dict[str, int] = {}
+        self._kept_next = 0
+        self._written: dict[tuple[str, int], int] = {}  # (kept or 'c', beat) -> table position
+        for index, block in enumerate(layer.blocks):
+            later = {
+                n for b in layer.blocks[index + 1 :] for g in b for n in (g.gate.by, g.gate.reset)
+            }
+            self._block(
+                layer,
+                block,
+                beats,
+                state,
+                kept,
+                later,
+                bool(vectors) and layer.name in vectors,
+                output,
+            )
+        self.produced = need
+
+    def _segments(
+        self, layer: QLayer, block: tuple[QGate, ...]
+    ) -> tuple[tuple[Segment, ...], bool]:
+        """Return the segments of a block, and whether the recurrent part comes first."""
+        s = self.geometry.split
+
+        def segment(vector: str, size: int, old: bool, second: bool, shift: int) -> Segment:
+            if vector == "x":
+                return Segment("x", _ceil(size, s), 0, False, second, shift, 0)
+            return Segment(
+                vector, _ceil(size, s), self.bases[vector], old, second, shift, self._need[vector]
+            )
+
+        inputs = any(g.gate.input for g in block if g.gate.source == "acc")
+        recurrent = {g.gate.recurrent for g in block if g.gate.source == "acc"} - {""}
+        parts = []
+        if inputs:
+            shifts = self.network.input_shifts(layer)
+            parts.append(
+                [
+                    (n, self.network.size(n), False, k)
+                    for n, k in zip(layer.inputs, shifts, strict=True)
+                ]
+            )
+        for operand in recurrent:
+            name = f"{layer.name}.rh" if operand == "rh" else layer.name
+            parts.append([(name, layer.size, operand == "h", 0)])
+        # Walk what has been there longest first: the old state before a vector of this step,
+        # but the input before the old state, whose last elements are still on their way.
+        # A lone part stays in the accumulator, where a swapped input part would be.
+        swap = bool(inputs) and (not recurrent or (recurrent == {"h"} and layer.inputs != ("x",)))
+        if swap:
+            parts.reverse()
+        made = []
+        for second, part in enumerate(parts):
+            for name, size, old, k in part:
+                made.append(segment(name, size, old, bool(second), k))
+        if not made:
+            # A gate made of its bias alone: one idle word, once the old state is complete.
+            idle = segment(layer.name, layer.size, True, False, 0)
+            made.append(idle._replace(words=1, need=idle.need + idle.words - 1))
+        return tuple(made), swap
+
+    def _block(
+        self, layer: QLayer, block: tuple[QGate, ...], beats: int, state: dict[str, int],
+        kept: dict[str, int], later: set[str], operand: bool, output: bool,
+    ) -> None:  # fmt: skip
+        e, rows = self.geometry.beat, self.geometry.rows
+        segments, swap = self._segments(layer, block)
+        groups = max(1, beats // GROUP)
+        edges = [beats * i // groups for i in range(groups + 1)]
+        longest = max(b - a for a, b in zip(edges, edges[1:], strict=False))
+        where = {}
+        for g in block:
+            if g.gate.keep:
+                where[g.gate.name] = self._kept_next
+                self._kept_next += beats if g.gate.name in later else longest
+        self.kept_depth = max(self.kept_depth, self._kept_next)
+        everywhere = {n for n in where if n in later}
+
+        def address(name: str, beat: int, first: int) -> int:
+            if name in kept:
+                return kept[name] + beat
+            return where[name] + (beat if name in everywhere else beat - first)
+
+        taken: list[tuple[QGate, int] | None] = []
+        start = len(self.beats)
+        for first, end in zip(edges, edges[1:], strict=False):
+            for g in block:
+                for b in range(first, end):
+                    beat = self._beat(layer, g, b, state, operand, output)
+                    if g.gate.reset:
+                        beat.early = address(g.gate.reset, b, first)
+                    if g.gate.by:
+                        beat.late = address(g.gate.by, b, first)
+                    if g.gate.keep:
+                        beat.kept = address(g.gate.name, b, first)
+                    if beat.take:
+                        beat.swap = int(swap)
+                        taken += [
+                            (g, b * e + k) if b * e + k < layer.size else None for k in range(e)
+                        ]
+                    # A value may be read only after it was written: pad with idle beats.
+                    for name, latency in (
+                        (g.gate.reset, Timing.EARLY), (g.gate.by, Timing.LATE),
+                        ("c" if g.gate.source == "c" else "", Timing.CELL),
+                    ):  # fmt: skip
+                        if (name, b) in self._written:
+                            ready = self._written[name, b] + Timing.WRITE + 1 - latency
+                            while len(self.beats) < ready:
+                                self.beats.append(Beat())
+                    if g.gate.keep:
+                        self._written[g.gate.name, b] = len(self.beats)
+                    if g.gate.to == "c":
+                        self._written["c", b] = len(self.beats)
+                    self.beats.append(beat)
+        kept.update({n: where[n] for n in everywhere})
+        tiles = _ceil(len(taken), rows)
+        # Ends of tiles: every ``rows`` rows taken, and the last.
+        count = 0
+        drains = [b for b in self.beats[start:] if b.take]
+        for i, b in enumerate(drains):
+            count += e
+            if count == rows or i == len(drains) - 1:
+                b.tile_end, count = 1, 0
+        self._rows.append(taken + [None] * (tiles * rows - len(taken)))
+        self.blocks.append(Block(layer.name, segments, tiles, swap))
+
+    def _beat(
+        self, layer: QLayer, g: QGate, b: int, state: dict[str, int], operand: bool, output: bool
+    ) -> Beat:
+        e, s = self.geometry.beat, self.geometry.split
+        gate = g.gate
+        post = gate.post if not (gate.post == "times" and gate.keep) else "times_c"
+        beat = Beat(
+            take=int(gate.source == "acc"),
+            reset=int(bool(gate.reset)),
+            source_c=int(gate.source == "c"),
+            act=ACTIVATIONS.index(g.act),
+            post=POSTS.index(post),
+            keep={"": 0, "act": 1, "post": 2}[gate.keep],
+            lanes=tuple((g, b * e + k) for k in range(e) if b * e + k < layer.size),
+        )
+        if layer.recurrent:
+            which = "c" if gate.to == "c" else "h"
+            beat.state, beat.store = state[which] + b, int(gate.to in ("h", "c"))
+            beat.cell = state["c"] + b if gate.source == "c" else 0
+        vector = f"{layer.name}.rh" if gate.to == "rh" else layer.name
+        final = gate.to == "h" or not layer.recurrent
+        if gate.to == "rh" or (final and operand):
+            beat.operand = 1
+            beat.word = self.bases[vector] + b * e // s
+            beat.bank = b * e % s // e
+            beat.word_end = int((b + 1) * e % s == 0 or (b + 1) * e >= layer.size)
+        if final and output:
+            beat.output, beat.count = 1, len(beat.lanes) - 1
+        return beat
+
+    # -- sizes ----------------------------------------------------------------
+
+    @property
+    def words(self) -> int:
+        """Weight words, which are cycles of the lanes, in one step."""
+        return sum(b.tiles * b.columns for b in self.blocks)
+
+    @property
+    def input_words(self) -> int:
+        """Operand words of one input vector."""
+        return _ceil(self.network.input_size, self.geometry.split)
+
+    @cached_property
+    def weights(self) -> IntArray:
+        """Weight codes in order of use, shape (words, split * rows); lane = s * rows + row."""
+        rows, split = self.geometry.rows, self.geometry.split
+        out = []
+        for block, taken in zip(self.blocks, self._rows, strict=True):
+            layer = self.network.layer(block.layer)
+            tiles = []
+            offset = 0
+            for seg in block.segments:
+                own = (
+                    seg.vector in (layer.name, f"{layer.name}.rh")
+                    and seg.vector not in layer.inputs
+                )
+                size = self.network.size(layer.name if own else seg.vector)
+                m = np.zeros((len(taken), seg.words * split), np.int64)
+                for i, row in enumerate(taken):
+                    if row is None:
+                        continue
+                    g, neuron = row
+                    if own and g.u is not None:
+                        m[i, :size] = g.u[neuron]
+                    elif not own and g.w is not None:
+                        m[i, :size] = g.w[neuron, offset : offset + size]
+                offset += 0 if own else size
+                tiles.append(m.reshape(block.tiles, rows, seg.words, split).transpose(0, 2, 3, 1))
+            walk = np.concatenate(tiles, axis=1)  # (tiles, columns, split, rows)
+            out.append(walk.reshape(block.tiles * block.columns, split * rows))
+        return np.concatenate(out)
+
+    def table(self, name: str) -> IntArray:
+        """Return one field of the beat table, shape (beats,)."""
+        return np.array([getattr(b, name) for b in self.beats], np.int64)
+
+    def row_table(self, name: str) -> IntArray:
+        """Return one per-row field (``bias_input``, ``shift_input``, ...), shape (beats, beat)."""
+        out = np.zeros((len(self.beats), self.geometry.beat), np.int64)
+        for i, b in enumerate(self.beats):
+            if b.take:
+                for k, (g, neuron) in enumerate(b.lanes):
+                    out[i, k] = getattr(g, name)[neuron]
+        return out
+
+    # -- time -----------------------------------------------------------------
+
+    def predict(self, steps: int) -> IntArray:
+        """Predict when each step's last output element is transferred.
+
+        The source always offers and the sink always takes. Cycle 0 is the one in which the
+        first input element is transferred.
+
+        Parameters
+        ----------
+        steps : int
+
+        Returns
+        -------
+        ndarray of int64, shape (steps,)
+        """
+        return _Replay(self).run(steps)
+
+    def cycles(self) -> tuple[int, int]:
+        """Return cycles per step in the steady state, and latency of a lone step."""
+        ends = self.predict(8)
+        return int(ends[-1] - ends[-2]), int(ends[0]) + 1
+
+    def utilization(self) -> float:
+        """Useful multiply-accumulates of a step over lanes times cycles."""
+        return self.network.macs / (self.geometry.lanes * self.cycles()[0])
+
+
+class _Replay:
+    """Replays the handshakes of lanes, elementwise unit, input buffer and output."""
+
+    def __init__(self, schedule: Schedule) -> None:
+        self.s = schedule
+        # Tiles in order: (segments, number of beats up to and including their last).
+        self.tiles = [b.segments for b in schedule.blocks for _ in range(b.tiles)]
+        self.beats = schedule.beats
+
+    def run(self, steps: int) -> IntArray:
+        s, split = self.s, self.s.geometry.split
+        size = s.network.input_size
+        chunks = self._chunks()
+        ends = np.zeros(steps, np.int64)
+        # Visible times of operand words of the step before and of this one.
+        none = np.full(s.produced, -1, np.int64)
+        before = none
+        issue_free = 0  # first cycle in which the lanes may issue
+        beat_free = 0
+        drained = [-1, -1]  # cycle in which each of the last two tiles was drained
+        finished: list[int] = []  # last issue of each step
+        accepted = -1
+        pops: list[int] = []
+        last_out = -1
+        for step in range(steps):
+            # Input: one element a cycle while one of the two buffers is free.
+            start = accepted + 1
+            if step >= 2:
+                start = max(start, finished[step - 2] + 1)
+            times = start + np.arange(size)
+            accepted = int(times[-1])
+            last = np.minimum(np.arange(1, s.input_words + 1) * split, size) - 1
+            x_visible = times[last] + 1
+            now = np.full(s.produced, -1, np.int64)
+            both = np.concatenate([before, now])
+            made = s.produced
+            first_word = True
+            for segments, (lead, tail) in zip(self.tiles, chunks, strict=True):
+                issue_free = max(issue_free, drained[0] + 1)
+                if first_word:
+                    issue_free = max(issue_free, int(x_visible[0]))
+                    first_word = False
+                cycle = issue_free
+                for seg in segments:
+                    if seg.is_input:
+                        ready = x_visible[: seg.words]
+                    else:
+                        at = seg.need + s.produced
+                        ready = both[at : at + seg.words]
+                    # Word w is issued no earlier than w cycles after word 0.
+                    cycle = max(cycle, int((ready - np.arange(seg.words)).max())) + seg.words
+                issue_free = cycle
+                handoff = max(cycle - 1 + Timing.MAC, drained[1])
+                for beat in self.beats[lead:tail]:
+                    when = max(beat_free, handoff + 1) if beat.take else beat_free
+                    if beat.output:
+                        if len(pops) >= Timing.FIFO:
+                            when = max(when, pops[-Timing.FIFO] + 1)
+                        for _ in range(beat.count + 1):
+                            last_out = max(last_out + 1, when + Timing.OUTPUT)
+                        pops.append(last_out)
+                        ends[step] = last_out
+                    beat_free = when + 1
+                    if beat.word_end:
+                        both[made] = when + Timing.VISIBLE
+                        made += 1
+                    if beat.tile_end:
+                        drained = [drained[1], when]
+            before = both[s.produced :]
+            finished.append(issue_free - 1)
+        return ends
+
+    def _chunks(self) -> list[tuple[int, int]]:
+        """Split the beat table: each tile's beats, and those after it that drain no rows."""
+        takes = [i for i, b in enumerate(self.beats) if b.take]
+        starts = [0]
+        for before, after in zip(takes, takes[1:], strict=False):
+            if self.beats[before].tile_end:
+                starts.append(after)
+        return list(zip(starts, [*starts[1:], len(self.beats)], strict=True))
+
+
+def choose_geometry(network: Network, lanes: int) -> Geometry:
+    """Choose split and beat for a number of lanes: the fewest cycles, then the least hardware.
+
+    A wider split wastes fewer lanes where the rows do not fill the last tile; a wider
+    beat drains tiles faster where there are more lanes than columns.
+    """
+    best: tuple[float, Geometry] | None = None
+    for beat in (1, 2, 4):
+        for split in range(beat, 17, beat):
+            geometry = Geometry(lanes, split, beat)
+            if geometry.rows < 1:
+                continue
+            cycles = _estimate(network, geometry)
+            # More hardware must pay: at least two in a hundred.
+            if best is None or cycles < best[0] * 0.98:
+                best = (cycles, geometry)
+    assert best is not None
+    return best[1]
+
+
+def choose_lanes(network: Network, limit: int) -> int:
+    """Choose the fewest lanes up to ``limit`` that come within 2 % of the fastest."""
+    cycles = {p: _estimate(network, choose_geometry(network, p)) for p in range(1, limit + 1)}
+    fastest = min(cycles.values())
+    return min(p for p, c in cycles.items() if c <= fastest * 1.02)
+
+
+def _estimate(network: Network, geometry: Geometry) -> float:
+    """Estimate the cycles of a step, without building the schedule."""
+    s, e, rows = geometry.split, geometry.beat, geometry.rows
+    total, tail = 0, 0
+    for layer in network.layers:
+        for block in layer.blocks:
+            taken = sum(g.gate.source == "acc" for g in block) * _ceil(layer.size, e) * e
+            columns = 0
+            if any(g.gate.input and g.gate.source == "acc" for g in block):
+                columns += sum(_ceil(network.size(name), s) for name in layer.inputs)
+            if any(g.gate.recurrent and g.gate.source == "acc" for g in block):
+                columns += _ceil(layer.size, s)
+            tiles = _ceil(taken, rows)
+            total += tiles * max(columns, 1, min(rows, taken) // e)
+            # What a lone tile cannot hide: the next walk waits for the end of this one.
+            tail = max(0, Timing.VISIBLE + Timing.MAC + min(rows, taken) // e - columns)
+        total += tail if layer.recurrent else 0
+    return float(max(total, network.input_size, network.output_size))

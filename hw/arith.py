@@ -1,0 +1,77 @@
+"""Rounding, saturation and delay lines: the gateware side of :mod:`gatewright.compiler.fixed`."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Const, Module, Mux, Signal, Value, ValueLike, signed
+
+__all__ = ["Delay", "const", "round_shift", "saturate", "shift"]
+
+
+def const(value: int, bits: int, *, is_signed: bool = True) -> Const:
+    """Return a constant, refusing a value that does not fit (``Const`` would truncate it)."""
+    low = -(1 << (bits - 1)) if is_signed else 0
+    high = (1 << (bits - is_signed)) - 1
+    if not low <= value <= high:
+        raise ValueError(
+            f"{value} does not fit {bits} {'signed' if is_signed else 'unsigned'} bits"
+        )
+    return Const(value, signed(bits) if is_signed else bits)
+
+
+def round_shift(value: Value, amount: int) -> Value:
+    """Drop ``amount`` bits, rounding half up; equals ``compiler.fixed.round_shift``."""
+    if amount == 0:
+        return value
+    return (value + (1 << (amount - 1))) >> amount
+
+
+def shift(value: Value, amount: int) -> Value:
+    """Round away ``amount`` bits, or append ``-amount`` zeros; equals ``compiler.fixed.shift``."""
+    if amount >= 0:
+        return round_shift(value, amount)
+    moved = value.shift_left(-amount)
+    return moved.as_signed() if value.shape().signed else moved
+
+
+def saturate(value: Value, bits: int) -> Value:
+    """Clip a signed value to ``bits`` signed bits; equals ``compiler.fixed.saturate``."""
+    if len(value) <= bits:
+        return value
+    # In range where all bits from the sign position up are equal.
+    top = value[bits - 1 :]
+    fits = top.all() | ~top.any()
+    high = Const((1 << (bits - 1)) - 1, bits)
+    low = Const(1 << (bits - 1), bits)
+    return Mux(fits, value[:bits], Mux(value[-1], low, high)).as_signed()
+
+
+class Delay:
+    """A value carried along a pipeline; registers are made for the cycles that are asked for.
+
+    Parameters
+    ----------
+    m : Module
+    value : ValueLike
+        The value in cycle ``start``.
+    start : int
+        Cycle of ``value`` in the pipeline's count.
+    reset_less : bool
+        Data needs no reset, valid bits do.
+    """
+
+    def __init__(
+        self, m: Module, value: ValueLike, start: int = 0, *, reset_less: bool = True
+    ) -> None:
+        self._m, self._start, self._reset_less = m, start, reset_less
+        self._values = [Value.cast(value)]
+
+    def at(self, cycle: int) -> Value:
+        """Return the value as it arrives in ``cycle``."""
+        if cycle < self._start:
+            raise ValueError(f"value exists from cycle {self._start}, not {cycle}")
+        while len(self._values) <= cycle - self._start:
+            previous = self._values[-1]
+            register = Signal(previous.shape(), reset_less=self._reset_less)
+            self._m.d.sync += register.eq(previous)
+            self._values.append(register)
+        return self._values[cycle - self._start]
