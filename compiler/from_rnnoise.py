@@ -158,5 +158,5 @@ def load_rnnoise(path: pathlib.Path, *, check: bool = True) -> Model:
         sizes[name] = neurons
     return Model(
         sizes["x"], tuple(layers), outputs=("denoise_output", "vad_output"), source="RNNoise v0.1",
-        notes=("weights are integers / 256; outputs are the band gains, then the voice probability",),
+        notes=("weights are integers / 256; outputs: band gains, then voice probability",),
     )  # fmt: skip

@@ -69,7 +69,8 @@ def _activation(name: str, layer: dict[str, Any]) -> str:
     given = layer.get("activation", "")
     if not isinstance(given, str) or given not in ACTIVATIONS:
         raise InputError(
-            f"{name}: activation {given!r} is not supported; known: {', '.join(filter(None, ACTIVATIONS))}"
+            f"{name}: activation {given!r} is not supported; "
+            f"known: {', '.join(filter(None, ACTIVATIONS))}"
         )
     return ACTIVATIONS[given]
 

@@ -87,8 +87,8 @@ class Stack:
         return w * scale, b + w @ shift
 
     def linear(
-        self, name: str, kernel: npt.ArrayLike, bias: npt.ArrayLike | None, activation: str = "none",
-        slope: float = 0.2,
+        self, name: str, kernel: npt.ArrayLike, bias: npt.ArrayLike | None,
+        activation: str = "none", slope: float = 0.2,
     ) -> None:  # fmt: skip
         """Add a dense layer; ``kernel`` has shape (inputs, outputs)."""
         w = np.asarray(kernel, dtype=np.float64).T

@@ -60,8 +60,8 @@ def test_c_text(arrays, tmp_path):
 def test_c_text_states_activation(arrays, tmp_path):
     """A network trained anew names its activations in the layer structures."""
     struct = (
-        "const GRULayer vad_gru = {\n vad_gru_bias,\n vad_gru_weights,\n vad_gru_recurrent_weights,\n"
-        " 24, 24, ACTIVATION_TANH\n};\n"
+        "const GRULayer vad_gru = {\n vad_gru_bias,\n vad_gru_weights,\n"
+        " vad_gru_recurrent_weights,\n 24, 24, ACTIVATION_TANH\n};\n"
     )
     path = tmp_path / "rnn_data.c"
     path.write_text(c_text(arrays, struct))
@@ -105,7 +105,7 @@ def test_refused_c_text(arrays, tmp_path):
     with pytest.raises(InputError, match="not a list of integers"):
         load_rnnoise(path)
     path.write_text("int main() { return 0; }")
-    with pytest.raises(InputError, match="RNNoise v0.1"):
+    with pytest.raises(InputError, match=r"RNNoise v0\.1"):
         load_rnnoise(path)
 
 
