@@ -67,6 +67,17 @@ def test_safetensors(tmp_path, dtype):
     same(load(path), weights(dtype))
 
 
+def test_safetensors_sorts_keys_so_their_order_means_nothing(tmp_path):
+    path = tmp_path / "model.safetensors"
+    values = {f"rnn.{k}": v for k, v in nn.GRU(4, 4).state_dict().items()}
+    values |= {f"fc.{k}": v for k, v in nn.Linear(4, 4).state_dict().items()}
+    save_file(values, path)
+    with pytest.raises(InputError, match="fit in more than one order"):
+        load(path)
+    model = load(path, order=["rnn", "fc"])
+    assert [layer.name for layer in model.layers] == ["gru0", "linear0"]
+
+
 def test_safetensors_of_integers_is_refused_by_name(tmp_path):
     path = tmp_path / "model.safetensors"
     for dtype in (torch.int8, torch.int64, torch.float8_e4m3fn, torch.bool):
@@ -128,7 +139,7 @@ class Hostile:
 def test_code_in_a_pickle_is_refused_and_not_run(tmp_path, form):
     path, trace = tmp_path / "model.pt", tmp_path / "trace"
     if form == "pickle":
-        path.write_bytes(pickle.dumps(Hostile(trace)))
+        path.write_bytes(pickle.dumps(Hostile(trace), protocol=2))
     elif form == "nested":
         torch.save({"state_dict": weights(), "hyper": Hostile(trace)}, path)
     else:
