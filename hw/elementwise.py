@@ -138,7 +138,7 @@ class Elementwise(wiring.Component):
             return Delay(m, get(name), start)
 
         def flag(name: str) -> Delay:
-            return Delay(m, go & get(name), reset_less=False)
+            return Delay(m, go & get(name).any(), reset_less=False)
 
         swap, use_reset, source_c = carry("swap"), carry("reset"), carry("source_c")
         # Full-width copies: a field that is constant in the table has a narrower one.

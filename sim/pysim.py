@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,7 +36,12 @@ class Recording:
 
 
 def record(
-    program: Program, sequences: list[IntArray], *, stall: float = 0.0, seed: int = 0
+    program: Program,
+    sequences: list[IntArray],
+    *,
+    stall: float = 0.0,
+    seed: int = 0,
+    wave: str | Path | None = None,
 ) -> Recording:
     """Feed sequences of input codes to a core and collect its outputs.
 
@@ -47,6 +54,8 @@ def record(
         Chance of a pause before each transfer, on both sides.
     seed : int
         Seed of the pauses.
+    wave : path, optional
+        Write a waveform (VCD) there.
 
     Raises
     ------
@@ -110,5 +119,6 @@ def record(
     sim.add_testbench(clock, background=True)
     sim.add_testbench(source)
     sim.add_testbench(sink)
-    sim.run()
+    with sim.write_vcd(str(wave)) if wave else contextlib.nullcontext():
+        sim.run()
     return Recording(outputs, np.array(ends, np.int64) - cycle["first"])

