@@ -105,7 +105,7 @@ def _check_size(path: pathlib.Path) -> None:
                 size = max(size, sum(member.file_size for member in archive.infolist()))
     except FileNotFoundError:
         raise InputError(f"{path} does not exist") from None
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except Exception as error:  # zipfile raises many types on damaged files
         raise InputError(f"{path} cannot be read: {error}") from None
     if size == 0:
         raise InputError(f"{path} is empty")

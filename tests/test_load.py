@@ -221,6 +221,16 @@ def test_size_limit_counts_what_a_file_unpacks_to(tmp_path, monkeypatch):
         load(path)
 
 
+def test_zip_of_an_unknown_version_is_refused(tmp_path):
+    path = tmp_path / "model.npz"
+    np.savez(path, weight=np.zeros((2, 2)))
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\x01\x02") + 6] = 99  # version needed to extract
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="cannot be read"):
+        load(path)
+
+
 def test_npz_that_announces_more_than_it_holds(tmp_path):
     path, header = tmp_path / "model.npz", io.BytesIO()
     np.lib.format.write_array_header_1_0(
