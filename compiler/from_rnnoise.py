@@ -9,6 +9,7 @@ from __future__ import annotations
 import pathlib
 import re
 import zipfile
+import zlib
 
 import numpy as np
 import numpy.typing as npt
@@ -76,8 +77,9 @@ def _read_npz(path: pathlib.Path) -> Arrays:
         ValueError,
         EOFError,
         MemoryError,
+        RuntimeError,
         zipfile.error,
-        NotImplementedError,
+        zlib.error,
     ) as error:
         raise InputError(f"{path.name}: not a readable .npz ({error})") from None
 
