@@ -1,0 +1,1 @@
+"""The ``gatewright`` command: a thin verb for each step of the flow."""

@@ -1,0 +1,53 @@
+# Every target makes the environment in .venv first; the second time that takes no time.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.DELETE_ON_ERROR:
+.PHONY: help demo train test test-full lint tools clean
+
+help:
+	@echo "make demo       train, quantize, generate Verilog, prove it bit-exact, print one page"
+	@echo "make train      train the example network only"
+	@echo "make test       lint and the quick tests"
+	@echo "make test-full  lint and every test"
+	@echo "make lint       ruff and mypy"
+	@echo "make clean      remove what the targets above made, .venv included"
+
+demo: tools $(STAMP)
+	$(BIN)/gatewright demo
+
+train: $(STAMP)
+	$(BIN)/gatewright train
+
+test: tools lint
+	$(BIN)/pytest -n 2 --dist loadgroup -m "not full"
+
+test-full: tools lint
+	$(BIN)/pytest -n 2 --dist loadgroup
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# Verilator translates the design to C++ and builds it.
+tools:
+	@for tool in g++ make perl; do command -v $$tool >/dev/null || { \
+		echo "error: $$tool is needed to simulate; on Debian or Ubuntu: apt install g++ make perl" >&2; \
+		exit 3; }; done
+
+$(STAMP): pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { \
+		echo "error: $(PYTHON) not found; install Python 3.11 or later, or name one: make PYTHON=python3.11" >&2; \
+		exit 3; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "error: $$($(PYTHON) --version) is too old, 3.11 is needed; name another: make PYTHON=python3.11" >&2; \
+		exit 3; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

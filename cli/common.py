@@ -1,0 +1,182 @@
+"""What every verb shares: where text goes, how arguments read, how long things take."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, NoReturn
+
+from ..compiler.errors import GatewrightError, InputError
+
+if TYPE_CHECKING:
+    from ..compiler.data import Recording
+    from ..compiler.program import Program
+
+__all__ = [
+    "Console",
+    "Parser",
+    "Verb",
+    "add_verb",
+    "percent",
+    "read_program",
+    "read_recording",
+    "table",
+    "with_result",
+]
+
+Verb = Callable[[argparse.Namespace, "Console"], dict[str, Any]]
+
+
+def with_result(error: GatewrightError, result: dict[str, Any]) -> GatewrightError:
+    """Attach what was found all the same to an error, for ``--json``."""
+    error.result = result  # type: ignore[attr-defined]
+    return error
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are the user's input at fault, like any other."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message}; see: {self.prog} --help")
+
+
+def add_verb(verbs: Any, name: str, run: Verb, text: str, detail: str = "") -> Parser:
+    """Add a verb with the options that all verbs have, and return its parser."""
+    parser: Parser = verbs.add_parser(
+        name,
+        help=text,
+        description=f"{text[0].upper()}{text[1:]}. {detail}".rstrip(),
+        allow_abbrev=False,
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object and no text")
+    parser.add_argument("-v", "--verbose", action="store_true", help="tracebacks of errors")
+    parser.set_defaults(run=run)
+    return parser
+
+
+class Console:
+    """Text for people on standard output, or JSON for programs; progress on standard error.
+
+    Parameters
+    ----------
+    out : text file
+        Standard output, which verbs reach by this object only.
+    as_json : bool
+        Print nothing but the final object.
+    """
+
+    def __init__(self, out: IO[str], as_json: bool) -> None:
+        self.out, self.as_json = out, as_json
+        self._shown = 0.0
+
+    def say(self, text: str = "") -> None:
+        """Print a line of the result for people."""
+        if not self.as_json:
+            print(text, file=self.out)
+
+    def result(self, value: dict[str, Any]) -> None:
+        """Print the result for programs."""
+        if self.as_json:
+            print(json.dumps(value, indent=1, default=_plain), file=self.out)
+
+    def note(self, text: str) -> None:
+        """Print a line that is not part of the result."""
+        print(text, file=sys.stderr)
+
+    def progress(self, done: float, text: str = "") -> None:
+        """Show how much of a task is done (0 to 1), at most every half second."""
+        now = time.monotonic()
+        if now - self._shown > 0.5:
+            self._shown = now
+            self.note(f"  {100 * done:3.0f} %  {text}".rstrip())
+
+    @contextlib.contextmanager
+    def stage(self, name: str, times: dict[str, float]) -> Iterator[None]:
+        """Announce a stage and record how many seconds it took."""
+        self.note(f"{name} ...")
+        start = time.monotonic()
+        yield
+        times[name] = round(time.monotonic() - start, 2)
+
+
+def _plain(value: Any) -> Any:
+    """Turn NumPy scalars and arrays, and paths, into what JSON knows."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+@contextlib.contextmanager
+def standard_output() -> Iterator[IO[str]]:
+    """Give standard output to the caller alone.
+
+    Whatever else writes to it, tools that are called included, reaches standard error.
+    """
+    own = sys.stdout
+    try:
+        number = own.fileno()
+    except (OSError, ValueError):  # replaced by an object in memory
+        with contextlib.redirect_stdout(sys.stderr):
+            yield own
+        return
+    own.flush()
+    with os.fdopen(os.dup(number), "w", encoding=own.encoding, errors=own.errors) as out:
+        try:
+            os.dup2(2, number)
+            with contextlib.redirect_stdout(sys.stderr):
+                yield out
+                out.flush()
+        finally:
+            os.dup2(out.fileno(), number)
+
+
+def table(rows: Sequence[Sequence[object]], head: Sequence[str] = ()) -> str:
+    """Align cells in columns; numbers to the right."""
+    body = [[str(cell) for cell in row] for row in rows]
+    lines = [list(head), *body] if head else body
+    if not lines:
+        return ""
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    right = [
+        bool(rows) and all(isinstance(row[i], int | float) for row in rows)
+        for i in range(len(widths))
+    ]
+    aligns = [str.rjust if r else str.ljust for r in right]
+    text = [
+        "  ".join(put(cell, w) for cell, w, put in zip(line, widths, aligns, strict=True))
+        for line in lines
+    ]
+    if head:
+        text.insert(1, "  ".join("-" * w for w in widths))
+    return "\n".join(line.rstrip() for line in text)
+
+
+def percent(fraction: float) -> str:
+    """Format a fraction as a percentage."""
+    return f"{100 * fraction:.1f} %"
+
+
+def read_program(folder: Path) -> Program:
+    """Read a program's folder."""
+    from ..compiler.program import Program
+
+    return Program.load(folder)
+
+
+def read_recording(path: Path, features: int, limit: int = 0) -> Recording:
+    """Read input data, the first ``limit`` sequences of it where that is not zero."""
+    from ..compiler.data import Recording, read_x
+
+    data = read_x(path, features)
+    if not limit or data.x.ndim == 2:
+        return data
+    cut = [None if part is None else part[:limit] for part in (data.x, data.lengths, data.labels)]
+    return Recording(*cut)

@@ -1,0 +1,234 @@
+"""``emulate``, ``verilog`` and ``simulate``: what a program computes, three ways."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..compiler.errors import CheckError, InputError
+from .common import Console, Parser, add_verb, percent, read_program, read_recording, with_result
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ..compiler.data import Recording
+    from ..compiler.golden import State
+    from ..compiler.program import Program
+
+__all__ = ["accuracy", "add_verbs", "check_simulation", "emulate_recording"]
+
+SIMULATORS = ("verilator", "icarus", "amaranth")
+
+
+def add_verbs(verbs: Any) -> None:
+    """Add the verbs of this group."""
+    parser = add_verb(
+        verbs, "emulate", emulate, "run the golden integer model on data",
+        "Its outputs are those of the hardware, bit for bit.",
+    )  # fmt: skip
+    _add_data(parser)
+    parser.add_argument(
+        "--state", metavar="FILE.npy", type=Path,
+        help="initial state, (words,) or (sequences, words): h of each layer, then its c",
+    )  # fmt: skip
+
+    parser = add_verb(verbs, "verilog", verilog, "write a program's core as Verilog")
+    parser.add_argument("program", metavar="PROGRAM", type=Path, help="folder of a program")
+    parser.add_argument("-o", "--output", metavar="DIR", type=Path, required=True, help="folder")
+
+    parser = add_verb(
+        verbs, "simulate", simulate, "simulate the Verilog and hold it against the golden model",
+        "Exit code 2 unless every code of every step and every cycle is as predicted.",
+    )  # fmt: skip
+    _add_data(parser)
+    parser.add_argument(
+        "--simulator", choices=SIMULATORS, default="verilator", help="default verilator"
+    )
+    parser.add_argument("--wave", metavar="FILE", type=Path, help="write a waveform")
+    parser.add_argument(
+        "--stall", metavar="P", type=float, default=0.0, help="chance of a pause on every transfer"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the pauses")
+    parser.add_argument("--limit", metavar="N", type=int, default=0, help="first N sequences only")
+
+
+def _add_data(parser: Parser) -> None:
+    parser.add_argument("program", metavar="PROGRAM", type=Path, help="folder of a program")
+    parser.add_argument("x", metavar="X", type=Path, help="input: .npy .npz .csv")
+    parser.add_argument("-o", "--output", metavar="Y", type=Path, help="outputs: .npy .npz .csv")
+
+
+def accuracy(outputs: np.ndarray, data: Recording) -> float | None:
+    """Return the share of sequences whose largest output at the last valid step is the label.
+
+    Parameters
+    ----------
+    outputs : ndarray, shape (N, T, outputs)
+    data : Recording
+        With labels, shape (N,), or this is None.
+    """
+    import numpy as np
+
+    if data.labels is None or outputs.ndim != 3 or np.shape(data.labels) != (len(outputs),):
+        return None
+    n, steps = outputs.shape[:2]
+    last = np.full(n, steps) if data.lengths is None else np.asarray(data.lengths)
+    answers = outputs[np.arange(n), np.maximum(last, 1) - 1].argmax(axis=1)
+    return float((answers == data.labels).mean())
+
+
+def _state(path: Path, program: Program, sequences: int) -> State:
+    """Read an initial state and round it to the formats of the layers."""
+    import numpy as np
+
+    from ..compiler.fixed import Format
+    from ..compiler.golden import State
+
+    net, n = program.network, program.network.numbers
+    try:
+        values = np.load(path, allow_pickle=False)
+        values = np.asarray(values, dtype=np.float64)
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist") from None
+    except (ValueError, TypeError, EOFError) as error:
+        raise InputError(f"{path} is not an .npy file of numbers: {error}") from None
+    formats = []
+    for layer in net.layers:
+        if layer.recurrent:
+            formats += [Format(n.state_bits, layer.frac)] * layer.size
+        if layer.has_cell_state:
+            formats += [Format(n.cell_bits, n.cell_frac)] * layer.size
+    words = len(formats)
+    if values.shape not in ((words,), (sequences, words)):
+        raise InputError(
+            f"{path} has shape {values.shape}, expected ({words},) or ({sequences}, {words})"
+        )
+    if not np.isfinite(values).all():
+        raise InputError(f"{path} holds NaN or infinite values; a state must be finite")
+    values = np.broadcast_to(values, (sequences, words))
+    codes = [fmt.quantize(values[:, i]) for i, fmt in enumerate(formats)]
+    return State.unflat(net, np.stack(codes, axis=1) if codes else np.zeros((sequences, 0), int))
+
+
+def emulate_recording(
+    program: Program, data: Recording, state: State | None = None
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """Run the golden model.
+
+    Returns
+    -------
+    (outputs, figures)
+        Values shaped like the input, zero in the padding; and what ``emulate --json`` prints.
+    """
+    import numpy as np
+
+    from ..compiler import golden
+
+    codes = program.encode(data.x)
+    start = time.monotonic()
+    done = golden.run(program.network, codes, state)
+    seconds = time.monotonic() - start
+    outputs = program.decode(done.outputs)
+    steps = outputs.shape[0] * outputs.shape[1]
+    if data.lengths is not None:
+        valid = np.arange(outputs.shape[1]) < np.asarray(data.lengths)[:, None]
+        outputs = np.where(valid[..., None], outputs, 0.0)
+        steps = int(valid.sum())
+    return outputs, {
+        "steps": steps,
+        "sequences": len(outputs),
+        "seconds": round(seconds, 3),
+        "saturations": {
+            "total": sum(done.saturations.values()),
+            "places": {
+                p: {"clipped": c, "of": done.narrowings[p]}
+                for p, c in sorted(done.saturations.items())
+            },
+        },
+        "accuracy": accuracy(outputs, data),
+    }
+
+
+def emulate(args: argparse.Namespace, console: Console) -> dict[str, Any]:
+    """Run the golden model on a file."""
+    from ..compiler.data import write_y
+
+    program = read_program(args.program)
+    data = read_recording(args.x, program.network.input_size)
+    sequences = 1 if data.x.ndim == 2 else len(data.x)
+    state = _state(args.state, program, sequences) if args.state else None
+    outputs, result = emulate_recording(program, data, state)
+    console.say(f"{result['steps']:,} steps in {result['seconds']:.2f} s")
+    places = result["saturations"]["places"]
+    clipped = [f"{p} {v['clipped']:,} of {v['of']:,}" for p, v in places.items()]
+    console.say(f"saturations: {', '.join(clipped) or 'none'}")
+    if result["accuracy"] is not None:
+        console.say(f"accuracy at the last step: {percent(result['accuracy'])}")
+    if args.output:
+        write_y(args.output, outputs[0] if data.x.ndim == 2 else outputs)
+        console.say(f"written: {args.output}")
+        result["output"] = str(args.output)
+    return result
+
+
+def verilog(args: argparse.Namespace, console: Console) -> dict[str, Any]:
+    """Write the core's Verilog and its memory images."""
+    from ..hw import write_verilog
+
+    program = read_program(args.program)
+    names = write_verilog(program, args.output)
+    for name in names:
+        console.say(f"written: {args.output / name}")
+    return {"digest": program.digest, "output": str(args.output), "files": names}
+
+
+def simulate(args: argparse.Namespace, console: Console) -> dict[str, Any]:
+    """Simulate the Verilog on a file."""
+    from ..compiler.data import write_y
+    from ..sim import simulate as run
+
+    if args.limit < 0:
+        raise InputError(f"--limit is a number of sequences, not {args.limit}")
+    program = read_program(args.program)
+    data = read_recording(args.x, program.network.input_size, args.limit)
+    done = run(
+        program, data.x, lengths=data.lengths, simulator=args.simulator, stall=args.stall,
+        seed=args.seed, wave=args.wave, progress=console.note,
+    )  # fmt: skip
+    result = {
+        "bit_exact": done.bit_exact,
+        "cycle_exact": done.cycle_exact,
+        "mismatch": done.mismatch,
+        "cycles_per_step": list(done.cycles_per_step),
+        "cycles_predicted": done.cycles_predicted,
+        "latency_cycles": done.latency_cycles,
+        "steps": done.steps,
+        "simulator": done.simulator,
+        "stall": args.stall,
+        "seed": args.seed,
+    }
+    if args.output:
+        write_y(args.output, done.outputs)
+        result["output"] = str(args.output)
+    if args.wave:
+        result["wave"] = str(args.wave)
+    check_simulation(result)
+    low, high = done.cycles_per_step
+    console.say(f"bit-exact: {done.steps:,} steps in {done.simulator}, every output equals golden")
+    console.say(
+        f"cycles a step: {low} to {high}, predicted {done.cycles_predicted}"
+        + (f" without pauses (stall {args.stall:g})" if args.stall else ", every step as predicted")
+    )
+    for path in filter(None, (args.output, args.wave)):
+        console.say(f"written: {path}")
+    return result
+
+
+def check_simulation(result: dict[str, Any]) -> None:
+    """Fail unless a simulation was bit-exact and, without pauses, cycle-exact."""
+    if not (result["bit_exact"] and result["cycle_exact"]):
+        what = "bit-exact" if not result["bit_exact"] else "cycle-exact"
+        error = CheckError(f"the simulation is not {what}: {result['mismatch']}")
+        raise with_result(error, result)

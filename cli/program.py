@@ -1,0 +1,263 @@
+"""``inspect`` and ``quantize``: from a trained model to a program's folder."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..compiler.activation import KINDS
+from ..compiler.config import Config
+from ..compiler.errors import InputError
+from .common import Console, Parser, add_verb, percent, read_program, read_recording, table
+
+if TYPE_CHECKING:
+    from ..compiler.model import Layer, Model
+    from ..compiler.program import Program
+
+__all__ = ["add_model", "add_verbs", "describe", "read_model"]
+
+MODEL = "trained model: .pt .pth .safetensors .npz .onnx .keras .h5 .json"
+LATER = {
+    "threshold": "the delta engine is not there yet: leave out --threshold",
+    "board": "boards are not there yet: leave out --board and give --clock and --rate or --lanes",
+}
+
+
+def add_verbs(verbs: Any) -> None:
+    """Add the verbs of this group."""
+    parser = add_verb(verbs, "inspect", inspect, "show what is understood of a model")
+    parser.add_argument("model", metavar="MODEL", type=Path, help=f"{MODEL}, or a program's folder")
+    add_reading(parser)
+
+    parser = add_verb(verbs, "quantize", quantize, "turn a model into a fixed-point program")
+    add_model(parser, optional=True)
+    parser.add_argument(
+        "--calibration", metavar="X", type=Path,
+        help="typical input (.npy .npz .csv) that sets ranges and formats",
+    )  # fmt: skip
+    parser.add_argument("-o", "--output", metavar="PROGRAM", type=Path, help="folder to write")
+    parser.add_argument("--config", metavar="FILE.toml", type=Path, help="options from a file")
+    parser.add_argument(
+        "--write-config", metavar="FILE", help="write every option to a file, - for the screen"
+    )
+    group = parser.add_argument_group("fixed point and engine")
+    default = Config()
+    for name, metavar, text in (
+        ("weight-bits", "2..16", "width of a weight"),
+        ("activation-bits", "2..16", "width of an input or operand"),
+        ("state-bits", "2..16", "width of a state"),
+        ("gate-bits", "2..16", "width of a gate"),
+    ):
+        value = getattr(default, name.replace("-", "_"))
+        text = f"{text} (default {value})"
+        group.add_argument(f"--{name}", metavar=metavar, type=_whole, help=text)
+    group.add_argument("--lanes", type=_lanes, metavar="N|auto", help="multiply-accumulate lanes")
+    group.add_argument("--activation", metavar="|".join(KINDS), help="how tanh is evaluated")
+    group.add_argument("--rounding", metavar="compensated|nearest", help="how weights are rounded")
+    group.add_argument("--rate", type=_number, metavar="R", help="steps per second that auto meets")
+    group.add_argument("--clock", type=_number, metavar="HZ", help="clock that --rate counts on")
+    group.add_argument("--engine", metavar="dense", help="kind of engine")
+    for name in LATER:
+        parser.add_argument(f"--{name}", help=argparse.SUPPRESS)
+
+
+def add_model(parser: Parser, *, optional: bool = False) -> None:
+    """Add MODEL and the options of reading it."""
+    parser.add_argument(
+        "model", metavar="MODEL", type=Path, nargs="?" if optional else None, help=MODEL
+    )
+    add_reading(parser)
+
+
+def add_reading(parser: Parser) -> None:
+    """Add the options that say what a file does not."""
+    group = parser.add_argument_group("reading the model, where the file does not say")
+    group.add_argument("--key", help="entry of a checkpoint that holds the weights")
+    group.add_argument(
+        "--ignore", metavar="PATTERN", action="append", help="tensors to leave out, as in 'tcn.*'"
+    )
+    group.add_argument("--order", metavar="A,B", help="modules in the order of the data")
+    group.add_argument("--nonlinearity", metavar="tanh|relu", help="of plain RNN layers")
+    group.add_argument(
+        "--head", metavar="MODULE=ACT", action="append", help="activation after a linear module"
+    )
+    group.add_argument(
+        "--no-check", action="store_true", help="do not compare with the model's own framework"
+    )
+
+
+def read_model(args: argparse.Namespace, path: Path) -> Model:
+    """Read a model with the options of :func:`add_reading`."""
+    from ..compiler.load import load
+
+    options: dict[str, Any] = {}
+    for name in ("key", "ignore", "nonlinearity"):
+        if getattr(args, name):
+            options[name] = getattr(args, name)
+    if args.order:
+        options["order"] = args.order.split(",")
+    if args.head:
+        wrong = [text for text in args.head if "=" not in text]
+        if wrong:
+            raise InputError(f"--head takes MODULE=ACTIVATION, as in fc=sigmoid, not {wrong[0]!r}")
+        options["activations"] = dict(text.split("=", 1) for text in args.head)
+    return load(path, check=not args.no_check, **options)
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+
+
+def _lanes(text: str) -> int:
+    return 0 if text == "auto" else _whole(text)
+
+
+def inspect(args: argparse.Namespace, console: Console) -> dict[str, Any]:
+    """Show a model's layers, or a program's summary."""
+    if (args.model / "program.json").is_file():
+        program = read_program(args.model)
+        result = {"kind": "program", **program.summary, "config": program.config.to_json()}
+        console.say(describe(program))
+        return result
+    model = read_model(args, args.model)
+    layers = [_layer(layer) for layer in model.layers]
+    console.say(
+        f"{model.source}: {model.input_size} inputs, {model.output_size} outputs "
+        f"({' + '.join(model.outputs)})"
+    )
+    console.say(f"{model.parameters:,} parameters, {model.macs:,} multiply-accumulates a step\n")
+    head = ("layer", "cell", "reads", "inputs", "size", "activations", "MACs")
+    rows = [
+        (x["name"], x["title"], " + ".join(x["reads"]), x["inputs"], x["size"],
+         ", ".join(x["activations"]), x["macs"])
+        for x in layers
+    ]  # fmt: skip
+    console.say(table(rows, head))
+    for note in model.notes:
+        console.say(f"note: {note}")
+    return {
+        "kind": "model",
+        "source": model.source,
+        "inputs": model.input_size,
+        "outputs": model.output_size,
+        "parameters": model.parameters,
+        "macs_per_step": model.macs,
+        "layers": layers,
+        "notes": list(model.notes),
+    }
+
+
+def _layer(layer: Layer) -> dict[str, Any]:
+    """Describe one layer of a float model."""
+    from ..compiler.model import Linear
+
+    linear = isinstance(layer, Linear)
+    return {
+        "name": layer.name,
+        "cell": "linear" if isinstance(layer, Linear) else layer.cell,
+        "title": "linear" if isinstance(layer, Linear) else layer.spec.title,
+        "reads": list(layer.inputs),
+        "inputs": layer.input_size,
+        "size": layer.size,
+        "activations": [layer.activation] if linear else [layer.gate, layer.candidate],
+        "macs": layer.macs,
+    }
+
+
+def _config(args: argparse.Namespace) -> Config:
+    """Join defaults, the configuration file and the options, which win."""
+    for name, message in LATER.items():
+        if getattr(args, name) is not None:
+            raise InputError(message)
+    if args.engine == "delta":
+        raise InputError("the delta engine is not there yet: use --engine dense")
+    base = Config.from_toml(args.config) if args.config else Config()
+    given = {f.name: getattr(args, f.name) for f in fields(Config)}
+    return replace(base, **{name: value for name, value in given.items() if value is not None})
+
+
+def quantize(args: argparse.Namespace, console: Console) -> dict[str, Any]:
+    """Quantize a model and write the program's folder."""
+    from ..compiler.data import atomic_write
+    from ..compiler.program import quantize as make
+
+    config = _config(args)
+    if args.write_config == "-":
+        console.say(config.to_toml().rstrip())
+    elif args.write_config:
+        atomic_write(args.write_config, lambda file: file.write(config.to_toml().encode()))
+    if args.model is None:
+        if args.write_config:
+            return {"config": config.to_json()}
+        raise InputError("quantize needs a MODEL; see: gatewright quantize --help")
+    if args.output is None:
+        raise InputError("quantize needs a folder to write the program to: -o PROGRAM")
+    model = read_model(args, args.model)
+    x = lengths = None
+    if args.calibration:
+        data = read_recording(args.calibration, model.input_size)
+        x, lengths = data.x, data.lengths
+    else:
+        print(
+            "warning: no --calibration: formats assume input features that are normally "
+            "distributed (mean 0, deviation 1); give typical input wherever that is not so",
+            file=sys.stderr,
+        )
+    program = make(model, x, config, lengths=lengths)
+    program.save(args.output)
+    # With the configuration on the screen, the summary would spoil it.
+    if args.write_config != "-":
+        console.say(describe(program))
+        console.say(f"\nwritten: {args.output}")
+    places = program.quality["saturations"]
+    return {
+        **program.summary,
+        "saturations": {
+            "total": sum(clipped for clipped, _ in places.values()),
+            "places": {name: {"clipped": c, "of": of} for name, (c, of) in places.items()},
+        },
+        "config": config.to_json(),
+        "output": str(args.output),
+    }
+
+
+def describe(program: Program) -> str:
+    """Return a program's summary as text."""
+    s, n = program.summary, program.network.numbers
+    widths = (
+        f"weights {n.weight_bits}, operands {n.activation_bits}, state {n.state_bits}, "
+        f"gates {n.gate_bits} bits; activation {n.activation}"
+    )
+    rom = f"{s['weight_rom_bits']:,} bits of weights, {s['beat_rom_bits']:,} bits of control"
+    rows = [
+        ("digest", s["digest"][:16]),
+        ("widths", widths),
+        ("input format", str(program.network.input_format)),
+        ("engine", f"{s['lanes']} lanes ({s['split']} columns at once, {s['beat']} rows a beat)"),
+        ("MACs a step", f"{s['macs_per_step']:,}"),
+        ("cycles a step", f"{s['cycles_per_step']:,} (alone: {s['latency_cycles']:,})"),
+        ("utilization", percent(s["utilization"])),
+        ("ROM", rom),
+        ("accumulator", f"{s['accumulator_bits']} bits, sums {s['sum_bits']} bits"),
+    ]  # fmt: skip
+    if "error" in s:
+        on = "normally distributed input" if s["calibration"] == "synthetic" else "calibration data"
+        rows.append(
+            ("error on", f"{on}: max {s['error']['max']:.2g}, mean {s['error']['mean']:.2g}")
+        )
+        clipped = [f"{p} {c:,} of {of:,}" for p, (c, of) in s["saturations"].items()]
+        rows.append(("saturations", ", ".join(clipped) or "none"))
+    return table(rows)

@@ -1,0 +1,46 @@
+"""``report``: what a program is made of, and how well it computes."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from .common import Console, add_verb, read_program, read_recording
+from .program import add_reading, read_model
+
+__all__ = ["add_verbs"]
+
+
+def add_verbs(verbs: Any) -> None:
+    """Add the verb of this group."""
+    parser = add_verb(verbs, "report", report, "report formats, memories, cycles and error")
+    parser.add_argument("program", metavar="DIR", type=Path, help="folder of a program")
+    parser.add_argument("--data", metavar="X", type=Path, help="add what this input does")
+    parser.add_argument(
+        "--model", metavar="MODEL", type=Path, help="add the error against the float model"
+    )
+    parser.add_argument("--html", metavar="FILE", type=Path, help="write one page with plots")
+    add_reading(parser)
+
+
+def report(args: argparse.Namespace, console: Console) -> dict[str, Any]:
+    """Print or write the report."""
+    from ..compiler.data import atomic_write
+    from ..compiler.report import analyze
+    from ..compiler.report_page import to_html, to_text
+
+    program = read_program(args.program)
+    x = lengths = None
+    if args.data:
+        data = read_recording(args.data, program.network.input_size)
+        x, lengths = data.x, data.lengths
+    model = read_model(args, args.model) if args.model else None
+    analysis = analyze(program, x, lengths, model)
+    if args.html:
+        page = to_html(analysis, program).encode()
+        atomic_write(args.html, lambda file: file.write(page))
+        console.say(f"written: {args.html}")
+        return {**analysis, "html": str(args.html)}
+    console.say(to_text(analysis))
+    return analysis

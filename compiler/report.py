@@ -1,0 +1,225 @@
+"""What a program is made of, and how well it computes: formats, memories, cycles, error.
+
+:func:`analyze` collects the figures as one JSON object; :mod:`.report_page` shows them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from . import golden
+from .errors import InputError
+from .fixed import Format
+from .model import Model
+from .network import BOUNDED
+from .program import Program
+
+__all__ = ["analyze"]
+
+TRACED = (64, 512)  # sequences and steps whose intermediate values are looked at
+
+
+def analyze(
+    program: Program,
+    x: npt.ArrayLike | None = None,
+    lengths: npt.ArrayLike | None = None,
+    model: Model | None = None,
+) -> dict[str, Any]:
+    """Collect the figures of a program.
+
+    Parameters
+    ----------
+    program : Program
+    x : array_like, shape (N, T, I) or (T, I), optional
+        Data: adds the largest value of every vector, saturations, and with ``model`` the error.
+    lengths : array_like of int, shape (N,), optional
+        True lengths of zero-padded sequences.
+    model : Model, optional
+        The float model that the program was made of.
+
+    Returns
+    -------
+    dict
+        ``summary``, ``formats``, ``memories``, ``cycles``; with data ``data`` and, with a model,
+        ``error``.
+
+    Raises
+    ------
+    InputError
+        A model without data, or of other sizes than the program.
+    """
+    if model is not None and x is None:
+        raise InputError("the error against the float model needs data as well: --data X")
+    result: dict[str, Any] = {
+        "summary": program.summary,
+        "formats": _formats(program),
+        "memories": _memories(program),
+        "cycles": _cycles(program),
+    }
+    if x is not None:
+        codes = program.encode(x)
+        valid = _valid(codes.shape[:2], lengths)
+        done = golden.run(program.network, codes)
+        result["data"] = {
+            "sequences": len(codes),
+            "steps": int(valid.sum()),
+            "saturations": {
+                place: [clipped, done.narrowings[place]]
+                for place, clipped in sorted(done.saturations.items())
+            },
+        }
+        _peaks(program, codes, valid, result["formats"])
+        if model is not None:
+            result["error"] = _error(program, model, x, program.decode(done.outputs), valid)
+    return result
+
+
+def _valid(shape: Sequence[int], lengths: npt.ArrayLike | None) -> npt.NDArray[np.bool_]:
+    """Tell real steps from padding, shape (N, T)."""
+    n, steps = shape
+    length = np.full(n, steps) if lengths is None else np.asarray(lengths)
+    if length.shape != (n,):
+        raise InputError(f"lengths has shape {length.shape}, expected ({n},)")
+    valid: npt.NDArray[np.bool_] = np.arange(steps) < length[:, None]
+    return valid
+
+
+def _formats(program: Program) -> list[dict[str, Any]]:
+    """List every tensor with its format, the range of that, and what weights use of it."""
+    net, n = program.network, program.network.numbers
+    tables = n.tables
+
+    def entry(name: str, kind: str, fmt: Format, **more: Any) -> dict[str, Any]:
+        low, high = fmt.low * fmt.step, fmt.high * fmt.step
+        return {"tensor": name, "kind": kind, "bits": fmt.bits, "frac": [fmt.frac, fmt.frac],
+                "range": [low, high], **more}  # fmt: skip
+
+    rows = [entry("x", "input", net.input_format)]
+    for layer in net.layers:
+        for g in layer.gates:
+            for part, weights, fracs in (("W", g.w, g.w_frac), ("U", g.u, g.u_frac)):
+                if weights is None or not weights.size:
+                    continue
+                values = weights * 2.0 ** -fracs[:, None].astype(float)
+                fmt = Format(n.weight_bits, int(fracs.min()))
+                top = (weights == fmt.low) | (weights == fmt.high)
+                rows.append(
+                    entry(f"{layer.name}.{g.gate.name}.{part}", "weight", fmt)
+                    | {
+                        "frac": [int(fracs.min()), int(fracs.max())],
+                        "peak": float(np.abs(values).max()),
+                        "zeros": float((weights == 0).mean()),
+                        "at_limit": int(top.sum()),
+                    }
+                )
+            if layer.recurrent and g.act in BOUNDED:
+                gate = Format(n.gate_bits, n.gate_frac)
+                rows.append(entry(f"{layer.name}.{g.gate.name}", "gate", gate))
+        kind = "state" if layer.recurrent else "vector"
+        rows.append(entry(layer.name, kind, Format(n.state_bits, layer.frac)))
+        if layer.has_cell_state:
+            rows.append(entry(f"{layer.name}.c", "cell state", Format(n.cell_bits, n.cell_frac)))
+        rows.append(entry(f"{layer.name} as operand", "operand", net.operand(layer.name)))
+    rows.append(entry("pre-activation", "sum", Format(tables.pre_bits, tables.pre_frac)))
+    return rows
+
+
+def _peaks(
+    program: Program, codes: npt.NDArray[np.int64], valid: npt.NDArray[np.bool_],
+    formats: list[dict[str, Any]],
+) -> None:  # fmt: skip
+    """Add the largest magnitude seen on the data to the formats of vectors and gates."""
+    n, steps = TRACED
+    some, real = codes[:n, :steps], valid[:n, :steps]
+    trace = golden.run(program.network, some, trace=True).trace
+    values = {"x": some, **trace}
+    for row in formats:
+        if row["tensor"] in values and real.any():
+            peak = np.abs(values[row["tensor"]][real]).max(initial=0)
+            row["peak"] = float(peak * 2.0 ** -row["frac"][0])
+
+
+def _memories(program: Program) -> list[dict[str, Any]]:
+    """List the memories of the core: words, width and bits of each."""
+    s, n, images = program.schedule, program.network.numbers, program.images
+    split, beat = program.geometry.split, program.geometry.beat
+    cell = any(layer.has_cell_state for layer in program.network.layers)
+    state_bits = max(n.state_bits, n.cell_bits) if cell else n.state_bits
+
+    def power(words: int) -> int:
+        return 1 << (max(1, words) - 1).bit_length()
+
+    rows = [
+        ("weights", "ROM", len(images.weights), images.weight_width),
+        ("control", "ROM", len(images.beats), images.beat_width),
+        ("input", "RAM", 2 * power(s.input_words), split * n.activation_bits),
+        ("operands", "RAM", 2 * power(s.memory_words), split * n.activation_bits),
+        ("states", "RAM", s.state_words, beat * state_bits),
+    ]
+    return [
+        {"memory": name, "kind": kind, "words": words, "width": width, "bits": words * width}
+        for name, kind, words, width in rows
+        if words
+    ]
+
+
+def _cycles(program: Program) -> dict[str, Any]:
+    """Split the cycles of a step over the layers; what is left is waiting."""
+    network, lanes = program.network, program.geometry.lanes
+    layers = []
+    for layer in network.layers:
+        blocks = [b for b in program.schedule.blocks if b.layer == layer.name]
+        macs = sum(m.size for g in layer.gates for m in (g.w, g.u) if m is not None)
+        cycles = sum(b.tiles * b.columns for b in blocks)
+        layers.append(
+            {
+                "layer": layer.name,
+                "cell": layer.cell,
+                "tiles": sum(b.tiles for b in blocks),
+                "cycles": cycles,
+                "macs": macs,
+                "utilization": round(macs / (lanes * cycles), 4) if cycles else 0.0,
+            }
+        )
+    total = program.summary["cycles_per_step"]
+    busy = sum(layer["cycles"] for layer in layers)
+    return {
+        "layers": layers,
+        "waiting": total - busy,
+        "per_step": total,
+        "latency": program.summary["latency_cycles"],
+        "utilization": program.summary["utilization"],
+    }
+
+
+def _error(
+    program: Program, model: Model, x: npt.ArrayLike, outputs: npt.NDArray[np.float64],
+    valid: npt.NDArray[np.bool_],
+) -> dict[str, Any]:  # fmt: skip
+    """Compare outputs with the float model: over all, and over time steps."""
+    net = program.network
+    if (model.input_size, model.output_size) != (net.input_size, net.output_size):
+        raise InputError(
+            f"{model.source or 'the model'} has {model.input_size} inputs and {model.output_size} "
+            f"outputs, the program {net.input_size} and {net.output_size}: name the model the "
+            "program was made of"
+        )
+    reference = model.run(x)
+    reference = reference[None] if reference.ndim == 2 else reference
+    difference = np.where(valid[..., None], np.abs(outputs - reference), np.nan)
+    real = difference[valid]
+    some = valid.any(axis=0)
+    return {
+        "max": float(real.max(initial=0.0)),
+        "mean": float(real.mean()) if real.size else 0.0,
+        "rms": float(np.sqrt((real**2).mean())) if real.size else 0.0,
+        "by_step": {
+            "step": np.flatnonzero(some).tolist(),
+            "max": np.nanmax(difference[:, some], axis=(0, 2)).tolist(),
+            "mean": np.nanmean(difference[:, some], axis=(0, 2)).tolist(),
+        },
+    }

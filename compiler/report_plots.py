@@ -1,0 +1,143 @@
+"""Plots of a report, as SVG text with the same bytes every time."""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import Any
+
+import numpy as np
+
+from .errors import MissingToolError
+from .program import Program
+
+__all__ = ["plots"]
+
+BLUE, ORANGE, GREY = "#2563a8", "#d9772b", "#9aa4b2"
+STYLE: Any = {
+    "svg.hashsalt": "gatewright",  # identifiers that do not change from run to run
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#5b6675",
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "grid.color": "#e6e9ee",
+}
+BINS = 64
+
+# Title and caption of each plot.
+CYCLES = (
+    "Cycles per layer",
+    "Dark: the fewest cycles the products allow. Light: what tiles take beyond that. Grey: waiting.",
+)
+WEIGHTS = (
+    "Weights against their format",
+    "Codes of all rows of a layer. Each row has its own scale; dashed lines: ends of the format.",
+)
+ERROR = (
+    "Error over time steps",
+    "Difference between the program and the float model, over all sequences and outputs.",
+)
+
+
+def plots(analysis: dict[str, Any], program: Program) -> list[tuple[str, str, str]]:
+    """Return (title, caption, SVG) of every plot the figures allow.
+
+    Raises
+    ------
+    MissingToolError
+        Matplotlib is not installed.
+    """
+    try:
+        from matplotlib import rc_context
+    except ImportError:
+        raise MissingToolError("plots need Matplotlib: pip install 'gatewright[plot]'") from None
+    with rc_context(STYLE):
+        made = [(*CYCLES, _cycles(analysis)), (*WEIGHTS, _weights(program))]
+        if "error" in analysis:
+            made.append((*ERROR, _error(analysis["error"]["by_step"])))
+    return made
+
+
+def _svg(figure: Any) -> str:
+    """Render a figure as an SVG element without dates or tool names."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    return re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL).strip()
+
+
+def _figure(rows: int, columns: int, width: float, height: float) -> tuple[Any, Any]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def _cycles(analysis: dict[str, Any]) -> str:
+    """Draw one bar a layer, and one for waiting."""
+    layers, lanes = analysis["cycles"]["layers"], analysis["summary"]["lanes"]
+    figure, axes = _figure(1, 1, 8, 0.9 + 0.35 * (len(layers) + 1))
+    axis = axes[0, 0]
+    names = [layer["layer"] for layer in layers]
+    useful = np.array([layer["macs"] / lanes for layer in layers])
+    rest = np.array([layer["cycles"] for layer in layers]) - useful
+    axis.barh(names, useful, color=BLUE, height=0.6)
+    axis.barh(names, rest, left=useful, color=BLUE, alpha=0.35, height=0.6)
+    axis.barh(["waiting"], [analysis["cycles"]["waiting"]], color=GREY, height=0.6)
+    for i, value in enumerate([*(la["cycles"] for la in layers), analysis["cycles"]["waiting"]]):
+        axis.annotate(f"{value:,}", (max(value, 0), i), xytext=(4, 0),
+                      textcoords="offset points", va="center")  # fmt: skip
+    axis.margins(x=0.1)
+    axis.invert_yaxis()
+    axis.grid(axis="y", visible=False)
+    axis.set_xlabel("cycles of a step")
+    return _svg(figure)
+
+
+def _weights(program: Program) -> str:
+    """Draw a histogram of weight codes for every layer."""
+    net = program.network
+    bits = net.numbers.weight_bits
+    low, high = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
+    edges = np.linspace(low - 0.5, high + 0.5, min(BINS, high - low + 1) + 1)
+    columns = min(2, len(net.layers))
+    rows = -(-len(net.layers) // columns)
+    figure, axes = _figure(rows, columns, 8, 0.4 + 2.1 * rows)
+    for axis in axes.flat[len(net.layers) :]:
+        axis.set_visible(False)
+    for axis, layer in zip(axes.flat, net.layers, strict=False):
+        parts = [("input W", BLUE, [g.w for g in layer.gates]),
+                 ("recurrent U", ORANGE, [g.u for g in layer.gates])]  # fmt: skip
+        for label, colour, matrices in parts:
+            codes = [m.ravel() for m in matrices if m is not None and m.size]
+            if codes:
+                count, _ = np.histogram(np.concatenate(codes), edges)
+                axis.stairs(count, edges, color=colour, label=label, fill=True, alpha=0.45)
+                axis.stairs(count, edges, color=colour)
+        for limit in (low, high):
+            axis.axvline(limit, color=GREY, linestyle="--", linewidth=1)
+        axis.set_title(layer.name, fontsize=10, loc="left")
+        axis.set_xlabel(f"code of {bits} bits")
+        axis.set_ylabel("weights")
+        axis.legend(frameon=False, fontsize=8)
+    return _svg(figure)
+
+
+def _error(by_step: dict[str, Any]) -> str:
+    """Draw the largest and the mean error of every step."""
+    figure, axes = _figure(1, 1, 8, 2.8)
+    axis = axes[0, 0]
+    steps = by_step["step"]
+    axis.plot(steps, by_step["max"], color=ORANGE, label="largest")
+    axis.plot(steps, by_step["mean"], color=BLUE, label="mean")
+    if max(by_step["max"], default=0.0) > 0:
+        axis.set_yscale("log")
+    axis.set_xlabel("step")
+    axis.set_ylabel("absolute error")
+    axis.legend(frameon=False, fontsize=8)
+    return _svg(figure)
