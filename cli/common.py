@@ -26,6 +26,7 @@ __all__ = [
     "percent",
     "read_program",
     "read_recording",
+    "select",
     "table",
     "with_result",
 ]
@@ -173,10 +174,17 @@ def read_program(folder: Path) -> Program:
 
 def read_recording(path: Path, features: int, limit: int = 0) -> Recording:
     """Read input data, the first ``limit`` sequences of it where that is not zero."""
-    from ..compiler.data import Recording, read_x
+    from ..compiler.data import read_x
 
     data = read_x(path, features)
-    if not limit or data.x.ndim == 2:
-        return data
-    cut = [None if part is None else part[:limit] for part in (data.x, data.lengths, data.labels)]
-    return Recording(*cut)
+    return select(data, slice(limit)) if limit and data.x.ndim == 3 else data
+
+
+def select(data: Recording, sequences: Any) -> Recording:
+    """Take some sequences of a recording, named as an index of an array."""
+    from ..compiler.data import Recording
+
+    lengths, labels = (
+        None if part is None else part[sequences] for part in (data.lengths, data.labels)
+    )
+    return Recording(data.x[sequences], lengths, labels)

@@ -1,5 +1,268 @@
-"""Stub."""
+"""``demo`` and ``train``: the whole flow on a real data set, nine speakers saying one vowel."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..compiler.config import Config
+from ..compiler.errors import CheckError, InputError
+from .common import Console, Parser, add_verb, percent, read_recording, select, table, with_result
+
+if TYPE_CHECKING:
+    from ..compiler.data import Recording
+    from ..compiler.model import Model
+    from ..compiler.program import Program
+
+__all__ = ["add_verbs"]
+
+LANES = 24
+ACCURACY_LOSS = 0.005
+CLOCKS = (12e6, 48e6)
+FILES = {
+    "model.safetensors": "the trained network: GRU 12 -> 32, linear 32 -> 9",
+    "model.pt": "the same as a PyTorch state_dict",
+    "calibration.npz": "270 training utterances: x, len, y",
+    "test.npz": "370 test utterances: x, len, y",
+}
+DEMO_FILES = {
+    "program": "the quantized program: integer weights, schedule, memory images",
+    "verilog": "the core as Verilog, and the two memory images it reads",
+    "simulated.npz": "the utterances that were simulated: x, len, y",
+    "emulated.npz": "outputs of the golden model for the test utterances",
+    "report.html": "formats, memories, cycles and error, with plots",
+    "result.json": "all figures of this page",
+}
 
 
-def add_verbs(verbs):
-    pass
+def add_verbs(verbs: Any) -> None:
+    """Add the verbs of this group."""
+    parser = add_verb(
+        verbs, "demo", demo, "run the whole flow on real speech, from training to Verilog",
+        "Exit code 2 unless every check passes.",
+    )  # fmt: skip
+    parser.add_argument(
+        "--checkpoint", action="store_true", help="take the network that is shipped: no training"
+    )
+    parser.add_argument(
+        "--utterances", metavar="N", type=int, default=20, help="utterances to simulate (20)"
+    )
+    _add_training(parser, "build/demo")
+    parser = add_verb(verbs, "train", train, "train the example network (Japanese Vowels)")
+    _add_training(parser, "build/japanese_vowels")
+
+
+def _add_training(parser: Parser, folder: str) -> None:
+    parser.add_argument(
+        "-o", "--output", metavar="DIR", type=Path, default=Path(folder),
+        help=f"folder to write to (default {folder})",
+    )  # fmt: skip
+    parser.add_argument("--seed", type=int, default=0, help="seed of the training (0)")
+    parser.add_argument("--epochs", type=int, default=60, help="epochs of the training (60)")
+
+
+def _make_files(
+    args: argparse.Namespace, console: Console, pretrained: bool = False
+) -> dict[str, float]:
+    """Train, or take the shipped network, and write the files that the other verbs read."""
+    if not pretrained and args.epochs < 1:
+        raise InputError(f"--epochs is 1 or more, not {args.epochs}")
+    import numpy as np
+    import torch
+    from safetensors.torch import save
+
+    from ..compiler.data import atomic_write
+    from ..examples.japanese_vowels import train as example
+
+    if pretrained:
+        module, metrics = example.pretrained(), {}
+    else:
+        module, metrics = example.train(args.seed, args.epochs, console.note)
+    args.output.mkdir(parents=True, exist_ok=True)
+    tensors = module.state_dict()
+    atomic_write(args.output / "model.pt", lambda file: torch.save(tensors, file))
+    atomic_write(args.output / "model.safetensors", lambda file: file.write(save(tensors)))
+    for name, split in zip(("calibration", "test"), example.load_data(), strict=True):
+        arrays = {"x": split.x, "len": split.lengths, "y": split.labels}
+
+        def write(file: Any, arrays: dict[str, Any] = arrays) -> None:
+            np.savez(file, allow_pickle=False, **arrays)
+
+        atomic_write(args.output / f"{name}.npz", write)
+    return metrics
+
+
+def train(args: argparse.Namespace, console: Console) -> dict[str, Any]:
+    """Train the example network and write its files."""
+    metrics = _make_files(args, console)
+    console.say(
+        f"accuracy: {percent(metrics['test_accuracy'])} on the 370 test utterances, "
+        f"{percent(metrics['train_accuracy'])} on the 270 of the training"
+    )
+    _list(console, args.output, FILES)
+    console.say(
+        f"\nnext: gatewright quantize {args.output}/model.safetensors "
+        f"--calibration {args.output}/calibration.npz -o {args.output}/program"
+    )
+    return {**metrics, "output": str(args.output), "files": list(FILES)}
+
+
+def _list(console: Console, folder: Path, files: dict[str, str]) -> None:
+    rows = [(folder / name, text) for name, text in files.items() if (folder / name).exists()]
+    console.say("\n" + table(rows))
+
+
+def demo(args: argparse.Namespace, console: Console) -> dict[str, Any]:
+    """Run every step of the flow and print one page."""
+    from ..compiler.data import atomic_write
+    from ..compiler.load import load
+    from ..compiler.program import quantize
+    from ..hw import write_verilog
+    from ..sim import simulate
+
+    if not 1 <= args.utterances <= 370:
+        raise InputError(f"--utterances is 1 to 370, the test utterances, not {args.utterances}")
+    out: Path = args.output
+    times: dict[str, float] = {}
+    with console.stage("load the network" if args.checkpoint else "train", times):
+        _make_files(args, console, args.checkpoint)
+    with console.stage("inspect", times):
+        model = load(out / "model.safetensors")
+        calibration = read_recording(out / "calibration.npz", model.input_size)
+        test = read_recording(out / "test.npz", model.input_size)
+    with console.stage("quantize", times):
+        config = Config(lanes=LANES)
+        program = quantize(model, calibration.x, config, lengths=calibration.lengths)
+        program.save(out / "program")
+    with console.stage("emulate", times):
+        figures = _emulate(program, model, test, out)
+    with console.stage("verilog", times):
+        write_verilog(program, out / "verilog")
+    with console.stage("simulate", times):
+        some = _choose(test, args.utterances, out)
+        done = simulate(program, some.x, lengths=some.lengths, progress=console.note)
+    with console.stage("report", times):
+        _report(program, model, test, out, console)
+    s = program.summary
+    checks = {
+        "bit_exact": done.bit_exact,
+        "cycle_exact": done.cycle_exact,
+        "accuracy": figures["accuracy_fixed"] >= figures["accuracy_float"] - ACCURACY_LOSS,
+    }
+    result = {
+        **figures,
+        "digest": s["digest"],
+        "lanes": s["lanes"],
+        "macs_per_step": s["macs_per_step"],
+        "cycles_predicted": done.cycles_predicted,
+        "cycles_per_step": list(done.cycles_per_step),
+        "latency_cycles": done.latency_cycles,
+        "utilization": s["utilization"],
+        "steps_per_second": {f"{f:.0f}": round(f / s["cycles_per_step"]) for f in CLOCKS},
+        "weight_rom_bits": s["weight_rom_bits"],
+        "beat_rom_bits": s["beat_rom_bits"],
+        "utterances": args.utterances,
+        "steps": done.steps,
+        "simulator": done.simulator,
+        "bit_exact": done.bit_exact,
+        "mismatch": done.mismatch,
+        "checks": checks,
+        "passed": all(checks.values()),
+        "seconds": times,
+        "output": str(out),
+    }
+    text = json.dumps(result, indent=1) + "\n"
+    atomic_write(out / "result.json", lambda file: file.write(text.encode()))
+    _page(console, result, config)
+    _list(console, out, FILES | DEMO_FILES)
+    if not result["passed"]:
+        failed = ", ".join(name for name, passed in checks.items() if not passed)
+        raise with_result(CheckError(f"the demo failed: {failed}. {done.mismatch}"), result)
+    return result
+
+
+def _emulate(program: Program, model: Model, test: Recording, out: Path) -> dict[str, Any]:
+    """Run the golden and the float model on the whole test set."""
+    import numpy as np
+
+    from ..compiler.data import write_y
+    from .evaluate import accuracy, emulate_recording
+
+    outputs, figures = emulate_recording(program, test)
+    write_y(out / "emulated.npz", outputs)
+    reference = model.run(test.x)
+    valid = np.arange(test.x.shape[1]) < np.asarray(test.lengths)[:, None]
+    error = np.abs(outputs - reference)[valid]
+    return {
+        "accuracy_float": accuracy(reference, test),
+        "accuracy_fixed": figures["accuracy"],
+        "error": {"max": float(error.max()), "mean": float(error.mean())},
+        "output_peak": float(np.abs(reference[valid]).max()),
+        "saturations": figures["saturations"],
+        "emulated_steps": figures["steps"],
+    }
+
+
+def _choose(test: Recording, count: int, out: Path) -> Recording:
+    """Take utterances spread evenly over the test set, so that every speaker is among them."""
+    import numpy as np
+
+    from ..compiler.data import atomic_write
+
+    some = select(test, np.linspace(0, len(test.x) - 1, count).round().astype(int))
+    atomic_write(
+        out / "simulated.npz",
+        lambda file: np.savez(file, x=some.x, len=some.lengths, y=some.labels),
+    )
+    return some
+
+
+def _report(program: Program, model: Model, test: Recording, out: Path, console: Console) -> None:
+    """Write the page with plots, unless Matplotlib is missing."""
+    from ..compiler.data import atomic_write
+    from ..compiler.errors import MissingToolError
+    from ..compiler.report import analyze
+    from ..compiler.report_page import to_html
+
+    try:
+        page = to_html(analyze(program, test.x, test.lengths, model), program).encode()
+    except MissingToolError as error:
+        console.note(f"no report.html: {error}")
+        return
+    atomic_write(out / "report.html", lambda file: file.write(page))
+
+
+def _page(console: Console, r: dict[str, Any], config: Config) -> None:
+    """Print the result on one page."""
+
+    def verdict(passed: bool) -> str:
+        return "PASS" if passed else "FAIL"
+
+    low, high = r["cycles_per_step"]
+    rates = [f"{n:,} at {float(f) / 1e6:.0f} MHz" for f, n in r["steps_per_second"].items()]
+    loss = 100 * ACCURACY_LOSS
+    console.say("Japanese Vowels: which of nine men says /ae/?  GRU 12 -> 32, linear 32 -> 9\n")
+    rows = [
+        ("accuracy", (f"{percent(r['accuracy_float'])} float, {percent(r['accuracy_fixed'])} "
+                     "fixed point, 370 test utterances")),
+        ("error", (f"max {r['error']['max']:.2g}, mean {r['error']['mean']:.2g} of the outputs "
+                  "against float")),
+        ("widths", (f"weights {config.weight_bits}, operands {config.activation_bits}, state "
+                   f"{config.state_bits}, gates {config.gate_bits} bits (the defaults)")),
+        ("engine", f"{r['lanes']} lanes, {r['macs_per_step']:,} MACs a step"),
+        ("cycles a step", f"{r['cycles_predicted']} predicted, {low} to {high} measured"),
+        ("utilization", percent(r["utilization"])),
+        ("steps a second", ", ".join(rates)),
+        ("ROM", f"{r['weight_rom_bits']:,} bits of weights, {r['beat_rom_bits']:,} of control"),
+        ("simulated", f"{r['utterances']} utterances, {r['steps']} steps in {r['simulator']}"),
+        ("time", ", ".join(f"{name} {t:.1f} s" for name, t in r["seconds"].items())),
+    ]  # fmt: skip
+    console.say(table(rows) + "\n")
+    tests = [
+        (verdict(r["checks"]["bit_exact"]), "every output of every step equals the golden model"),
+        (verdict(r["checks"]["cycle_exact"]), "every step ended in the predicted cycle"),
+        (verdict(r["checks"]["accuracy"]), f"accuracy within {loss:g} points of float"),
+    ]
+    console.say(table(tests))

@@ -84,8 +84,7 @@ def _valid(shape: Sequence[int], lengths: npt.ArrayLike | None) -> npt.NDArray[n
     length = np.full(n, steps) if lengths is None else np.asarray(lengths)
     if length.shape != (n,):
         raise InputError(f"lengths has shape {length.shape}, expected ({n},)")
-    valid: npt.NDArray[np.bool_] = np.arange(steps) < length[:, None]
-    return valid
+    return np.asarray(np.arange(steps) < length[:, None])
 
 
 def _formats(program: Program) -> list[dict[str, Any]]:
@@ -98,6 +97,7 @@ def _formats(program: Program) -> list[dict[str, Any]]:
         return {"tensor": name, "kind": kind, "bits": fmt.bits, "frac": [fmt.frac, fmt.frac],
                 "range": [low, high], **more}  # fmt: skip
 
+    consumed = {name for layer in net.layers for name in layer.inputs}
     rows = [entry("x", "input", net.input_format)]
     for layer in net.layers:
         for g in layer.gates:
@@ -106,14 +106,12 @@ def _formats(program: Program) -> list[dict[str, Any]]:
                     continue
                 values = weights * 2.0 ** -fracs[:, None].astype(float)
                 fmt = Format(n.weight_bits, int(fracs.min()))
-                top = (weights == fmt.low) | (weights == fmt.high)
                 rows.append(
                     entry(f"{layer.name}.{g.gate.name}.{part}", "weight", fmt)
                     | {
                         "frac": [int(fracs.min()), int(fracs.max())],
                         "peak": float(np.abs(values).max()),
                         "zeros": float((weights == 0).mean()),
-                        "at_limit": int(top.sum()),
                     }
                 )
             if layer.recurrent and g.act in BOUNDED:
@@ -123,7 +121,8 @@ def _formats(program: Program) -> list[dict[str, Any]]:
         rows.append(entry(layer.name, kind, Format(n.state_bits, layer.frac)))
         if layer.has_cell_state:
             rows.append(entry(f"{layer.name}.c", "cell state", Format(n.cell_bits, n.cell_frac)))
-        rows.append(entry(f"{layer.name} as operand", "operand", net.operand(layer.name)))
+        if layer.recurrent or layer.name in consumed:
+            rows.append(entry(f"{layer.name} as operand", "operand", net.operand(layer.name)))
     rows.append(entry("pre-activation", "sum", Format(tables.pre_bits, tables.pre_frac)))
     return rows
 
@@ -170,7 +169,7 @@ def _memories(program: Program) -> list[dict[str, Any]]:
 def _cycles(program: Program) -> dict[str, Any]:
     """Split the cycles of a step over the layers; what is left is waiting."""
     network, lanes = program.network, program.geometry.lanes
-    layers = []
+    layers: list[dict[str, Any]] = []
     for layer in network.layers:
         blocks = [b for b in program.schedule.blocks if b.layer == layer.name]
         macs = sum(m.size for g in layer.gates for m in (g.w, g.u) if m is not None)

@@ -37,20 +37,14 @@ def columns(rows: Sequence[Sequence[str]]) -> str:
 
 def tables(analysis: dict[str, Any]) -> dict[str, list[list[str]]]:
     """Return the tables of a report by title, each with a head, as text cells."""
-    fmt = [["tensor", "kind", "format", "range", "largest", "notes"]]
+    fmt = [["tensor", "kind", "format", "range", "largest", "zeros"]]
     for row in analysis["formats"]:
         low, high = row["frac"]
         frac = str(low) if low == high else f"{low}..{high}"
-        notes = []
-        if row.get("zeros", 0) > 0.2:
-            notes.append(f"{100 * row['zeros']:.0f} % zeros")
-        if row.get("at_limit"):
-            notes.append(f"{row['at_limit']} at the limit")
+        zeros = f"{100 * row['zeros']:.0f} %" if "zeros" in row else ""
         peak = f"{row['peak']:.4g}" if "peak" in row else ""
         span = f"{row['range'][0]:g} to {row['range'][1]:.5g}"
-        fmt.append(
-            [row["tensor"], row["kind"], f"Q{row['bits']}.{frac}", span, peak, ", ".join(notes)]
-        )
+        fmt.append([row["tensor"], row["kind"], f"Q{row['bits']}.{frac}", span, peak, zeros])
     out = {"Formats": fmt}
     memory = [["memory", "kind", "words", "width", "bits"]]
     memory += [

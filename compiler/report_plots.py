@@ -31,7 +31,7 @@ BINS = 64
 # Title and caption of each plot.
 CYCLES = (
     "Cycles per layer",
-    "Dark: the fewest cycles the products allow. Light: what tiles take beyond that. Grey: waiting.",
+    "Dark: the fewest the products allow. Light: what tiles take beyond that. Grey: waiting.",
 )
 WEIGHTS = (
     "Weights against their format",
