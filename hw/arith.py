@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Const, Module, Mux, Signal, Value, ValueLike, signed
+from amaranth.hdl import Const, Module, Mux, Signal, Value, ValueLike
 
-__all__ = ["Delay", "const", "round_shift", "saturate", "shift"]
+__all__ = ["Delay", "count", "round_shift", "saturate", "shift"]
 
 
-def const(value: int, bits: int, *, is_signed: bool = True) -> Const:
-    """Return a constant, refusing a value that does not fit (``Const`` would truncate it)."""
-    low = -(1 << (bits - 1)) if is_signed else 0
-    high = (1 << (bits - is_signed)) - 1
-    if not low <= value <= high:
-        raise ValueError(
-            f"{value} does not fit {bits} {'signed' if is_signed else 'unsigned'} bits"
-        )
-    return Const(value, signed(bits) if is_signed else bits)
+def count(n: int) -> range:
+    """Return the shape of a counter of ``n`` values: never zero bits wide.
+
+    A zero-width signal becomes ``[-1:0]`` in Verilog, which is two bits.
+    """
+    return range(max(2, n))
 
 
 def round_shift(value: Value, amount: int) -> Value:

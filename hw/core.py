@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..compiler.program import Program
 from ..compiler.schedule import Timing
-from .arith import Delay, round_shift, saturate
+from .arith import Delay, count, round_shift, saturate
 from .elementwise import Elementwise
 from .lanes import Lanes
 from .memory import Ram, Rom
@@ -101,8 +101,8 @@ class Core(wiring.Component):
         # -- Input buffer: two steps, one being read while the next is written.
         depth = 1 << (max(1, s.input_words) - 1).bit_length()
         m.submodules.inputs = inputs = Ram(banks=split, width=bits, depth=2 * depth)
-        element = Signal(range(net.input_size))
-        in_bank, in_word, in_parity = Signal(range(split)), Signal(range(depth)), Signal()
+        element = Signal(count(net.input_size))
+        in_bank, in_word, in_parity = Signal(count(split)), Signal(count(depth)), Signal()
         held = Signal(range(3))  # steps begun to load and not yet issued whole
         resets = Signal(2)
         after_reset = Signal(init=1)
@@ -213,8 +213,8 @@ class Core(wiring.Component):
         )
         codes = Cat(el.o_data[i] for i in range(e))
         m.d.comb += [queue.w_en.eq(el.o_valid), queue.w_data.eq(Cat(codes, el.o_count))]
-        lane = Signal(range(e))
-        number = Signal(range(net.output_size))
+        lane = Signal(count(e))
+        number = Signal(count(net.output_size))
         sent = self.o.valid & self.o.ready
         beat_last = lane == queue.r_data[width * e :] if e > 1 else 1
         last = number == net.output_size - 1
@@ -240,30 +240,25 @@ class Core(wiring.Component):
         """Serve read and load commands; return word, bank, enable and code for the operand memory."""
         s, n = self.schedule, self.program.network.numbers
         e, split = s.geometry.beat, s.geometry.split
-        word = Signal(range(max(2, s.memory_words)))
-        bank = Signal(range(split))
+        word = Signal(count(s.memory_words))
+        bank = Signal(count(split))
         enable = Signal()
         if not s.states:
             m.d.comb += [self.c.ready.eq(idle), self.s_i.ready.eq(1)]
             return word, bank, enable, self.s_i.payload[: n.activation_bits]
-        vector = Signal(range(len(s.states)))
-        neuron = Signal(range(max(size for _, _, _, size in s.states)))
-        lane = Signal(range(e))
-        address = Signal(range(max(2, s.state_words)))
-        size, start, first_word, is_h = (
-            Signal.like(neuron),
-            Signal.like(address),
-            Signal.like(word),
-            Signal(),
-        )
+        vector = Signal(count(len(s.states)))
+        neuron = Signal(count(max(size for _, _, _, size in s.states)))
+        lane = Signal(count(e))
+        address = Signal(count(s.state_words))
+        size, is_h = Signal.like(neuron), Signal()
         follow = Signal.like(address)
         follow_word = Signal.like(word)
         with m.Switch(vector):
-            for v, (layer, kind, base, count) in enumerate(s.states):
+            for v, (_layer, kind, _base, length) in enumerate(s.states):
                 after = s.states[v + 1] if v + 1 < len(s.states) else s.states[0]
                 with m.Case(v):
                     m.d.comb += [
-                        size.eq(count - 1), is_h.eq(kind == "h"), follow.eq(after[2]),
+                        size.eq(length - 1), is_h.eq(kind == "h"), follow.eq(after[2]),
                         follow_word.eq(s.bases[after[0]]),
                     ]  # fmt: skip
         last = (vector == len(s.states) - 1) & (neuron == size)

