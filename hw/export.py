@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from amaranth.back import verilog as back
@@ -24,6 +25,9 @@ def core_verilog(program: Program) -> str:
     """
     core = Core(program, rom_files=True)
     text = back.convert(core, name=TOP, emit_src=False, strip_internal_attrs=True)
+    # Yosys makes combinational blocks run at time 0 by a register with an initial value. In
+    # Icarus such a value is there before the blocks wait for it; an initial statement is not.
+    text = re.sub(r"reg (\\\$auto\$verilog_backend\S*) += 0;", r"reg \1 ; initial \1 = 0;", text)
     header = (
         f"// gatewright core, program {program.digest[:16]}\n"
         "// The simulator or synthesizer must find weights.hex and beats.hex in its working folder.\n"
