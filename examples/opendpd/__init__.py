@@ -1,0 +1,1 @@
+"""A radio power amplifier, imitated by a GRU: regression, hard to quantize."""
