@@ -60,6 +60,20 @@ def _add_data(parser: Parser) -> None:
     parser.add_argument("-o", "--output", metavar="Y", type=Path, help="outputs: .npy .npz .csv")
 
 
+def _check_output(path: Path | None, data: Recording) -> None:
+    """Refuse a file that the outputs could not be written to, before the work."""
+    from ..compiler.data import SUFFIXES
+
+    if path is None:
+        return
+    if path.suffix.lower() not in SUFFIXES:
+        raise InputError(f"{path}: data files end in {' '.join(SUFFIXES)}, not {path.suffix!r}")
+    if path.suffix.lower() == ".csv" and data.x.ndim == 3:
+        raise InputError(f"{path}: a .csv holds 2 dimensions, the outputs have 3: use .npy")
+    if not path.absolute().parent.is_dir():
+        raise InputError(f"{path}: the folder {path.parent} does not exist; make it first")
+
+
 def accuracy(outputs: np.ndarray, data: Recording) -> float | None:
     """Return the share of sequences whose largest output at the last valid step is the label.
 
@@ -157,6 +171,7 @@ def emulate(args: argparse.Namespace, console: Console) -> dict[str, Any]:
 
     program = read_program(args.program)
     data = read_recording(args.x, program.network.input_size)
+    _check_output(args.output, data)
     sequences = 1 if data.x.ndim == 2 else len(data.x)
     state = _state(args.state, program, sequences) if args.state else None
     outputs, result = emulate_recording(program, data, state)
@@ -193,6 +208,7 @@ def simulate(args: argparse.Namespace, console: Console) -> dict[str, Any]:
         raise InputError(f"--limit is a number of sequences, not {args.limit}")
     program = read_program(args.program)
     data = read_recording(args.x, program.network.input_size, args.limit)
+    _check_output(args.output, data)
     done = run(
         program, data.x, lengths=data.lengths, simulator=args.simulator, stall=args.stall,
         seed=args.seed, wave=args.wave, progress=console.note,

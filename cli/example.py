@@ -247,8 +247,8 @@ def _page(console: Console, r: dict[str, Any], config: Config) -> None:
     rows = [
         ("accuracy", (f"{percent(r['accuracy_float'])} float, {percent(r['accuracy_fixed'])} "
                      "fixed point, 370 test utterances")),
-        ("error", (f"max {r['error']['max']:.2g}, mean {r['error']['mean']:.2g} of the outputs "
-                  "against float")),
+        ("error", (f"max {r['error']['max']:.2g}, mean {r['error']['mean']:.2g} against float, "
+                   f"where outputs reach {r['output_peak']:.2g}")),
         ("widths", (f"weights {config.weight_bits}, operands {config.activation_bits}, state "
                    f"{config.state_bits}, gates {config.gate_bits} bits (the defaults)")),
         ("engine", f"{r['lanes']} lanes, {r['macs_per_step']:,} MACs a step"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 
 from ..compiler.errors import GatewrightError, InputError
@@ -65,7 +66,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with standard_output() as out:
             console = Console(out, args.json)
             try:
-                console.result(args.run(args, console))
+                with warnings.catch_warnings():
+                    warnings.showwarning = _warn
+                    console.result(args.run(args, console))
             except (Exception, KeyboardInterrupt) as error:
                 return _failed(error, console, verbose)
         return 0
@@ -73,6 +76,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with contextlib.suppress(OSError):
             _explain(error, verbose)
         return _code(error)
+
+
+def _warn(message: Warning | str, *_: object, **__: object) -> None:
+    """Show a library's warning as one line, without its place in the source."""
+    print(f"warning: {message}", file=sys.stderr)
 
 
 def _version(console: Console) -> int:

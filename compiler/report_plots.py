@@ -15,7 +15,6 @@ __all__ = ["plots"]
 
 BLUE, ORANGE, GREY = "#2563a8", "#d9772b", "#9aa4b2"
 STYLE: Any = {
-    "svg.hashsalt": "gatewright",  # identifiers that do not change from run to run
     "svg.fonttype": "none",
     "font.family": "sans-serif",
     "font.size": 10,
@@ -26,6 +25,10 @@ STYLE: Any = {
     "axes.grid": True,
     "grid.color": "#e6e9ee",
 }
+LEGEND: Any = {
+    "frameon": False, "fontsize": 8, "ncols": 2, "loc": "lower right",
+    "bbox_to_anchor": (1.0, 0.98), "borderaxespad": 0.0,
+}  # fmt: skip
 BINS = 64
 
 # Title and caption of each plot.
@@ -62,12 +65,18 @@ def plots(analysis: dict[str, Any], program: Program) -> list[tuple[str, str, st
     return made
 
 
-def _svg(figure: Any) -> str:
-    """Render a figure as an SVG element without dates or tool names."""
+def _svg(figure: Any, name: str) -> str:
+    """Render a figure as an SVG element without dates or tool names.
+
+    Identifiers are the same in every run, and differ between the plots of a page by ``name``.
+    """
+    from matplotlib import rc_context
+
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    with rc_context({"svg.hashsalt": name}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
-    text = text[text.index("<svg") :]
+    text = re.sub(r'<g id="[^"]*"', "<g", text[text.index("<svg") :])
     return re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL).strip()
 
 
@@ -89,14 +98,15 @@ def _cycles(analysis: dict[str, Any]) -> str:
     axis.barh(names, useful, color=BLUE, height=0.6)
     axis.barh(names, rest, left=useful, color=BLUE, alpha=0.35, height=0.6)
     axis.barh(["waiting"], [analysis["cycles"]["waiting"]], color=GREY, height=0.6)
-    for i, value in enumerate([*(la["cycles"] for la in layers), analysis["cycles"]["waiting"]]):
+    values = [*(layer["cycles"] for layer in layers), analysis["cycles"]["waiting"]]
+    for i, value in enumerate(values):
         axis.annotate(f"{value:,}", (max(value, 0), i), xytext=(4, 0),
                       textcoords="offset points", va="center")  # fmt: skip
-    axis.margins(x=0.1)
+    axis.set_xlim(0, 1.1 * analysis["cycles"]["per_step"])
     axis.invert_yaxis()
     axis.grid(axis="y", visible=False)
     axis.set_xlabel("cycles of a step")
-    return _svg(figure)
+    return _svg(figure, "cycles")
 
 
 def _weights(program: Program) -> str:
@@ -123,9 +133,9 @@ def _weights(program: Program) -> str:
             axis.axvline(limit, color=GREY, linestyle="--", linewidth=1)
         axis.set_title(layer.name, fontsize=10, loc="left")
         axis.set_xlabel(f"code of {bits} bits")
-        axis.set_ylabel("weights")
-        axis.legend(frameon=False, fontsize=8)
-    return _svg(figure)
+        axis.set_ylabel("number of weights")
+        axis.legend(**LEGEND)
+    return _svg(figure, "weights")
 
 
 def _error(by_step: dict[str, Any]) -> str:
@@ -139,5 +149,5 @@ def _error(by_step: dict[str, Any]) -> str:
         axis.set_yscale("log")
     axis.set_xlabel("step")
     axis.set_ylabel("absolute error")
-    axis.legend(frameon=False, fontsize=8)
-    return _svg(figure)
+    axis.legend(**LEGEND)
+    return _svg(figure, "error")

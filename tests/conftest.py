@@ -1,0 +1,44 @@
+"""Fixtures that several files use: one tiny trained-looking network, its data, its program."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gatewright.cli.main import main
+from safetensors.numpy import save_file
+
+FEATURES, HIDDEN, CLASSES = 3, 4, 2
+
+
+def tiny_tensors(seed: int = 1) -> dict[str, np.ndarray]:
+    """A state_dict of GRU 3 -> 4 and Linear 4 -> 2."""
+    rng = np.random.default_rng(seed)
+
+    def draw(*shape: int) -> np.ndarray:
+        return rng.uniform(-0.5, 0.5, shape).astype(np.float32)
+
+    return {
+        "gru.weight_ih_l0": draw(3 * HIDDEN, FEATURES),
+        "gru.weight_hh_l0": draw(3 * HIDDEN, HIDDEN),
+        "gru.bias_ih_l0": draw(3 * HIDDEN),
+        "gru.bias_hh_l0": draw(3 * HIDDEN),
+        "fc.weight": draw(CLASSES, HIDDEN),
+        "fc.bias": draw(CLASSES),
+    }
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ``model.safetensors``, ``x.npz`` (x, len, y), ``x.csv`` and ``program``."""
+    folder = tmp_path_factory.mktemp("tiny")
+    save_file(tiny_tensors(), folder / "model.safetensors")
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(5, 6, FEATURES))
+    np.savez(folder / "x.npz", x=x, len=np.array([6, 3, 5, 1, 4]), y=np.array([0, 1, 0, 1, 1]))
+    np.savetxt(folder / "x.csv", x[0], delimiter=",")
+    arguments = ["--calibration", str(folder / "x.npz"), "--lanes", "6", "--json"]
+    model, program = str(folder / "model.safetensors"), str(folder / "program")
+    assert main(["quantize", model, "-o", program, *arguments]) == 0
+    return folder
