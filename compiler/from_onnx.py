@@ -252,6 +252,7 @@ def load_onnx(path: pathlib.Path, *, check: bool = True, node: str | None = None
     try:
         walk = Walk(_extract(graph, node) if node is not None else graph)
         model = walk.model()
+        notes = (*model.notes, _check(walk, model)) if check else model.notes
     except InputError as error:
         names = [entry["name"] for entry in _nodes(graph)]
         if node is not None or not names:
@@ -260,6 +261,10 @@ def load_onnx(path: pathlib.Path, *, check: bool = True, node: str | None = None
             f"{path.name}: {error}. Recurrent nodes that can be chosen with --node: "
             f"{', '.join(names)}"
         ) from None
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
+        # Attributes and tensors of the wrong type, which ONNX's own checker lets pass.
+        raise InputError(
+            f"{path.name}: malformed ({type(error).__name__}: {error}); export it again"
+        ) from error
     producer = f"{graph.producer_name} {graph.producer_version}".strip()
-    notes = (*model.notes, _check(walk, model)) if check else model.notes
     return replace(model, source=f"ONNX ({producer or 'unknown producer'})", notes=notes)

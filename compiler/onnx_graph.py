@@ -175,10 +175,7 @@ class Walk(Tensors):
         if given.get("transA"):
             raise self._error(node, "Gemm with transA is not supported")
         if weight is None or weight.ndim != 2:
-            raise self._error(
-                node,
-                f"the weight has shape {None if weight is None else weight.shape}, expected rank 2",
-            )
+            raise self._error(node, f"weight {node.input[1]!r} must have 2 axes")
         matrix = (weight if given.get("transB") else weight.T).astype(np.float64)
         if matrix.shape[1] != value.index.shape[-1]:
             raise self._error(

@@ -538,3 +538,30 @@ def test_huge_input(load):
     model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1 << 40
     with pytest.raises(InputError, match="input 'X' has shape"):
         load(model)
+
+
+def test_malformed_attribute(load):
+    """ONNX's checker accepts an initializer whose bytes do not fill its shape."""
+    model = recurrent("GRU")
+    model.graph.initializer[0].raw_data = model.graph.initializer[0].raw_data[:20]
+    with pytest.raises(InputError, match=r"model\.onnx: (malformed|not a valid)"):
+        load(model)
+
+
+@pytest.mark.full
+def test_damaged_bytes(tmp_path):
+    """Files with changed bytes are read or refused, never a crash of another kind."""
+    data, rng = (
+        recurrent("GRU", linear_before_reset=1).SerializeToString(),
+        np.random.default_rng(9),
+    )
+    path = tmp_path / "damaged.onnx"
+    for _ in range(1000):
+        damaged = bytearray(data)
+        for place in rng.integers(len(data), size=rng.integers(1, 5)):
+            damaged[place] = rng.integers(256)
+        path.write_bytes(damaged)
+        try:
+            load_onnx(path)
+        except (InputError, CheckError):
+            pass
