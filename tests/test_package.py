@@ -194,7 +194,8 @@ def test_same_bytes_twice(tiny, tmp_path):
         "x, model = sys.argv[1:]\n"
         "main(['quantize', model, '--no-check', '--calibration', x, '-o', 'program'])\n"
         "main(['verilog', 'program', '-o', 'verilog'])\n"
-        "main(['report', 'program', '--data', x, '--model', model, '--no-check', '--html', 'r.html'])"
+        "more = ['--no-check', '--data', x, '--model', model]\n"
+        "main(['report', 'program', *more, '--html', 'r.html'])"
     )
     made = []
     for seed in ("1", "2"):
