@@ -63,18 +63,17 @@ def _read(path: pathlib.Path) -> Any:
 
 
 def _nodes(model: Any) -> list[dict[str, Any]]:
-    shapes = {t.name: tuple(t.dims) for t in model.graph.initializer}
+    columns = {t.name: t.dims[2] for t in model.graph.initializer if len(t.dims) == 3}
     found = []
     for node in model.graph.node:
         if node.op_type in RECURRENT_OPS and node.domain in ("", "ai.onnx"):
             given = attributes(node)
-            weight, recurrent = (shapes.get(node.input[k]) for k in (1, 2))
             found.append(
                 {
                     "name": node_name(model.graph, node),
                     "op": node.op_type,
-                    "hidden": given.get("hidden_size", recurrent[2] if recurrent else None),
-                    "input": weight[2] if weight and len(weight) == 3 else None,
+                    "hidden": given.get("hidden_size", columns.get(node.input[2])),
+                    "input": columns.get(node.input[1]),
                     "direction": given.get("direction", "forward"),
                     "lbr": given.get("linear_before_reset", 0),
                     "layout": given.get("layout", 0),

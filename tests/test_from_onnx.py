@@ -341,6 +341,10 @@ def test_fused_activation_spares_other_readers(load):
     imported = load(model)
     assert [getattr(la, "activation", "") for la in imported.layers] == ["", "none", "relu"]
     assert len(imported.outputs) == 2
+    moved = [*LINEAR, node("Identity", ["q"], ["i"]), node("Relu", ["i"], ["out"])]
+    model = classifier(moved, ["t", "b", 3])
+    model.graph.output.append(helper.make_tensor_value_info("q", TensorProto.FLOAT, "tbf"))
+    assert len(load(model, check=False).layers) == 3
 
 
 def test_stacked_states(load):
@@ -368,6 +372,21 @@ def test_joined_features(load):
     model = classifier(middle, ["t", "b", 3])
     model.graph.initializer.append(numpy_helper.from_array(weights("GRU", 7, 4, 9)["W"], "Wj"))
     assert load(model).layers[-1].inputs == ("x", "gru")
+
+
+def test_joined_features_of_different_steps(load):
+    """A vector joined with one of another step is no input of one layer."""
+    order = np.array([1, 2, 3, 4, 0])
+    middle = [
+        node("Gather", ["seq", "order"], ["turned"], axis=0),
+        node("Concat", ["X", "turned"], ["j"], axis=2),
+        node("MatMul", ["j", "M7"], ["out"]),
+    ]
+    model = classifier(middle, [5, 1, 3])
+    for name, array in (("order", order), ("M7", random(7, 2))):
+        model.graph.initializer.append(numpy_helper.from_array(array, name))
+    with pytest.raises(InputError, match="mixed with steps"):
+        load(model)
 
 
 @pytest.mark.parametrize(
@@ -549,6 +568,7 @@ def test_malformed_attribute(load):
 
 
 @pytest.mark.full
+@pytest.mark.filterwarnings("ignore:overflow")
 def test_damaged_bytes(tmp_path):
     """Files with changed bytes are read or refused, never a crash of another kind."""
     data, rng = (
