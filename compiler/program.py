@@ -20,13 +20,14 @@ from .fixed import Format, IntArray
 from .images import Images, build, hex_lines
 from .model import FloatArray, Model
 from .network import Network, Numbers, QGate, QLayer
-from .quantizer import LINEAR_GATE, calibrate, quantize_network
+from .quantizer import LINEAR_GATE, RECIPES, calibrate, quantize_network
 from .schedule import Geometry, Schedule, choose_geometry, choose_lanes
 
 __all__ = ["SCHEMA", "Program", "quantize"]
 
 SCHEMA = 1
 DEFAULT_LANES = 24
+TRIAL_STEPS = 10_000  # calibration steps on which rounding recipes are compared
 ARRAYS = (
     "w",
     "u",
@@ -331,10 +332,17 @@ def quantize(
     """
     config = config or Config()
     measured = calibrate(model, calibration, lengths)
-    network = quantize_network(model, config, measured)
-    x = measured.data
+    x, valid, reference = measured.data, measured.valid, model.run(measured.data)
+    part = slice(None, max(1, TRIAL_STEPS // max(1, x.shape[1])))
+    tried: list[tuple[float, Network]] = []
+    for recipe in RECIPES[config.rounding]:
+        network = quantize_network(model, config, measured, recipe)
+        trial = golden.run(network, network.input_format.quantize(x[part]))
+        off = (trial.outputs * network.output_steps - reference[part])[valid[part]]
+        tried.append((float(np.mean(off**2)) if off.size else 0.0, network))
+    network = min(tried, key=lambda pair: pair[0])[1]
     result = golden.run(network, network.input_format.quantize(x))
-    difference = np.abs(result.outputs * network.output_steps - model.run(x))[measured.valid]
+    difference = np.abs(result.outputs * network.output_steps - reference)[valid]
     places = sorted(result.saturations)
     quality = {
         "calibration": "synthetic" if measured.synthetic else "data",

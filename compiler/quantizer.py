@@ -8,7 +8,9 @@ yet rounded, as in optimal brain quantization (Frantar & Alistarh 2022, arXiv 22
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +27,30 @@ __all__ = ["Calibration", "calibrate", "quantize_network"]
 
 SAMPLES = 20_000  # operand vectors kept for the error measure
 MARGIN = 1.25  # head room over the calibrated range of values that can leave [-1, 1]
+
+
+class Recipe(NamedTuple):
+    """How weights are rounded.
+
+    Parameters
+    ----------
+    damping : float
+        Added to the moments' diagonal, relative to its mean; 0 rounds to nearest. Small values
+        trust the calibration data more.
+    clip : bool
+        Consider, row by row, scales that clip the largest weights.
+    """
+
+    damping: float
+    clip: bool
+
+
+RECIPES = {
+    "compensated": tuple(Recipe(d, c) for d in (1e-4, 1e-3, 1e-2) for c in (False, True)),
+    "nearest": (Recipe(0.0, False), Recipe(0.0, True)),
+}
+"""What :func:`gatewright.compiler.quantize` tries, for each kind of rounding."""
+
 LINEAR_GATE = Gate("y", act="candidate", recurrent="")
 
 
@@ -128,30 +154,20 @@ def _input_format(samples: FloatArray, bits: int) -> Format:
         )
         if best is None or error < best[0]:
             best = (error, fmt)
-    assert best is not None
+    assert best is not None  # noqa: S101
     return best[1]
 
 
-def _row_fracs(w: FloatArray, moment: FloatArray, bits: int, cap: int) -> IntArray:
-    """Choose the fraction bits of each row's weights by the error of the row's output."""
-    high = (1 << (bits - 1)) - 1
-    largest = np.abs(w).max(axis=1)
+def _row_fracs(w: FloatArray, bits: int, cap: int) -> IntArray:
+    """Return the fraction bits with which each row's weights just fit, at most ``cap``."""
+    largest = np.abs(w).max(axis=1, initial=0.0)
     safe = np.where(largest > 0, largest, 1.0)
-    first = np.floor(np.log2((high + 0.5) / safe)).astype(np.int64)
-    first = np.minimum(np.where(largest > 0, first, 0), cap)
-    best, chosen = np.full(len(w), np.inf), first.copy()
-    for extra in (0, 1):
-        frac = np.minimum(first + extra, cap)
-        scale = 2.0 ** frac[:, None].astype(np.float64)
-        e = np.clip(np.floor(w * scale + 0.5), -high - 1, high) / scale - w
-        error = np.einsum("ri,ij,rj->r", e, moment, e)
-        better = error < best * (1 - 1e-9)
-        best, chosen = np.where(better, error, best), np.where(better, frac, chosen)
-    return chosen
+    fit = np.floor(np.log2(((1 << (bits - 1)) - 0.5) / safe)).astype(np.int64)
+    return np.minimum(np.where(largest > 0, fit, 0), cap)
 
 
 def _round(
-    w: FloatArray, fracs: FloatArray, moment: FloatArray, bits: int, compensated: bool
+    w: FloatArray, fracs: FloatArray, moment: FloatArray, bits: int, damping: float
 ) -> tuple[IntArray, FloatArray]:
     """Round a row-major matrix to codes.
 
@@ -174,10 +190,10 @@ def _round(
     k = w.shape[1]
     work = w.copy()
     codes = np.zeros(w.shape, np.int64)
-    if not compensated:
+    if not damping:
         codes[:, 1:] = np.clip(np.floor(w[:, 1:] * scale[:, 1:] + 0.5), -high - 1, high)
         return codes, w[:, 0]
-    damped = moment + np.eye(k) * (1e-2 * float(np.mean(np.diag(moment))) + 1e-12)
+    damped = moment + np.eye(k) * (damping * float(np.mean(np.diag(moment))) + 1e-12)
     # Largest operands first: what they leave over, the small ones and the bias take up.
     order = np.concatenate([1 + np.argsort(-np.diag(moment)[1:], kind="stable"), [0]])
     inverse = np.linalg.inv(damped[np.ix_(order, order)])
@@ -243,7 +259,9 @@ def _check_support(layer: Layer, config: Config) -> None:
             )
 
 
-def quantize_network(model: Model, config: Config, calibration: Calibration) -> Network:
+def quantize_network(
+    model: Model, config: Config, calibration: Calibration, recipe: Recipe | None = None
+) -> Network:
     """Quantize a model.
 
     Parameters
@@ -252,11 +270,14 @@ def quantize_network(model: Model, config: Config, calibration: Calibration) -> 
     config : Config
     calibration : Calibration
         From :func:`calibrate`.
+    recipe : Recipe, optional
+        Default: the first of the configured rounding.
 
     Returns
     -------
     Network
     """
+    recipe = recipe or RECIPES[config.rounding][0]
     for layer in model.layers:
         _check_support(layer, config)
     slopes = {
@@ -302,7 +323,7 @@ def quantize_network(model: Model, config: Config, calibration: Calibration) -> 
                 continue
             target = tables.pre_frac if row.act in BOUNDED else fracs[layer.name]
             codes, bias = _quantize_row(
-                row, calibration.moments[layer.name], config,
+                row, calibration.moments[layer.name], config, recipe,
                 target + 20 - frac_in, target + 20 - operand_frac[layer.name],
             )  # fmt: skip
             w, u, w_frac, u_frac = codes
@@ -369,32 +390,63 @@ def quantize_network(model: Model, config: Config, calibration: Calibration) -> 
 
 
 def _quantize_row(
-    row: _Row, moment: FloatArray, config: Config, w_cap: int, u_cap: int
+    row: _Row, moment: FloatArray, config: Config, recipe: Recipe, w_cap: int, u_cap: int
 ) -> tuple[tuple[IntArray, IntArray, IntArray, IntArray], tuple[FloatArray, FloatArray]]:
-    """Round the matrices of one gate; see :func:`_round` for the method."""
-    compensated = config.rounding == "compensated"
+    """Choose scales and round the matrices of one gate; see :func:`_round` for the method."""
     ni, nh = row.w.shape[1], row.u.shape[1]
+    bits = config.weight_bits
     x = np.arange(1, 1 + ni)
     # The state's columns come last; a cell's product r*h is measured by h itself.
     s = np.arange(len(moment) - nh, len(moment))
-    bits = config.weight_bits
     zero = np.zeros(len(row.b), np.int64)
-    w_frac = _row_fracs(row.w, moment[np.ix_(x, x)], bits, w_cap) if ni else zero
-    u_frac = _row_fracs(row.u, moment[np.ix_(s, s)], bits, u_cap) if nh else zero
+    w_fit, u_fit = _row_fracs(row.w, bits, w_cap), _row_fracs(row.u, bits, u_cap)
 
-    def solve(
-        parts: list[tuple[FloatArray, IntArray, IntArray]], bias: FloatArray
-    ) -> tuple[IntArray, FloatArray]:
-        index = np.concatenate([[0], *(i for _, _, i in parts)])
-        w = np.concatenate([bias[:, None], *(m for m, _, _ in parts)], axis=1)
-        f = np.concatenate(
-            [zero[:, None], *(np.repeat(q[:, None], m.shape[1], 1) for m, q, _ in parts)], axis=1
-        )
-        return _round(w, f.astype(np.float64), moment[np.ix_(index, index)], bits, compensated)
+    def solve(parts: list[tuple[FloatArray, IntArray, IntArray, int]], bias: FloatArray) -> _Solved:
+        """Round with scales that just fit and with finer, clipping ones; keep the best of each row."""
+        index = np.concatenate([[0], *(i for _, _, i, _ in parts)])
+        w = np.concatenate([bias[:, None], *(m for m, _, _, _ in parts)], axis=1)
+        used = moment[np.ix_(index, index)]
+        best: _Solved | None = None
+        for extra in itertools.product((0, 1) if recipe.clip else (0,), repeat=len(parts)):
+            fracs = [
+                np.minimum(fit + k, cap) for (_, fit, _, cap), k in zip(parts, extra, strict=True)
+            ]
+            each = [
+                np.repeat(f[:, None], m.shape[1], 1)
+                for f, (m, _, _, _) in zip(fracs, parts, strict=True)
+            ]
+            f = np.concatenate([zero[:, None], *each], axis=1).astype(np.float64)
+            codes, b = _round(w, f, used, bits, recipe.damping)
+            difference = np.concatenate([b[:, None], codes[:, 1:] * 2.0 ** -f[:, 1:]], axis=1) - w
+            error = np.einsum("ri,ij,rj->r", difference, used, difference)
+            new = _Solved(codes[:, 1:], b, fracs, error)
+            best = new if best is None else best.better(new)
+        assert best is not None  # noqa: S101
+        return best
 
+    w_part, u_part = (row.w, w_fit, x, w_cap), (row.u, u_fit, s, u_cap)
     if row.gate.reset:
-        w, b = solve([(row.w, w_frac, x)], row.b)
-        u, c = solve([(row.u, u_frac, s)], row.c)
-        return (w[:, 1:], u[:, 1:], w_frac, u_frac), (b, c)
-    codes, b = solve([(row.w, w_frac, x), (row.u, u_frac, s)], row.b + row.c)
-    return (codes[:, 1 : 1 + ni], codes[:, 1 + ni :], w_frac, u_frac), (b, 0 * row.c)
+        w, u = solve([w_part], row.b), solve([u_part], row.c)
+        return (w.codes, u.codes, w.fracs[0], u.fracs[0]), (w.bias, u.bias)
+    both = solve([w_part, u_part], row.b + row.c)
+    return (both.codes[:, :ni], both.codes[:, ni:], *both.fracs), (both.bias, 0 * row.c)
+
+
+@dataclass(frozen=True, eq=False)
+class _Solved:
+    """Codes, bias, fraction bits of each part and error of every row of a gate."""
+
+    codes: IntArray
+    bias: FloatArray
+    fracs: list[IntArray]
+    error: FloatArray
+
+    def better(self, other: _Solved) -> _Solved:
+        """Take each row from the one that leaves less error; from ``self`` where they are alike."""
+        take = other.error < self.error * (1 - 1e-9)
+        return _Solved(
+            np.where(take[:, None], other.codes, self.codes),
+            np.where(take, other.bias, self.bias),
+            [np.where(take, b, a) for a, b in zip(self.fracs, other.fracs, strict=True)],
+            np.where(take, other.error, self.error),
+        )
