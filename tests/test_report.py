@@ -7,12 +7,12 @@ import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import pytest
+import randoms
 from gatewright.cli.main import main
 from gatewright.compiler import Config, InputError, Linear, Model, Program, quantize
 from gatewright.compiler.report import analyze
 from gatewright.compiler.report_page import to_html, to_text
 
-from .randoms import recurrent
 
 SEED = 3
 
@@ -23,8 +23,8 @@ def model() -> Model:
     return Model(
         3,
         (
-            recurrent(rng, "gru", "gru", ("x",), 3, 6),
-            recurrent(rng, "lstm", "lstm", ("gru",), 6, 5),
+            randoms.recurrent(rng, "gru", "gru", ("x",), 3, 6),
+            randoms.recurrent(rng, "lstm", "lstm", ("gru",), 6, 5),
             Linear("head", ("lstm",), rng.normal(size=(2, 5)), rng.normal(size=2)),
         ),
     )
@@ -100,7 +100,7 @@ def test_refusals(program, model, x):
     with pytest.raises(InputError, match="needs data"):
         analyze(program, model=model)
     rng = np.random.default_rng(SEED)
-    other = Model(3, (recurrent(rng, "gru", "gru", ("x",), 3, 7),))
+    other = Model(3, (randoms.recurrent(rng, "gru", "gru", ("x",), 3, 7),))
     with pytest.raises(InputError, match="3 inputs and 7 outputs, the program 3 and 2"):
         analyze(program, x, None, other)
     with pytest.raises(InputError, match="lengths"):
