@@ -13,7 +13,6 @@ from gatewright.compiler import Config, InputError, Linear, Model, Program, quan
 from gatewright.compiler.report import analyze
 from gatewright.compiler.report_page import to_html, to_text
 
-
 SEED = 3
 
 
