@@ -81,6 +81,8 @@ def test_error_against_float_leaves_padding_out(program, model, x):
     assert error["mean"] == pytest.approx(difference.mean())
     assert error["by_step"]["step"] == list(range(20))
     assert max(error["by_step"]["max"]) == error["max"]
+    alone = np.abs(program.run(padded) - model.run(padded))[0, 19]  # the others have ended
+    assert error["by_step"]["mean"][19] == pytest.approx(alone.mean())
 
 
 def test_peaks_of_the_data(program, x):
