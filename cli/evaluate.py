@@ -70,6 +70,10 @@ def _check_output(path: Path | None, data: Recording) -> None:
         raise InputError(f"{path}: data files end in {' '.join(SUFFIXES)}, not {path.suffix!r}")
     if path.suffix.lower() == ".csv" and data.x.ndim == 3:
         raise InputError(f"{path}: a .csv holds 2 dimensions, the outputs have 3: use .npy")
+    _check_folder(path)
+
+
+def _check_folder(path: Path) -> None:
     if not path.absolute().parent.is_dir():
         raise InputError(f"{path}: the folder {path.parent} does not exist; make it first")
 
@@ -206,6 +210,10 @@ def simulate(args: argparse.Namespace, console: Console) -> dict[str, Any]:
 
     if args.limit < 0:
         raise InputError(f"--limit is a number of sequences, not {args.limit}")
+    if not 0 <= args.seed < 1 << 32:
+        raise InputError(f"--seed is a whole number from 0 to {(1 << 32) - 1}, not {args.seed}")
+    if args.wave:
+        _check_folder(args.wave)
     program = read_program(args.program)
     data = read_recording(args.x, program.network.input_size, args.limit)
     _check_output(args.output, data)

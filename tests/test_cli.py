@@ -544,7 +544,13 @@ def test_simulate_reports_what_differs(cli, tiny, monkeypatch):
 
 @pytest.mark.parametrize(
     ("arguments", "word"),
-    [(["--stall", 1], "stall"), (["--stall", -0.5], "stall"), (["--limit", -1], "--limit")],
+    [
+        (["--stall", 1], "stall"),
+        (["--stall", -0.5], "stall"),
+        (["--limit", -1], "--limit"),
+        (["--seed", -1], "--seed"),
+        (["--wave", "no/such/wave.vcd"], "make it first"),
+    ],
 )
 def test_simulate_refuses(cli, tiny, arguments, word):
     assert_refused(cli("simulate", tiny / "program", tiny / "x.npz", *arguments), 1, word)
