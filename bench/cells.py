@@ -1,0 +1,48 @@
+"""Cycles and utilization of every cell: ``python bench/cells.py``. Exact counts, no timing."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+from gatewright.compiler.cells import CELLS
+from gatewright.compiler.config import Config
+from gatewright.compiler.model import Model, Recurrent
+from gatewright.compiler.program import Program, quantize
+
+SIZES = ((16, 32, 12), (64, 64, 24), (64, 128, 96))  # I, H, lanes
+
+
+def program(cell: str, i: int, h: int, lanes: int) -> Program:
+    """Return a program of one layer with random weights (seed 0)."""
+    rng = np.random.default_rng(0)
+    gates = CELLS[cell].weighted
+    layer = Recurrent(
+        cell,
+        cell,
+        ("x",),
+        h,
+        i,
+        {g.name: rng.normal(0, 0.1, (h, i)) for g in gates if g.input},
+        {g.name: rng.normal(0, 0.1, (h, h)) for g in gates if g.recurrent},
+    )
+    return quantize(Model(i, (layer,)), rng.normal(size=(1, 4, i)), Config(lanes=lanes))
+
+
+def main() -> None:
+    """Print one row a cell and size."""
+    print("| cell | I | H | lanes | split x beat | walks: tiles x columns | cycles | utilization |")
+    print("|---|---|---|---|---|---|---|---|")
+    for cell in CELLS:
+        for i, h, lanes in SIZES:
+            s = program(cell, i, h, lanes).schedule
+            g = s.geometry
+            walks = " + ".join(f"{b.tiles} x {b.columns}" for b in s.blocks)
+            print(
+                f"| `{cell}` | {i} | {h} | {lanes} | {g.split} x {g.beat} | {walks} | "
+                f"{s.cycles()[0]} | {100 * s.utilization():.1f} % |"
+            )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
