@@ -17,12 +17,54 @@ from .cells import CELLS, Cell
 from .errors import InputError
 
 if TYPE_CHECKING:
+    from .chain import Chain
     from .program import Program
 
-__all__ = ["Layer", "Linear", "Model", "Recurrent"]
+__all__ = ["Layer", "Linear", "Model", "Recurrent", "check_lengths", "reverse_steps"]
 
 FloatArray = npt.NDArray[np.float64]
 SIZE_LIMIT = 1 << 16
+
+
+def reverse_steps(
+    x: npt.NDArray[Any], lengths: npt.NDArray[np.int64] | None = None
+) -> npt.NDArray[Any]:
+    """Turn each sequence around, its own steps only: padding stays behind them.
+
+    Twice is the sequence again.
+
+    Parameters
+    ----------
+    x : ndarray, shape (N, T, size)
+    lengths : ndarray of int, shape (N,), optional
+        Steps of each sequence that are not padding; default T.
+    """
+    if lengths is None:
+        return x[:, ::-1]
+    t, n = np.arange(x.shape[1]), lengths[:, None]
+    return np.take_along_axis(x, np.where(t < n, n - 1 - t, t)[..., None], axis=1)
+
+
+def check_lengths(
+    lengths: npt.ArrayLike | None, sequences: int, steps: int
+) -> npt.NDArray[np.int64] | None:
+    """Return the lengths of padded sequences as integers, None where none are given.
+
+    Raises
+    ------
+    InputError
+        Not one whole number from 0 to ``steps`` for every sequence.
+    """
+    if lengths is None:
+        return None
+    array = np.asarray(lengths)
+    whole = array.dtype.kind in "iu" or (array.dtype.kind == "f" and (array % 1 == 0).all())
+    if array.shape != (sequences,) or not whole or (array < 0).any() or (array > steps).any():
+        raise InputError(
+            f"lengths are {sequences} whole numbers from 0 to {steps}, one a sequence, not "
+            f"{str(array.tolist())[:60]}"
+        )
+    return array.astype(np.int64)
 
 
 def _array(value: npt.ArrayLike, shape: tuple[int, ...], what: str) -> FloatArray:
@@ -118,6 +160,9 @@ class Recurrent:
         Activations.
     slope : float
         Slope of a hard sigmoid.
+    reverse : bool
+        Walk each sequence from its last step to its first. The output of a step stays at that
+        step. A bidirectional layer is two layers, one of each direction, that are read together.
     """
 
     name: str
@@ -132,6 +177,7 @@ class Recurrent:
     gate: str = "sigmoid"
     candidate: str = "tanh"
     slope: float = 0.2
+    reverse: bool = False
 
     def __post_init__(self) -> None:
         if self.cell not in CELLS:
@@ -187,7 +233,9 @@ class Recurrent:
         (h, c, named)
             New states, shape (N, H), and every gate's activation by name.
         """
-        old, kept, named = h, {}, {}
+        old = h
+        kept: dict[str, FloatArray] = {}
+        named: dict[str, FloatArray] = {}
         for gate in self.spec.gates:
             if gate.source == "c":
                 p = c
@@ -199,7 +247,7 @@ class Recurrent:
             act = {"gate": self.gate, "candidate": self.candidate}.get(gate.act, gate.act)
             a = np.broadcast_to(float_activation(act, p, self.slope), old.shape)
             named[gate.name] = a
-            k = kept.get(gate.by)
+            k = kept.get(gate.by, a)
             y = a
             if gate.post == "blend":
                 y = a + k * (old - a)
@@ -310,7 +358,12 @@ class Model:
                 )
         return total
 
-    def quantize(self, *args: Any, **options: Any) -> Program:
+    @property
+    def streams(self) -> bool:
+        """Whether one pass from the first step to the last computes it: no layer is reversed."""
+        return not any(isinstance(layer, Recurrent) and layer.reverse for layer in self.layers)
+
+    def quantize(self, *args: Any, **options: Any) -> Program | Chain:
         """Shorthand for :func:`gatewright.compiler.quantize`."""
         from .program import quantize
 
@@ -329,16 +382,21 @@ class Model:
         x: npt.ArrayLike,
         state: dict[str, tuple[FloatArray, FloatArray]] | None = None,
         trace: dict[str, list[FloatArray]] | None = None,
+        lengths: npt.ArrayLike | None = None,
     ) -> FloatArray:
-        """Evaluate in float64.
+        """Evaluate in float64, layer by layer over whole sequences.
 
         Parameters
         ----------
         x : array_like, shape (N, T, I) or (T, I)
         state : dict, optional
-            Initial (h, c) by layer, updated in place; default zeros.
+            Initial (h, c) by layer, updated in place; default zeros. A reversed layer starts
+            with it at the last step.
         trace : dict, optional
             Filled with every vector and, as ``layer.gate``, every gate: lists over time of (N, size).
+        lengths : array_like of int, shape (N,), optional
+            True lengths of zero-padded sequences: where reversed layers start. Outputs in the
+            padding mean nothing.
 
         Returns
         -------
@@ -352,25 +410,51 @@ class Model:
             raise InputError(
                 f"x has shape {np.shape(x)}, expected (steps, {self.input_size}) or (sequences, steps, {self.input_size})"
             )
+        real = check_lengths(lengths, *data.shape[:2])
         state = self.initial_state(len(data)) if state is None else state
-        out = np.empty((*data.shape[:2], self.output_size))
-        for t in range(data.shape[1]):
-            values = {"x": data[:, t]}
-            for layer in self.layers:
-                v = np.concatenate([values[name] for name in layer.inputs], axis=1)
-                if isinstance(layer, Linear):
-                    y = float_activation(layer.activation, v @ layer.w.T + layer.bias, layer.slope)
-                else:
-                    h, c, named = layer.step(v, *state[layer.name])
-                    state[layer.name], y = (h, c), h
-                    if trace is not None:
-                        for gate, a in named.items():
-                            trace.setdefault(f"{layer.name}.{gate}", []).append(a)
-                        if layer.spec.has_cell_state:
-                            trace.setdefault(f"{layer.name}.c", []).append(c)
+        values: dict[str, FloatArray] = {"x": data}
+        for layer in self.layers:
+            v = np.concatenate([values[name] for name in layer.inputs], axis=2)
+            if isinstance(layer, Linear):
+                y = float_activation(layer.activation, v @ layer.w.T + np.asarray(layer.bias), layer.slope)
                 values[layer.name] = y
-            if trace is not None:
-                for name, v in values.items():
-                    trace.setdefault(name, []).append(v)
-            out[:, t] = np.concatenate([values[name] for name in self.outputs], axis=1)
+                continue
+            made, state[layer.name] = _walk(layer, v, state[layer.name], real, trace is not None)
+            values[layer.name] = made.pop(layer.name)
+            for name, v in made.items() if trace is not None else ():
+                trace.setdefault(name, []).extend(v.swapaxes(0, 1))
+        if trace is not None:
+            for name, v in values.items():
+                trace.setdefault(name, []).extend(v.swapaxes(0, 1))
+        out = np.concatenate([values[name] for name in self.outputs], axis=2)
         return out[0] if single else out
+
+
+def _walk(
+    layer: Recurrent, x: FloatArray, start: tuple[FloatArray, FloatArray],
+    lengths: npt.NDArray[np.int64] | None, every_gate: bool,
+) -> tuple[dict[str, FloatArray], tuple[FloatArray, FloatArray]]:  # fmt: skip
+    """Run a layer over (N, T, I), from either end.
+
+    Returns
+    -------
+    (vectors, state)
+        The layer's vector by its name and, where asked for, its gates and cell state, shape
+        (N, T, H) each; the state after the walk.
+    """
+    h, c = start
+    x = reverse_steps(x, lengths) if layer.reverse else x
+    n, steps = x.shape[:2]
+    made = {layer.name: np.empty((n, steps, layer.size))}
+    for t in range(steps):
+        h, c, gates = layer.step(x[:, t], h, c)
+        made[layer.name][:, t] = h
+        if not every_gate:
+            continue
+        kept = {f"{layer.name}.{gate}": a for gate, a in gates.items()}
+        kept |= {f"{layer.name}.c": c} if layer.spec.has_cell_state else {}
+        for name, a in kept.items():
+            made.setdefault(name, np.empty((n, steps, layer.size)))[:, t] = a
+    if layer.reverse:
+        made = {name: reverse_steps(v, lengths) for name, v in made.items()}
+    return made, (h, c)
