@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from . import golden
-from .cells import CELLS
+from .cells import CELLS, Gate
 from .config import Config
 from .errors import InputError
 from .fixed import Format, IntArray
@@ -23,7 +25,10 @@ from .network import Network, Numbers, QGate, QLayer
 from .quantizer import LINEAR_GATE, RECIPES, calibrate, quantize_network
 from .schedule import Geometry, Schedule, choose_geometry, choose_lanes
 
-__all__ = ["SCHEMA", "Program", "quantize"]
+if TYPE_CHECKING:
+    from .chain import Chain
+
+__all__ = ["SCHEMA", "Program", "quantize", "quantize_stream", "read_description"]
 
 SCHEMA = 1
 DEFAULT_LANES = 24
@@ -81,6 +86,16 @@ class Program:
             "a step, too few for this network on any engine; lower the rate or raise the clock"
         )
 
+    @property
+    def passes(self) -> tuple[Program, ...]:
+        """The programs that sequences are walked through: this one. See :class:`~.chain.Chain`."""
+        return (self,)
+
+    @property
+    def input_size(self) -> int:
+        """Number of features of x."""
+        return self.network.input_size
+
     @cached_property
     def images(self) -> Images:
         """Memory contents."""
@@ -100,21 +115,23 @@ class Program:
 
     def encode(self, x: npt.ArrayLike) -> IntArray:
         """Quantize input values, shape (N, T, I) or (T, I), to codes (N, T, I)."""
-        data = np.asarray(x, dtype=np.float64)
-        data = data[None] if data.ndim == 2 else data
-        if data.ndim != 3 or data.shape[2] != self.network.input_size:
-            raise InputError(
-                f"x has shape {np.shape(x)}, expected (steps, {self.network.input_size}) or "
-                f"(sequences, steps, {self.network.input_size})"
-            )
-        if not np.isfinite(data).all():
-            index = [int(i) for i in np.argwhere(~np.isfinite(data))[0]]
-            raise InputError(f"x holds {data[tuple(index)]} at {index}; inputs must be finite")
-        return self.network.input_format.quantize(data)
+        return encode(x, self.network.input_size, self.network.input_format)
 
     def decode(self, codes: IntArray) -> FloatArray:
         """Return the values of output codes, shape (..., outputs)."""
         return codes * self.network.output_steps
+
+    def evaluate(
+        self,
+        codes: IntArray,
+        state: golden.State | None = None,
+        lengths: npt.ArrayLike | None = None,
+    ) -> golden.Result:
+        """Run the golden model on input codes (N, T, I).
+
+        ``lengths`` changes nothing: a stream does not see the padding behind a sequence.
+        """
+        return golden.run(self.network, codes, state)
 
     def run(self, x: npt.ArrayLike, state: golden.State | None = None) -> FloatArray:
         """Evaluate the golden model on values.
@@ -129,7 +146,7 @@ class Program:
         -------
         ndarray of float64, shape (N, T, outputs) or (T, outputs)
         """
-        out = self.decode(golden.run(self.network, self.encode(x), state).outputs)
+        out = self.decode(self.evaluate(self.encode(x), state).outputs)
         return out[0] if np.ndim(x) == 2 else out
 
     # -- summary --------------------------------------------------------------
@@ -220,40 +237,15 @@ class Program:
             Missing or damaged file, another schema, a digest that does not match.
         """
         folder = Path(folder)
-        path = folder / "program.json"
-        again = f"write the program again with: gatewright quantize MODEL -o {folder}"
-        if not path.is_file():
-            raise InputError(f"{folder} is not a program folder: it has no program.json; {again}")
-        try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-            if data.get("schema") != SCHEMA:
-                raise InputError(
-                    f"{path} has schema {data.get('schema')!r}, this version reads {SCHEMA}; {again}"
-                )
-            with np.load(folder / "weights.npz", allow_pickle=False) as arrays:
-                program = cls._build(data, {name: arrays[name] for name in arrays.files})
-        except InputError:
-            raise
-        except OSError as error:
-            raise InputError(f"cannot read {folder}: {error}; {again}") from error
-        except (
-            ValueError,
-            KeyError,
-            TypeError,
-            IndexError,
-            AttributeError,
-            OverflowError,
-            zipfile.BadZipFile,
-            MemoryError,
-        ) as error:
+        data = read_description(folder)
+        if "passes" in data:
             raise InputError(
-                f"{folder} is damaged ({type(error).__name__}: {error}); {again}"
-            ) from error
-        if program.digest != data.get("digest"):
-            raise InputError(
-                f"{folder} is damaged: its digest is {program.digest[:16]}, program.json says "
-                f"{str(data.get('digest'))[:16]}; {again}"
+                f"{folder} holds a program of {len(data['passes'])} passes, for layers that walk "
+                f"sequences from their end; name one of them, such as {folder / 'pass0'}"
             )
+        with damaged(folder), np.load(folder / "weights.npz", allow_pickle=False) as arrays:
+            program = cls._build(data, {name: arrays[name] for name in arrays.files})
+        check_digest(folder, program.digest, data)
         return program
 
     @classmethod
@@ -261,7 +253,7 @@ class Program:
         layers = []
         for item in data["layers"]:
             if item["cell"] == "linear":
-                gates = (LINEAR_GATE,)
+                gates: tuple[Gate, ...] = (LINEAR_GATE,)
             elif item["cell"] in CELLS:
                 gates = CELLS[item["cell"]].gates
             else:
@@ -270,7 +262,7 @@ class Program:
                 )
             made = []
             for gate in gates:
-                found = {n: arrays.get(f"{item['name']}/{gate.name}/{n}") for n in ARRAYS}
+                found: dict[str, Any] = {n: arrays.get(f"{item['name']}/{gate.name}/{n}") for n in ARRAYS}
                 made.append(QGate(gate, item["activations"][gate.name], **found))
             layers.append(
                 QLayer(
@@ -292,6 +284,74 @@ class Program:
         return cls(network, config, quality)
 
 
+def encode(x: npt.ArrayLike, size: int, fmt: Format) -> IntArray:
+    """Quantize values (N, T, size) or (T, size) to codes (N, T, size).
+
+    Raises
+    ------
+    InputError
+        Another shape, or a value that is not finite.
+    """
+    data = np.asarray(x, dtype=np.float64)
+    data = data[None] if data.ndim == 2 else data
+    if data.ndim != 3 or data.shape[2] != size:
+        raise InputError(
+            f"x has shape {np.shape(x)}, expected (steps, {size}) or (sequences, steps, {size})"
+        )
+    if not np.isfinite(data).all():
+        index = [int(i) for i in np.argwhere(~np.isfinite(data))[0]]
+        raise InputError(f"x holds {data[tuple(index)]} at {index}; inputs must be finite")
+    return fmt.quantize(data)
+
+
+def _again(folder: Path) -> str:
+    return f"write the program again with: gatewright quantize MODEL -o {folder}"
+
+
+@contextmanager
+def damaged(folder: Path) -> Iterator[None]:
+    """Turn whatever a damaged file makes the code inside raise into an input error."""
+    try:
+        yield
+    except InputError:
+        raise
+    except OSError as error:
+        raise InputError(f"cannot read {folder}: {error}; {_again(folder)}") from error
+    except (
+        ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError,
+        zipfile.BadZipFile, MemoryError,
+    ) as error:  # fmt: skip
+        raise InputError(
+            f"{folder} is damaged ({type(error).__name__}: {error}); {_again(folder)}"
+        ) from error
+
+
+def read_description(folder: Path) -> dict[str, Any]:
+    """Read the ``program.json`` of a folder, of the schema that this version writes."""
+    path = folder / "program.json"
+    if not path.is_file():
+        raise InputError(
+            f"{folder} is not a program folder: it has no program.json; {_again(folder)}"
+        )
+    with damaged(folder):
+        data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if data.get("schema") != SCHEMA:
+            raise InputError(
+                f"{path} has schema {data.get('schema')!r}, this version reads {SCHEMA}; "
+                f"{_again(folder)}"
+            )
+    return data
+
+
+def check_digest(folder: Path, digest: str, data: dict[str, Any]) -> None:
+    """Refuse a folder whose ``program.json`` states another digest than its contents have."""
+    if digest != data.get("digest"):
+        raise InputError(
+            f"{folder} is damaged: its digest is {digest[:16]}, program.json says "
+            f"{str(data.get('digest'))[:16]}; {_again(folder)}"
+        )
+
+
 def _write_npz(path: Path, arrays: dict[str, IntArray]) -> None:
     """Write an ``.npz`` with no dates in it."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -309,7 +369,7 @@ def quantize(
     config: Config | None = None,
     *,
     lengths: npt.ArrayLike | None = None,
-) -> Program:
+) -> Program | Chain:
     """Quantize a float model and lay it out on an engine.
 
     Parameters
@@ -325,10 +385,31 @@ def quantize(
 
     Returns
     -------
-    Program
+    Program, or Chain where a layer walks sequences from their end
         With ``quality``: ``error`` (max and mean of the difference to the float model on the
         calibration data), ``saturations`` by place, and ``calibration``.
+    """
+    if model.streams:
+        return quantize_stream(model, calibration, config, lengths=lengths)
+    from .chain import quantize_chain
 
+    return quantize_chain(model, calibration, config, lengths=lengths)
+
+
+def quantize_stream(
+    model: Model,
+    calibration: npt.ArrayLike | None = None,
+    config: Config | None = None,
+    *,
+    lengths: npt.ArrayLike | None = None,
+    input_format: Format | None = None,
+) -> Program:
+    """Quantize a model that streams, as :func:`quantize` does.
+
+    Parameters
+    ----------
+    input_format : Format, optional
+        Format of x, where it is not to be chosen on the calibration data.
     """
     config = config or Config()
     measured = calibrate(model, calibration, lengths)
@@ -336,17 +417,24 @@ def quantize(
     part = slice(None, max(1, TRIAL_STEPS // max(1, x.shape[1])))
     tried: list[tuple[float, Network]] = []
     for recipe in RECIPES[config.rounding]:
-        network = quantize_network(model, config, measured, recipe)
+        network = quantize_network(model, config, measured, recipe, input_format)
         trial = golden.run(network, network.input_format.quantize(x[part]))
         off = (trial.outputs * network.output_steps - reference[part])[valid[part]]
         tried.append((float(np.mean(off**2)) if off.size else 0.0, network))
     network = min(tried, key=lambda pair: pair[0])[1]
     result = golden.run(network, network.input_format.quantize(x))
     difference = np.abs(result.outputs * network.output_steps - reference)[valid]
-    places = sorted(result.saturations)
-    quality = {
-        "calibration": "synthetic" if measured.synthetic else "data",
+    return Program(network, config, measured_quality(difference, result, measured.synthetic))
+
+
+def measured_quality(
+    difference: FloatArray, result: golden.Result, synthetic: bool
+) -> dict[str, Any]:
+    """Say how far outputs are from the float model, and what was clipped on the way."""
+    return {
+        "calibration": "synthetic" if synthetic else "data",
         "error": {"max": float(difference.max(initial=0.0)), "mean": float(difference.mean())},
-        "saturations": {p: [result.saturations[p], result.narrowings[p]] for p in places},
+        "saturations": {
+            p: [result.saturations[p], result.narrowings[p]] for p in sorted(result.saturations)
+        },
     }
-    return Program(network, config, quality)

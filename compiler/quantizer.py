@@ -23,7 +23,7 @@ from .fixed import Format, IntArray
 from .model import FloatArray, Layer, Linear, Model, Recurrent
 from .network import BOUNDED, Network, Numbers, QGate, QLayer
 
-__all__ = ["Calibration", "calibrate", "quantize_network"]
+__all__ = ["Calibration", "calibrate", "calibration_data", "choose_input_format", "quantize_network"]
 
 SAMPLES = 20_000  # operand vectors kept for the error measure
 MARGIN = 1.25  # head room over the calibrated range of values that can leave [-1, 1]
@@ -84,6 +84,17 @@ class Calibration:
     valid: npt.NDArray[np.bool_]
 
 
+def calibration_data(model: Model, x: npt.ArrayLike | None) -> FloatArray:
+    """Return calibration input as (N, T, I), checked; see :func:`calibrate`."""
+    if x is None:
+        x = np.random.default_rng(0).normal(size=(16, 64, model.input_size))
+    data = np.asarray(x, dtype=np.float64)
+    data = data[None] if data.ndim == 2 else data
+    if not np.isfinite(data).all():
+        raise InputError("calibration data holds NaN or infinite values; remove them")
+    return data
+
+
 def calibrate(
     model: Model, x: npt.ArrayLike | None, lengths: npt.ArrayLike | None = None
 ) -> Calibration:
@@ -92,19 +103,14 @@ def calibrate(
     Parameters
     ----------
     model : Model
+        One that streams.
     x : array_like, shape (N, T, I) or (T, I), or None
         Calibration input. None: 16 sequences of 64 steps from a normal distribution,
         seed 0, a safe default for standardized features only.
     lengths : array_like of int, shape (N,), optional
         True length of each zero-padded sequence.
     """
-    synthetic = x is None
-    if x is None:
-        x = np.random.default_rng(0).normal(size=(16, 64, model.input_size))
-    data = np.asarray(x, dtype=np.float64)
-    data = data[None] if data.ndim == 2 else data
-    if not np.isfinite(data).all():
-        raise InputError("calibration data holds NaN or infinite values; remove them")
+    data = calibration_data(model, x)
     trace: dict[str, list[FloatArray]] = {}
     model.run(data, trace=trace)
     n, steps = data.shape[:2]
@@ -133,7 +139,7 @@ def calibrate(
                     ranges[f"{layer.name}.hidden"] = float(np.abs(v).max(initial=0.0))
         v = np.concatenate(columns, axis=1)
         moments[layer.name] = v.T @ v / max(1, len(v))
-    return Calibration(moments, ranges, values["x"].ravel(), synthetic, data, valid.T)
+    return Calibration(moments, ranges, values["x"].ravel(), x is None, data, valid.T)
 
 
 def _integer_bits(limit: float) -> int:
@@ -141,7 +147,7 @@ def _integer_bits(limit: float) -> int:
     return int(np.ceil(np.log2(max(limit, 2.0**-30))))
 
 
-def _input_format(samples: FloatArray, bits: int) -> Format:
+def choose_input_format(samples: FloatArray, bits: int) -> Format:
     """Choose the input format with the least mean squared error, clipping included."""
     top = _integer_bits(float(np.abs(samples).max(initial=0.0)) or 1.0)
     best = None
@@ -160,9 +166,13 @@ def _input_format(samples: FloatArray, bits: int) -> Format:
 
 def _row_fracs(w: FloatArray, bits: int, cap: int) -> IntArray:
     """Return the fraction bits with which each row's weights just fit, at most ``cap``."""
-    largest = np.abs(w).max(axis=1, initial=0.0)
+    # Codes go one further down than up: a row of shipped 8-bit integers keeps its -128.
+    half = 1 << (bits - 1)
+    largest = np.maximum(
+        w.max(axis=1, initial=0.0) / (half - 0.5), -w.min(axis=1, initial=0.0) / (half + 0.5)
+    )
     safe = np.where(largest > 0, largest, 1.0)
-    fit = np.floor(np.log2(((1 << (bits - 1)) - 0.5) / safe)).astype(np.int64)
+    fit = np.floor(-np.log2(safe)).astype(np.int64)
     return np.minimum(np.where(largest > 0, fit, 0), cap)
 
 
@@ -237,7 +247,7 @@ def _rows(layer: Layer, config: Config) -> list[_Row]:
                 layer.u.get(gate.name, none),
                 layer.b.get(gate.name, zero),
                 layer.c.get(gate.name, zero),
-            )  # fmt: skip
+            )
         )
     return rows
 
@@ -245,6 +255,11 @@ def _rows(layer: Layer, config: Config) -> list[_Row]:
 def _check_support(layer: Layer, config: Config) -> None:
     """Refuse, by name, what the integer cells do not define."""
     if isinstance(layer, Recurrent):
+        if layer.reverse:
+            raise InputError(
+                f"{layer.name}: a network streams, and this layer starts at the end of a sequence; "
+                "gatewright.compiler.quantize splits such a model into passes"
+            )
         if layer.gate not in ("sigmoid", "hard_sigmoid"):
             raise InputError(
                 f"{layer.name}: gate activation {layer.gate!r} is not supported; use sigmoid"
@@ -260,7 +275,11 @@ def _check_support(layer: Layer, config: Config) -> None:
 
 
 def quantize_network(
-    model: Model, config: Config, calibration: Calibration, recipe: Recipe | None = None
+    model: Model,
+    config: Config,
+    calibration: Calibration,
+    recipe: Recipe | None = None,
+    input_format: Format | None = None,
 ) -> Network:
     """Quantize a model.
 
@@ -272,6 +291,8 @@ def quantize_network(
         From :func:`calibrate`.
     recipe : Recipe, optional
         Default: the first of the configured rounding.
+    input_format : Format, optional
+        Default: the one with the least error on the calibration data.
 
     Returns
     -------
@@ -298,7 +319,8 @@ def quantize_network(
         else:
             integer = _integer_bits(MARGIN * calibration.ranges[layer.name])
         fracs[layer.name] = config.state_bits - 1 - integer
-    input_format = _input_format(calibration.samples, config.activation_bits)
+    if input_format is None:
+        input_format = choose_input_format(calibration.samples, config.activation_bits)
     drop = config.state_bits - config.activation_bits
     operand_frac = {"x": input_format.frac} | {name: f - drop for name, f in fracs.items()}
 
@@ -373,7 +395,7 @@ def quantize_network(
                     target + sum_shift - acc[1],
                     np.floor((b if inside else b + c) * one + 0.5).astype(np.int64),
                     np.floor((c if inside else 0 * c) * one + 0.5).astype(np.int64),
-                )  # fmt: skip
+                )
             )
         cell_name = layer.cell if isinstance(layer, Recurrent) else "linear"
         layers.append(
@@ -429,7 +451,9 @@ def _quantize_row(
         w, u = solve([w_part], row.b), solve([u_part], row.c)
         return (w.codes, u.codes, w.fracs[0], u.fracs[0]), (w.bias, u.bias)
     both = solve([w_part, u_part], row.b + row.c)
-    return (both.codes[:, :ni], both.codes[:, ni:], *both.fracs), (both.bias, 0 * row.c)
+    w_frac, u_frac = both.fracs
+    codes = (both.codes[:, :ni], both.codes[:, ni:], w_frac, u_frac)
+    return codes, (both.bias, 0 * row.c)
 
 
 @dataclass(frozen=True, eq=False)

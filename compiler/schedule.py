@@ -13,6 +13,7 @@ the cycle of every output, exactly as the hardware will show it.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
@@ -295,7 +296,7 @@ class Schedule:
         segments, swap = self._segments(layer, block)
         groups = max(1, beats // GROUP)
         edges = [beats * i // groups for i in range(groups + 1)]
-        longest = max(b - a for a, b in zip(edges, edges[1:], strict=False))
+        longest = max(b - a for a, b in itertools.pairwise(edges))
         where = {}
         for g in block:
             if g.gate.keep:
@@ -311,7 +312,7 @@ class Schedule:
 
         taken: list[tuple[QGate, int] | None] = []
         start = len(self.beats)
-        for first, end in zip(edges, edges[1:], strict=False):
+        for first, end in itertools.pairwise(edges):
             for g in block:
                 for b in range(first, end):
                     beat = self._beat(layer, g, b, state, operand, output)
@@ -344,11 +345,11 @@ class Schedule:
         tiles = _ceil(len(taken), rows)
         # Ends of tiles: every ``rows`` rows taken, and the last.
         count = 0
-        drains = [b for b in self.beats[start:] if b.take]
-        for i, b in enumerate(drains):
+        drains = [beat for beat in self.beats[start:] if beat.take]
+        for i, drain in enumerate(drains):
             count += e
             if count == rows or i == len(drains) - 1:
-                b.tile_end, count = 1, 0
+                drain.tile_end, count = 1, 0
         self._rows.append(taken + [None] * (tiles * rows - len(taken)))
         self.blocks.append(Block(layer.name, segments, tiles, swap))
 
@@ -461,7 +462,7 @@ class Schedule:
         return int(ends[-1] - ends[-2]), int(ends[0]) + 1
 
     def utilization(self) -> float:
-        """Useful multiply-accumulates of a step over lanes times cycles."""
+        """Return the useful multiply-accumulates of a step over lanes times cycles."""
         return self.network.macs / (self.geometry.lanes * self.cycles()[0])
 
 
@@ -541,7 +542,7 @@ class _Replay:
         """Split the beat table: each tile's beats, and those after it that drain no rows."""
         takes = [i for i, b in enumerate(self.beats) if b.take]
         starts = [0]
-        for before, after in zip(takes, takes[1:], strict=False):
+        for before, after in itertools.pairwise(takes):
             if self.beats[before].tile_end:
                 starts.append(after)
         return list(zip(starts, [*starts[1:], len(self.beats)], strict=True))

@@ -87,8 +87,8 @@ class ActivationUnit(wiring.Component):
             # Cycle 4: sign, scale, clip.
             negative = pre.at(4)[-1]
             rounded = round_shift(value, GUARD)
-            magnitude = Mux(rounded > top, top, rounded)
-            choices["tanh"] = Mux(negative, -magnitude, magnitude)
+            size = Mux(rounded > top, top, rounded)
+            choices["tanh"] = Mux(negative, -size, size)
             half = round_shift(Mux(negative, one - value, one + value)[: len(value) + 1], GUARD + 1)
             choices["sigmoid"] = Mux(half > top, top, half)
         if "hard_tanh" in self.used:
@@ -102,8 +102,8 @@ class ActivationUnit(wiring.Component):
         choices["none"] = saturate(pre.at(4), t.result_bits)
 
         with m.Switch(act.at(4)):
-            for index, name in enumerate(ACTIVATIONS):
+            for number, name in enumerate(ACTIVATIONS):
                 if name in self.used:
-                    with m.Case(index):
+                    with m.Case(number):
                         m.d.sync += self.result.eq(choices[name])
         return m

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
@@ -15,7 +15,7 @@ from .lanes import Lanes
 from .memory import Ram, Rom
 from .sequencer import Sequencer
 
-__all__ = ["READ", "LOAD", "Core"]
+__all__ = ["LOAD", "READ", "Core"]
 
 READ, LOAD = 0, 1
 """Commands of the state port."""
@@ -140,7 +140,7 @@ class Core(wiring.Component):
         with m.If(el.step_end):
             m.d.sync += write_parity.eq(~write_parity)
 
-        def half(address: Signal, parity: Signal, size: int) -> object:
+        def half(address: Signal, parity: Value, size: int) -> object:
             return Cat(address[: (size - 1).bit_length()], parity) if size > 1 else parity
 
         m.d.comb += [

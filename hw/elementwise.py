@@ -7,6 +7,8 @@ follows; see ``docs/engine.md`` for the cycle of each stage.
 
 from __future__ import annotations
 
+from typing import Any
+
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -55,6 +57,30 @@ class Elementwise(wiring.Component):
     state : Ram ports for load and read, used only while ``idle``
     idle : Out(1)
     """
+
+    first: Any
+    second: Any
+    chain_valid: Signal
+    chain_reset: Signal
+    shift: Signal
+    release: Signal
+    output_room: Signal
+    output_start: Signal
+    o_valid: Signal
+    o_count: Signal
+    o_data: Any
+    w_en: Signal
+    w_addr: Signal
+    w_bank: Signal
+    w_data: Any
+    word_done: Signal
+    step_end: Signal
+    idle: Signal
+    load_en: Signal
+    load_addr: Signal
+    load_data: Signal
+    read_addr: Signal
+    read_data: Any
 
     def __init__(
         self, *, schedule: Schedule, images: Images, acc_bits: int, sum_bits: int, file: str = ""

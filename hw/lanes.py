@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -41,6 +43,20 @@ class Lanes(wiring.Component):
     Timing: ``Timing.MAC`` cycles from issue to accumulator (two of them before this block).
     Numerics: exact; ``acc_bits`` is proved to be enough by ``Network.bounds``.
     """
+
+    valid: Signal
+    tile_first: Signal
+    tile_last: Signal
+    part_first: Signal
+    reset: Signal
+    weight: Signal
+    operand: Any
+    first: Any
+    second: Any
+    chain_valid: Signal
+    chain_reset: Signal
+    shift: Signal
+    release: Signal
 
     def __init__(
         self,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from amaranth.hdl import Instance, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
@@ -77,9 +79,8 @@ class Rom(wiring.Component):
                 i_clk=ClockSignal(), i_en=self.en, i_addr=self.addr, o_data=self.data,
             )  # fmt: skip
         else:
-            m.submodules.memory = memory = Memory(
-                shape=self.width, depth=self.depth, init=self.words
-            )
+            memory: Any = Memory(shape=self.width, depth=self.depth, init=self.words)
+            m.submodules.memory = memory
             port = memory.read_port()
             m.d.comb += [port.en.eq(self.en), port.addr.eq(self.addr), self.data.eq(port.data)]
         return m
@@ -103,6 +104,12 @@ class Ram(wiring.Component):
         Write port with one enable a bank.
     """
 
+    r_addr: Any
+    r_data: Any
+    w_en: Signal
+    w_addr: Signal
+    w_data: Any
+
     def __init__(self, *, banks: int, width: int, depth: int, reads: int = 1) -> None:
         self.banks, self.width, self.depth, self.reads = banks, width, max(2, depth), reads
         super().__init__({
@@ -116,9 +123,8 @@ class Ram(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         for bank in range(self.banks):
-            m.submodules[f"bank{bank}"] = memory = Memory(
-                shape=self.width, depth=self.depth, init=[]
-            )
+            memory: Any = Memory(shape=self.width, depth=self.depth, init=[])
+            m.submodules[f"bank{bank}"] = memory
             write = memory.write_port()
             m.d.comb += [
                 write.en.eq(self.w_en[bank]),

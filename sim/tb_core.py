@@ -103,7 +103,7 @@ async def run(dut: Any) -> None:
     await ClockCycles(dut.clk, 2)
     dut.rst.value = 0
 
-    steps, size = codes.shape
+    steps, _size = codes.shape
     mask, bit = (1 << data_bits) - 1, 1 << data_bits
     started: list[int] = []
     recorded = np.zeros((steps, outputs), np.int64)
