@@ -70,8 +70,11 @@ class Format:
         numpy.ndarray of int64
             Codes, same shape.
         """
-        scaled = np.floor(np.asarray(value, dtype=np.float64) * 2.0**self.frac + 0.5)
-        return np.clip(scaled, self.low, self.high).astype(np.int64)
+        scaled = np.asarray(value, dtype=np.float64) * 2.0**self.frac
+        # Not floor(scaled + 0.5): that sum is itself rounded, and 0.49999999999999994 would give 1.
+        whole = np.floor(scaled)
+        rounded = whole + (scaled - whole >= 0.5)
+        return np.clip(rounded, self.low, self.high).astype(np.int64)
 
     def value(self, code: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Return the real value of each code (float64, exact below 53 bits)."""

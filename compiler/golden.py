@@ -174,7 +174,8 @@ class _Run:
             elif gate.post == "times" and gate.to == "h":
                 y = shift(k * a, 2 * n.gate_frac - (n.state_bits - 1))
             elif gate.post == "times":
-                y = shift(k * a, 2 * n.gate_frac - n.cell_frac)
+                # Rounding can carry k * a just beyond the cell's top code.
+                y = saturate(shift(k * a, 2 * n.gate_frac - n.cell_frac), n.cell_bits)[0]
             else:
                 y = round_shift(a * c, n.gate_frac) + k
             if gate.to in ("h", ""):

@@ -88,7 +88,8 @@ class Lanes(wiring.Component):
         valid = Delay(m, self.valid, reset_less=False)
         tile_first, part_first = Delay(m, self.tile_first), Delay(m, self.part_first)
         last = Delay(m, self.valid & self.tile_last, reset_less=False)
-        reset = Delay(m, self.reset)
+        # Asked for here: a register made inside a condition would be updated only under it.
+        reset = Delay(m, self.reset).at(1)
 
         # A finished tile waits in the accumulators until the chain is free. The sequencer
         # starts no tile whose first product could arrive before that.
@@ -98,7 +99,7 @@ class Lanes(wiring.Component):
         with m.If(handoff):
             m.d.sync += done.eq(0)
         with m.If(last.at(1)):
-            m.d.sync += [done.eq(1), done_reset.eq(reset.at(1))]
+            m.d.sync += [done.eq(1), done_reset.eq(reset)]
         with m.If(self.release):
             m.d.sync += self.chain_valid.eq(0)
         with m.If(handoff):
