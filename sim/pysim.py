@@ -4,19 +4,45 @@ from __future__ import annotations
 
 import contextlib
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from amaranth.hdl import ResetInserter, Signal
 from amaranth.sim import Simulator
 
 from ..compiler.errors import CheckError
 from ..compiler.fixed import IntArray
+from ..compiler.golden import State
 from ..compiler.program import Program
-from ..hw.core import Core
+from ..hw.core import LOAD, READ, Core
 
-__all__ = ["Recording", "record"]
+__all__ = ["Continue", "Load", "Read", "Recording", "record"]
+
+
+@dataclass(frozen=True)
+class Continue:
+    """Steps that go on from the state the core is in, shape (T, I)."""
+
+    codes: IntArray
+
+
+@dataclass(frozen=True)
+class Load:
+    """Load a state, in the order of :meth:`.golden.State.flat`, shape (words,)."""
+
+    state: IntArray
+
+
+@dataclass(frozen=True)
+class Read:
+    """Read the state."""
+
+
+Item = IntArray | Continue | Load | Read
+"""One item of a job; a bare array is a sequence (T, I) that starts from the reset state."""
 
 
 @dataclass
@@ -29,31 +55,40 @@ class Recording:
         Codes in the order of the program's outputs.
     ends : ndarray of int64, shape (steps,)
         Cycle in which each step's last element was transferred; 0 is the first input transfer.
+    states : list of ndarray of int64, shape (words,)
+        The states read.
     """
 
     outputs: IntArray
     ends: IntArray
+    states: list[IntArray]
 
 
 def record(
     program: Program,
-    sequences: list[IntArray],
+    job: Sequence[Item],
     *,
     stall: float = 0.0,
     seed: int = 0,
+    hold: int = 0,
+    junk: int = 0,
     wave: str | Path | None = None,
 ) -> Recording:
-    """Feed sequences of input codes to a core and collect its outputs.
+    """Run a job on a core and collect what it emits.
 
     Parameters
     ----------
     program : Program
-    sequences : list of ndarray (T, I)
-        Each starts from the reset state.
+    job : sequence of Item
+        Sequences of input codes and state commands, in order.
     stall : float
-        Chance of a pause before each transfer, on both sides.
+        Chance of a pause before each transfer, on every stream.
     seed : int
-        Seed of the pauses.
+        Seed of the pauses and of ``junk``.
+    hold : int
+        Cycles in which no output is taken, at the start.
+    junk : int
+        Cycles of random traffic on every stream before the job, ended by a reset.
     wave : path, optional
         Write a waveform (VCD) there.
 
@@ -63,62 +98,129 @@ def record(
         The core hangs, or breaks the framing of a step.
     """
     core = Core(program)
-    steps = sum(len(s) for s in sequences)
+    reset = Signal()
     size = program.network.output_size
-    outputs = np.zeros((steps, size), np.int64)
+    words = State.zeros(program.network, 1).flat(program.network).shape[1]
+    # (codes of a step, whether it starts afresh) or a command
+    steps: list[tuple[list[int], bool] | Load | Read] = []
+    for item in job:
+        if isinstance(item, Load | Read):
+            steps.append(item)
+        else:
+            codes = item.codes if isinstance(item, Continue) else item
+            fresh = not isinstance(item, Continue)
+            steps += [(row, fresh and t == 0) for t, row in enumerate(codes.tolist())]
+    count = sum(isinstance(step, tuple) for step in steps)
+    outputs = np.zeros((count, size), np.int64)
     order = program.schedule.output_order
     ends: list[int] = []
-    cycle = {"now": 0, "first": -1}
+    states: list[IntArray] = []
+    now, first = 0, -1
+    started = not junk
+    streams = (core.i, core.c, core.s_i)
+
+    async def pause(ctx: Any, rng: random.Random) -> None:
+        while stall and rng.random() < stall:
+            await ctx.tick()
+
+    async def send(ctx: Any, rng: random.Random, stream: Any, payload: Any) -> int:
+        """Transfer one payload, and return the cycle of the transfer."""
+        await pause(ctx, rng)
+        ctx.set(stream.payload, payload)
+        ctx.set(stream.valid, 1)
+        await ctx.tick().until(stream.ready)
+        ctx.set(stream.valid, 0)
+        return now - 1
+
+    async def receive(ctx: Any, rng: random.Random, stream: Any) -> Any:
+        """Take one payload; it must stay as it is until then."""
+        offered = None
+        while True:
+            ctx.set(stream.ready, not stall or rng.random() >= stall)
+            _, _, valid, ready, payload = await ctx.tick().sample(
+                stream.valid, stream.ready, stream.payload
+            )
+            if offered is not None and not (valid and payload == offered):
+                raise CheckError(f"{offered} was offered and withdrawn, seed {seed}")
+            if valid and ready:
+                ctx.set(stream.ready, 0)
+                return payload
+            offered = payload if valid else None
+
+    async def disturb(ctx: Any, rng: random.Random) -> None:
+        """Offer and take at random on every stream, then reset the core."""
+        for _ in range(junk):
+            for stream in streams:
+                ctx.set(stream.valid, rng.random() < 0.8)
+            ctx.set(core.i.payload, {"data": rng.getrandbits(1), "first": rng.getrandbits(1)})
+            ctx.set(core.c.payload, rng.getrandbits(1))
+            ctx.set(core.s_i.payload, rng.getrandbits(1))
+            for stream in (core.o, core.s_o):
+                ctx.set(stream.ready, rng.random() < 0.8)
+            await ctx.tick()
+        for stream in streams:
+            ctx.set(stream.valid, 0)
+        for stream in (core.o, core.s_o):
+            ctx.set(stream.ready, 0)
+        ctx.set(reset, 1)
+        await ctx.tick()
+        ctx.set(reset, 0)
 
     async def source(ctx: Any) -> None:
+        nonlocal first, started
         rng = random.Random(seed)  # noqa: S311
-        for sequence in sequences:
-            for t, row in enumerate(sequence):
-                for k, code in enumerate(row.tolist()):
-                    while stall and rng.random() < stall:
-                        await ctx.tick()
-                    ctx.set(core.i.payload, {"data": code, "first": int(t == 0 and k == 0)})
-                    ctx.set(core.i.valid, 1)
-                    await ctx.tick().until(core.i.ready)
-                    if cycle["first"] < 0:
-                        cycle["first"] = cycle["now"] - 1
-                    ctx.set(core.i.valid, 0)
+        if junk:
+            await disturb(ctx, rng)
+            started = True
+        for step in steps:
+            if isinstance(step, tuple):
+                row, fresh = step
+                for k, code in enumerate(row):
+                    payload = {"data": code, "first": int(fresh and k == 0)}
+                    cycle = await send(ctx, rng, core.i, payload)
+                    first = cycle if first < 0 else first
+            elif isinstance(step, Load):
+                await send(ctx, rng, core.c, LOAD)
+                for code in step.state.tolist():
+                    await send(ctx, rng, core.s_i, code)
+            else:
+                await send(ctx, rng, core.c, READ)
+                state = [await receive(ctx, rng, core.s_o) for _ in range(words)]
+                states.append(np.array(state, np.int64))
 
     async def sink(ctx: Any) -> None:
         rng = random.Random(seed + 1)  # noqa: S311
-        for step in range(steps):
+        while not started:
+            await ctx.tick()
+        for _ in range(hold):
+            await ctx.tick()
+        for step in range(count):
             for k in range(size):
-                while True:
-                    ctx.set(core.o.ready, not stall or rng.random() >= stall)
-                    _, _, valid, ready, payload = await ctx.tick().sample(
-                        core.o.valid, core.o.ready, core.o.payload
-                    )
-                    if valid and ready:
-                        break
+                payload = await receive(ctx, rng, core.o)
                 outputs[step, order[k]] = payload.data
                 if (payload.first, payload.last) != (k == 0, k == size - 1):
                     raise CheckError(f"step {step} element {k}: first/last are {payload}")
-            ends.append(cycle["now"] - 1)
+            ends.append(now - 1)
 
     async def clock(ctx: Any) -> None:
-        budget = 2000 + int(
-            (steps + 4)
-            * (program.schedule.words + 400 + 4 * size + 2 * program.network.input_size)
-            * (1 if not stall else 4 / (1 - stall))
-        )
+        nonlocal now
+        per_step = program.schedule.words + 400 + 4 * size + 2 * program.network.input_size
+        commands = (len(steps) - count) * (400 + 2 * words)
+        slower = 4 / (1 - stall) if stall else 1
+        budget = 2000 + hold + junk + int(((count + 4) * per_step + commands) * slower)
         while True:
-            cycle["now"] += 1
-            if cycle["now"] > budget:
+            now += 1
+            if now > budget:
                 raise CheckError(
-                    f"the core hangs: {len(ends)} of {steps} steps in {budget} cycles, seed {seed}"
+                    f"the core hangs: {len(ends)} of {count} steps in {budget} cycles, seed {seed}"
                 )
             await ctx.tick()
 
-    sim = Simulator(core)
+    sim = Simulator(ResetInserter(reset)(core))
     sim.add_clock(1e-6)
     sim.add_testbench(clock, background=True)
     sim.add_testbench(source)
     sim.add_testbench(sink)
     with sim.write_vcd(str(wave)) if wave else contextlib.nullcontext():
         sim.run()
-    return Recording(outputs, np.array(ends, np.int64) - cycle["first"])
+    return Recording(outputs, np.array(ends, np.int64) - first, states)

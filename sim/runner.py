@@ -337,17 +337,17 @@ def simulate(
     expected = reference.outputs[valid]
 
     if simulator == "amaranth":
-        from .pysim import record
+        from .pysim import Read, record
 
         say("simulating in Amaranth")
         done = record(
             program,
-            [codes[k, : length[k]] for k in range(n) if length[k]],
+            [*(codes[k, : length[k]] for k in range(n) if length[k]), Read()],
             stall=stall,
             seed=seed,
             wave=wave,
         )
-        recorded = Recorded(done.outputs, done.ends, np.zeros(0, np.int64))
+        recorded = Recorded(done.outputs, done.ends, done.states[0])
         outputs = done.outputs
     else:
         say(f"building the core for {simulator}")
