@@ -412,19 +412,20 @@ class Model:
             )
         real = check_lengths(lengths, *data.shape[:2])
         state = self.initial_state(len(data)) if state is None else state
-        values: dict[str, FloatArray] = {"x": data}
+        values, gates = {"x": data}, dict[str, FloatArray]()
         for layer in self.layers:
             v = np.concatenate([values[name] for name in layer.inputs], axis=2)
             if isinstance(layer, Linear):
-                y = float_activation(layer.activation, v @ layer.w.T + np.asarray(layer.bias), layer.slope)
+                y = float_activation(
+                    layer.activation, v @ layer.w.T + np.asarray(layer.bias), layer.slope
+                )
                 values[layer.name] = y
                 continue
             made, state[layer.name] = _walk(layer, v, state[layer.name], real, trace is not None)
             values[layer.name] = made.pop(layer.name)
-            for name, v in made.items() if trace is not None else ():
-                trace.setdefault(name, []).extend(v.swapaxes(0, 1))
+            gates |= made
         if trace is not None:
-            for name, v in values.items():
+            for name, v in (gates | values).items():
                 trace.setdefault(name, []).extend(v.swapaxes(0, 1))
         out = np.concatenate([values[name] for name in self.outputs], axis=2)
         return out[0] if single else out

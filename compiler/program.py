@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,15 +19,15 @@ from .fixed import Format, IntArray
 from .images import Images, build, hex_lines
 from .model import FloatArray, Model
 from .network import Network, Numbers, QGate, QLayer
+from .program_file import SCHEMA, check_digest, damaged, read_description, write_npz
 from .quantizer import LINEAR_GATE, RECIPES, calibrate, quantize_network
 from .schedule import Geometry, Schedule, choose_geometry, choose_lanes
 
 if TYPE_CHECKING:
     from .chain import Chain
 
-__all__ = ["SCHEMA", "Program", "quantize", "quantize_stream", "read_description"]
+__all__ = ["Program", "quantize", "quantize_stream"]
 
-SCHEMA = 1
 DEFAULT_LANES = 24
 TRIAL_STEPS = 10_000  # calibration steps on which rounding recipes are compared
 ARRAYS = (
@@ -221,7 +218,7 @@ class Program:
             (tmp / "program.json").write_text(
                 json.dumps(description, indent=1, sort_keys=True) + "\n"
             )
-            _write_npz(tmp / "weights.npz", self._arrays())
+            write_npz(tmp / "weights.npz", self._arrays())
             (tmp / "weights.hex").write_text(
                 hex_lines(self.images.weights, self.images.weight_width)
             )
@@ -262,7 +259,9 @@ class Program:
                 )
             made = []
             for gate in gates:
-                found: dict[str, Any] = {n: arrays.get(f"{item['name']}/{gate.name}/{n}") for n in ARRAYS}
+                found: dict[str, Any] = {
+                    n: arrays.get(f"{item['name']}/{gate.name}/{n}") for n in ARRAYS
+                }
                 made.append(QGate(gate, item["activations"][gate.name], **found))
             layers.append(
                 QLayer(
@@ -304,65 +303,6 @@ def encode(x: npt.ArrayLike, size: int, fmt: Format) -> IntArray:
     return fmt.quantize(data)
 
 
-def _again(folder: Path) -> str:
-    return f"write the program again with: gatewright quantize MODEL -o {folder}"
-
-
-@contextmanager
-def damaged(folder: Path) -> Iterator[None]:
-    """Turn whatever a damaged file makes the code inside raise into an input error."""
-    try:
-        yield
-    except InputError:
-        raise
-    except OSError as error:
-        raise InputError(f"cannot read {folder}: {error}; {_again(folder)}") from error
-    except (
-        ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError,
-        zipfile.BadZipFile, MemoryError,
-    ) as error:  # fmt: skip
-        raise InputError(
-            f"{folder} is damaged ({type(error).__name__}: {error}); {_again(folder)}"
-        ) from error
-
-
-def read_description(folder: Path) -> dict[str, Any]:
-    """Read the ``program.json`` of a folder, of the schema that this version writes."""
-    path = folder / "program.json"
-    if not path.is_file():
-        raise InputError(
-            f"{folder} is not a program folder: it has no program.json; {_again(folder)}"
-        )
-    with damaged(folder):
-        data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if data.get("schema") != SCHEMA:
-            raise InputError(
-                f"{path} has schema {data.get('schema')!r}, this version reads {SCHEMA}; "
-                f"{_again(folder)}"
-            )
-    return data
-
-
-def check_digest(folder: Path, digest: str, data: dict[str, Any]) -> None:
-    """Refuse a folder whose ``program.json`` states another digest than its contents have."""
-    if digest != data.get("digest"):
-        raise InputError(
-            f"{folder} is damaged: its digest is {digest[:16]}, program.json says "
-            f"{str(data.get('digest'))[:16]}; {_again(folder)}"
-        )
-
-
-def _write_npz(path: Path, arrays: dict[str, IntArray]) -> None:
-    """Write an ``.npz`` with no dates in it."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, array in arrays.items():
-            info = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
-            info.compress_type = zipfile.ZIP_DEFLATED
-            with archive.open(info, "w") as file:
-                small = array.astype(np.int16) if name.endswith(("/w", "/u")) else array
-                np.lib.format.write_array(file, np.ascontiguousarray(small), allow_pickle=False)
-
-
 def quantize(
     model: Model,
     calibration: npt.ArrayLike | None = None,
@@ -391,7 +331,7 @@ def quantize(
     """
     if model.streams:
         return quantize_stream(model, calibration, config, lengths=lengths)
-    from .chain import quantize_chain
+    from .passes import quantize_chain
 
     return quantize_chain(model, calibration, config, lengths=lengths)
 

@@ -23,7 +23,13 @@ from .fixed import Format, IntArray
 from .model import FloatArray, Layer, Linear, Model, Recurrent
 from .network import BOUNDED, Network, Numbers, QGate, QLayer
 
-__all__ = ["Calibration", "calibrate", "calibration_data", "choose_input_format", "quantize_network"]
+__all__ = [
+    "Calibration",
+    "calibrate",
+    "calibration_data",
+    "choose_input_format",
+    "quantize_network",
+]
 
 SAMPLES = 20_000  # operand vectors kept for the error measure
 MARGIN = 1.25  # head room over the calibrated range of values that can leave [-1, 1]
