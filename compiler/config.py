@@ -41,6 +41,8 @@ class Config:
         where ``lanes`` is 0.
     clock : float
         Clock in hertz that ``rate`` is counted against.
+    argmax : bool
+        Emit the index of the largest output of each step instead of the outputs.
     engine : str
         ``dense``.
     """
@@ -54,6 +56,7 @@ class Config:
     rounding: str = "compensated"
     rate: float = 0.0
     clock: float = 12e6
+    argmax: bool = False
     engine: str = "dense"
 
     def __post_init__(self) -> None:
@@ -81,6 +84,8 @@ class Config:
                 raise InputError(
                     f"{name} is one of {', '.join(choices)}, not {getattr(self, name)!r}"
                 )
+        if not isinstance(self.argmax, bool):
+            raise InputError(f"argmax is true or false, not {self.argmax!r}")
         for name in ("rate", "clock"):
             value = getattr(self, name)
             if (
@@ -109,7 +114,8 @@ class Config:
         """Return a complete TOML file with every knob."""
         lines = ["# gatewright quantize --config FILE"]
         for key, value in asdict(self).items():
-            lines.append(f'{key} = "{value}"' if isinstance(value, str) else f"{key} = {value}")
+            text = f'"{value}"' if isinstance(value, str) else str(value)
+            lines.append(f"{key} = {text.lower() if isinstance(value, bool) else text}")
         return "\n".join(lines) + "\n"
 
     @classmethod

@@ -243,6 +243,7 @@ def run(
             if layer.has_cell_state:
                 state.c[layer.name] = c
             values[layer.name] = y
-        outputs[:, t] = np.concatenate([values[name] for name in network.outputs], axis=1)
+        emitted = np.concatenate([values[name] for name in network.outputs], axis=1)
+        outputs[:, t] = emitted.argmax(axis=1)[:, None] if network.argmax else emitted
     trace_arrays = {k: np.stack(v, axis=1) for k, v in (work.lists or {}).items()}
     return Result(outputs, state, work.saturations, work.narrowings, trace_arrays)

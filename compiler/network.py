@@ -18,12 +18,13 @@ is one constant of the whole program.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from .activation import Activation
 from .cells import CELLS, Gate
+from .errors import InputError
 from .fixed import Format, IntArray, bits_signed
 
 __all__ = ["Network", "Numbers", "QGate", "QLayer"]
@@ -176,6 +177,8 @@ class Network:
     outputs : tuple of str
         Vectors that make the output, in order.
     numbers : Numbers
+    argmax : bool
+        Emit the index of the largest output instead of the outputs; the first of equals.
     """
 
     input_size: int
@@ -183,6 +186,7 @@ class Network:
     layers: tuple[QLayer, ...]
     outputs: tuple[str, ...]
     numbers: Numbers
+    argmax: bool = False
 
     def layer(self, name: str) -> QLayer:
         """Return the layer with this name."""
@@ -208,14 +212,31 @@ class Network:
         frac = self.operand_frac(layer)
         return tuple(frac - self.operand(name).frac for name in layer.inputs)
 
+    def with_argmax(self) -> Network:
+        """Return the network that emits the index of its largest output."""
+        limit = 1 << (self.numbers.state_bits - 1)
+        if len(self.outputs) > 1 or self.elements > limit:
+            raise InputError(
+                f"argmax takes one output vector of at most {limit} elements, not "
+                f"{', '.join(self.outputs)} of {self.elements}; leave it off or raise state_bits"
+            )
+        return replace(self, argmax=True)
+
     @property
-    def output_size(self) -> int:
-        """Number of outputs of a step."""
+    def elements(self) -> int:
+        """Number of elements of the output vectors."""
         return sum(self.size(name) for name in self.outputs)
 
     @property
+    def output_size(self) -> int:
+        """Number of outputs of a step: the elements, or their one argmax."""
+        return 1 if self.argmax else self.elements
+
+    @property
     def output_steps(self) -> np.ndarray:
-        """Value of one code step of every output element, shape (outputs,)."""
+        """Value of one code step of every output, shape (outputs,)."""
+        if self.argmax:
+            return np.ones(1)
         return np.concatenate(
             [np.full(self.size(name), 2.0 ** -self.layer(name).frac) for name in self.outputs]
         )

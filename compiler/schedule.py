@@ -41,6 +41,7 @@ class Timing:
     WRITE = 15  # a beat is issued -> it writes state, kept value and output
     VISIBLE = 17  # a beat is issued -> lanes may read the operand it made
     OUTPUT = 17  # a beat is issued -> its first element is on the output port
+    ARGMAX = 1  # the last output element would be on the port -> the index is
     FIFO = 32  # output beats in flight or waiting
 
 
@@ -198,7 +199,7 @@ class Schedule:
             at += network.size(name)
         self.output_order = np.concatenate(
             [np.arange(start[name], start[name] + network.size(name)) for name in emitted]
-        )
+        )[: network.output_size]
 
     # -- layout ---------------------------------------------------------------
 
@@ -536,7 +537,7 @@ class _Replay:
                         drained = [drained[1], when]
             before = both[s.produced :]
             finished.append(issue_free - 1)
-        return ends
+        return ends + Timing.ARGMAX * s.network.argmax
 
     def _chunks(self) -> list[tuple[int, int]]:
         """Split the beat table: each tile's beats, and those after it that drain no rows."""
@@ -584,4 +585,4 @@ def _estimate(network: Network, geometry: Geometry) -> float:
             # What a lone tile cannot hide: the next walk waits for the end of this one.
             tail = max(0, Timing.VISIBLE + Timing.MAC + min(rows, taken) // e - columns)
         total += tail if layer.recurrent else 0
-    return float(max(total, network.input_size, network.output_size))
+    return float(max(total, network.input_size, network.elements))

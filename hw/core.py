@@ -214,19 +214,36 @@ class Core(wiring.Component):
         codes = Cat(el.o_data[i] for i in range(e))
         m.d.comb += [queue.w_en.eq(el.o_valid), queue.w_data.eq(Cat(codes, el.o_count))]
         lane = Signal(count(e))
-        number = Signal(count(net.output_size))
-        sent = self.o.valid & self.o.ready
+        number = Signal(count(net.elements))
+        sent = Signal()
         beat_last = lane == queue.r_data[width * e :] if e > 1 else 1
-        last = number == net.output_size - 1
-        m.d.comb += [
-            self.o.valid.eq(queue.r_rdy),
-            self.o.payload.data.eq(
-                queue.r_data.word_select(lane, width) if e > 1 else queue.r_data[:width]
-            ),
-            self.o.payload.first.eq(number == 0),
-            self.o.payload.last.eq(last),
-            queue.r_en.eq(sent & beat_last),
-        ]
+        first, last = number == 0, number == net.elements - 1
+        code = queue.r_data.word_select(lane, width) if e > 1 else queue.r_data[:width]
+        m.d.comb += queue.r_en.eq(sent & beat_last)
+        if net.argmax:
+            # The elements end here; the index of the largest goes out when all were seen.
+            best, index = Signal(signed(width)), Signal.like(number)
+            larger = first | (code.as_signed() > best)
+            winner = Mux(larger, number, index)
+            m.d.comb += [
+                sent.eq(queue.r_rdy & (~self.o.valid | self.o.ready)),
+                self.o.payload.first.eq(1),
+                self.o.payload.last.eq(1),
+            ]
+            with m.If(self.o.ready):
+                m.d.sync += self.o.valid.eq(0)
+            with m.If(sent & larger):
+                m.d.sync += [best.eq(code), index.eq(number)]
+            with m.If(sent & last):
+                m.d.sync += [self.o.valid.eq(1), self.o.payload.data.eq(winner)]
+        else:
+            m.d.comb += [
+                sent.eq(self.o.valid & self.o.ready),
+                self.o.valid.eq(queue.r_rdy),
+                self.o.payload.data.eq(code),
+                self.o.payload.first.eq(first),
+                self.o.payload.last.eq(last),
+            ]
         with m.If(sent):
             m.d.sync += [number.eq(Mux(last, 0, number + 1)), lane.eq(Mux(beat_last, 0, lane + 1))]
         # A beat is started only with a place in the queue kept for it.
