@@ -93,7 +93,9 @@ def accuracy(outputs: np.ndarray, data: Recording) -> float | None:
         return None
     n, steps = outputs.shape[:2]
     last = np.full(n, steps) if data.lengths is None else np.asarray(data.lengths)
-    answers = outputs[np.arange(n), np.maximum(last, 1) - 1].argmax(axis=1)
+    final = outputs[np.arange(n), np.maximum(last, 1) - 1]
+    # One output is the answer itself: the program ends in an argmax.
+    answers = final[:, 0] if final.shape[1] == 1 else final.argmax(axis=1)
     return float((answers == data.labels).mean())
 
 

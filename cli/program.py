@@ -57,6 +57,12 @@ def add_verbs(verbs: Any) -> None:
     group.add_argument("--lanes", type=_lanes, metavar="N|auto", help="multiply-accumulate lanes")
     group.add_argument("--activation", metavar="|".join(KINDS), help="how tanh is evaluated")
     group.add_argument("--rounding", metavar="compensated|nearest", help="how weights are rounded")
+    group.add_argument(
+        "--argmax",
+        action="store_true",
+        default=None,
+        help="emit only the index of the largest output",
+    )
     group.add_argument("--rate", type=_number, metavar="R", help="steps per second that auto meets")
     group.add_argument("--clock", type=_number, metavar="HZ", help="clock that --rate counts on")
     group.add_argument("--engine", metavar="dense", help="kind of engine")
@@ -80,6 +86,7 @@ def add_reading(parser: Parser) -> None:
         "--ignore", metavar="PATTERN", action="append", help="tensors to leave out, as in 'tcn.*'"
     )
     group.add_argument("--order", metavar="A,B", help="modules in the order of the data")
+    group.add_argument("--node", metavar="NAME", help="one recurrent node of an ONNX graph")
     group.add_argument("--nonlinearity", metavar="tanh|relu", help="of plain RNN layers")
     group.add_argument(
         "--head", metavar="MODULE=ACT", action="append", help="activation after a linear module"
@@ -94,7 +101,7 @@ def read_model(args: argparse.Namespace, path: Path) -> Model:
     from ..compiler.load import load
 
     options: dict[str, Any] = {}
-    for name in ("key", "ignore", "nonlinearity"):
+    for name in ("key", "ignore", "node", "nonlinearity"):
         if getattr(args, name):
             options[name] = getattr(args, name)
     if args.order:
