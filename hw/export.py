@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from amaranth.back import verilog as back
 
@@ -12,6 +13,9 @@ from ..compiler.images import hex_lines
 from ..compiler.program import Program
 from .core import Core
 from .memory import ROM_VERILOG
+
+if TYPE_CHECKING:
+    from ..compiler.chain import Chain
 
 __all__ = ["TOP", "core_verilog", "write_verilog"]
 
@@ -35,12 +39,14 @@ def core_verilog(program: Program) -> str:
     return header + ROM_VERILOG + "\n" + text
 
 
-def write_verilog(program: Program, folder: str | Path) -> list[str]:
+def write_verilog(program: Program | Chain, folder: str | Path) -> list[str]:
     """Write ``core.v``, ``weights.hex`` and ``beats.hex`` into a folder.
 
     Parameters
     ----------
-    program : Program
+    program : Program or Chain
+        A chain makes such a folder for every pass, ``pass0`` and so on, beside a
+        ``program.json`` that says what each pass is fed with and in which order.
     folder : path
         Appears whole or not at all.
 
@@ -49,16 +55,27 @@ def write_verilog(program: Program, folder: str | Path) -> list[str]:
     list of str
         Names of the files.
     """
+    if isinstance(program, Program):
+        files = _files(program)
+    else:
+        files = {"program.json": program.describe()}
+        for k, each in enumerate(program.passes):
+            files |= {f"pass{k}/{name}": text for name, text in _files(each).items()}
+    with atomic_folder(folder, marker=next(iter(files))) as tmp:
+        for name, text in files.items():
+            (tmp / name).parent.mkdir(exist_ok=True)
+            (tmp / name).write_text(text)
+    return list(files)
+
+
+def _files(program: Program) -> dict[str, str]:
+    """Return the text of every file by its name."""
     images = program.images
-    files = {
+    return {
         "core.v": core_verilog(program),
         "weights.hex": hex_lines(_padded(images.weights), images.weight_width),
         "beats.hex": hex_lines(_padded(images.beats), images.beat_width),
     }
-    with atomic_folder(folder, marker="core.v") as tmp:
-        for name, text in files.items():
-            (tmp / name).write_text(text)
-    return list(files)
 
 
 def _padded(words: list[int]) -> list[int]:

@@ -8,16 +8,18 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..compiler import golden
+from ..compiler.chain import Chain
 from ..compiler.errors import CheckError, InputError, MissingToolError
 from ..compiler.fixed import IntArray
-from ..compiler.model import FloatArray
+from ..compiler.model import FloatArray, check_lengths
 from ..compiler.program import Program
 from ..hw.export import TOP, write_verilog
 
@@ -48,6 +50,11 @@ class Simulation:
         From the first input element to the last output element of the first step, both included.
     steps : int
     simulator : str
+    codes : ndarray of int64, shape (N, T, outputs)
+        What the hardware gave out, zero in the padding.
+    passes : list of Simulation
+        Every pass of a :class:`~gatewright.compiler.chain.Chain`. The figures above are then sums,
+        and true only where they are for each of them.
     """
 
     outputs: FloatArray
@@ -59,6 +66,8 @@ class Simulation:
     latency_cycles: int
     steps: int
     simulator: str
+    codes: IntArray
+    passes: list[Simulation] = field(default_factory=list)
 
 
 @dataclass
@@ -207,24 +216,12 @@ class Bench:
         """
         from cocotb_tools.runner import get_results
 
-        net = self.program.network
-        words = golden.State.zeros(net, 1).flat(net).shape[1]
-        per_step = self.program.schedule.words + 4 * net.output_size + 2 * net.input_size + 400
-        budget = int(
-            2000
-            + 8 * words / (1 - stall)
-            + (len(codes) + 4) * per_step * (4 / (1 - stall) if stall else 1)
-        )
         folder = self.folder / "run"
         folder.mkdir(exist_ok=True)
         for name in ("weights.hex", "beats.hex"):
             shutil.copy(self.folder / "verilog" / name, folder)
-        core_bits = state_port_bits(self.program)
-        np.savez(
-            folder / "job.npz", codes=codes, first=first, stall=stall, seed=seed, budget=budget,
-            data_bits=net.numbers.activation_bits, out_bits=net.numbers.state_bits, outputs=net.output_size,
-            load=np.zeros(0, np.int64) if load is None else load, state_bits=core_bits, state_words=words,
-        )  # fmt: skip
+        job = make_job(self.program, codes, first, stall=stall, seed=seed, load=load)
+        np.savez(folder / "job.npz", **job)
         result = folder / "result.npz"
         result.unlink(missing_ok=True)
         log = folder / "run.log"
@@ -251,6 +248,24 @@ class Bench:
             shutil.copy(found[0], wave)
         with np.load(result) as data:
             return Recorded(data["outputs"], data["ends"], data["state"])
+
+
+def make_job(
+    program: Program, codes: IntArray, first: npt.NDArray[np.bool_], *, stall: float = 0.0,
+    seed: int = 0, load: IntArray | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Return what :class:`.tb_core.Player` plays; see :meth:`Bench.record`."""
+    net = program.network
+    words = golden.State.zeros(net, 1).flat(net).shape[1]
+    per_step = program.schedule.words + 4 * net.output_size + 2 * net.input_size + 400
+    slower = 4 / (1 - stall) if stall else 1
+    return {
+        "codes": codes, "first": first, "stall": stall, "seed": seed,
+        "budget": int(2000 + 8 * words / (1 - stall) + (len(codes) + 4) * per_step * slower),
+        "data_bits": net.numbers.activation_bits, "out_bits": net.numbers.state_bits,
+        "outputs": net.output_size, "load": np.zeros(0, np.int64) if load is None else load,
+        "state_bits": state_port_bits(program), "state_words": words,
+    }  # fmt: skip
 
 
 def state_port_bits(program: Program) -> int:
@@ -283,7 +298,7 @@ def compare(program: Program, expected: IntArray, actual: IntArray) -> str:
 
 
 def simulate(
-    program: Program,
+    program: Program | Chain,
     x: npt.ArrayLike,
     *,
     lengths: npt.ArrayLike | None = None,
@@ -298,7 +313,8 @@ def simulate(
 
     Parameters
     ----------
-    program : Program
+    program : Program or Chain
+        The passes of a chain are fed with what the hardware of earlier passes gave out.
     x : array_like, shape (N, T, I) or (T, I)
         Each sequence starts from the reset state; sequences follow without a pause.
     lengths : array_like of int, shape (N,), optional
@@ -308,9 +324,9 @@ def simulate(
         Chance of a pause before each transfer, below 1.
     seed : int
     wave : path, optional
-        Write the waveform there.
+        Write the waveform there; of several passes to ``name.pass0.vcd`` and so on.
     folder : path, optional
-        Keep the build there.
+        Keep the build there; of several passes in ``pass0`` and so on.
     progress : callable, optional
         Called with a line before each long stage.
 
@@ -323,14 +339,64 @@ def simulate(
     if not 0 <= stall < 1:
         raise InputError(f"stall is a chance from 0 to below 1, not {stall!r}")
     codes = program.encode(x)
-    n, steps = codes.shape[:2]
-    length = np.full(n, steps) if lengths is None else np.asarray(lengths, dtype=np.int64)
-    if length.shape != (n,) or (n and (length.min() < 0 or length.max() > steps)):
-        raise InputError(f"lengths are {n} numbers from 0 to {steps}, not {length.tolist()[:8]}")
-    valid = np.arange(steps) < length[:, None]
-    if not valid.any():
+    length = check_lengths(lengths, *codes.shape[:2])
+    if length is None:
+        length = np.full(len(codes), codes.shape[1])
+    if not length.any():
         raise InputError("there are no steps to simulate")
     say = progress or (lambda _: None)
+    options: dict[str, Any] = {"simulator": simulator, "stall": stall, "seed": seed}
+    if isinstance(program, Chain):
+        done = _simulate_chain(program, codes, length, wave, folder, say, options)
+    else:
+        done = _simulate(program, codes, length, wave, folder, say, **options)
+    return replace(done, outputs=done.outputs[0]) if np.ndim(x) == 2 else done
+
+
+def _simulate_chain(
+    chain: Chain, codes: IntArray, length: IntArray, wave: str | Path | None,
+    folder: str | Path | None, say: Callable[[str], None], options: dict[str, Any],
+) -> Simulation:  # fmt: skip
+    """Simulate one pass after the other, each on what the hardware before it gave out."""
+    passes: list[Simulation] = []
+
+    def run(k: int, program: Program, given: IntArray) -> IntArray:
+        say(f"pass {k} of {len(chain.passes)}")
+        path = Path(wave) if wave else None
+        path = path.with_name(f"{path.stem}.pass{k}{path.suffix}") if path else None
+        inside = Path(folder) / f"pass{k}" if folder else None
+        passes.append(_simulate(program, given, length, path, inside, say, **options))
+        return passes[-1].codes
+
+    outputs, _ = chain.walk(codes, run, length)
+    outputs[np.arange(codes.shape[1]) >= length[:, None]] = 0
+    wrong = [f"pass {k}: {done.mismatch}" for k, done in enumerate(passes) if done.mismatch]
+    return Simulation(
+        outputs=chain.decode(outputs),
+        bit_exact=all(done.bit_exact for done in passes),
+        mismatch=wrong[0] if wrong else "",
+        cycle_exact=all(done.cycle_exact for done in passes),
+        cycles_per_step=(
+            sum(done.cycles_per_step[0] for done in passes),
+            sum(done.cycles_per_step[1] for done in passes),
+        ),
+        cycles_predicted=sum(done.cycles_predicted for done in passes),
+        latency_cycles=sum(done.latency_cycles for done in passes),
+        steps=int(length.sum()),
+        simulator=options["simulator"],
+        codes=outputs,
+        passes=passes,
+    )
+
+
+def _simulate(
+    program: Program, codes: IntArray, length: IntArray, wave: str | Path | None,
+    folder: str | Path | None, say: Callable[[str], None], *, simulator: str, stall: float,
+    seed: int,
+) -> Simulation:  # fmt: skip
+    """Simulate a program on codes (N, T, I), without the padding."""
+    n, steps = codes.shape[:2]
+    valid = np.arange(steps) < length[:, None]
     flat = codes[valid]
     first = (np.broadcast_to(np.arange(steps) == 0, valid.shape))[valid]
     reference = golden.run(program.network, codes)
@@ -373,10 +439,10 @@ def simulate(
         k = int(np.flatnonzero(recorded.ends != predicted)[0])
         mismatch = f"step {k} ended in cycle {recorded.ends[k]}, predicted {predicted[k]}"
     gaps = np.diff(recorded.ends) if len(flat) > 1 else recorded.ends + 1
-    padded = np.zeros((n, steps, outputs.shape[1]))
-    padded[valid] = program.decode(outputs)
+    padded = np.zeros((n, steps, outputs.shape[1]), np.int64)
+    padded[valid] = outputs
     return Simulation(
-        outputs=padded[0] if np.ndim(x) == 2 else padded,
+        outputs=program.decode(padded),
         bit_exact=bool((expected == outputs).all()) and "state" not in mismatch,
         mismatch=mismatch,
         cycle_exact=cycle_exact,
@@ -385,4 +451,5 @@ def simulate(
         latency_cycles=int(recorded.ends[0]) + 1,
         steps=len(flat),
         simulator=simulator,
+        codes=padded,
     )
