@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -278,6 +279,8 @@ class Program:
             tuple(data["outputs"]), Numbers(**data["numbers"]),
         )  # fmt: skip
         config = Config.from_json(data["config"])
+        if config.argmax:
+            network = network.with_argmax()
         summary = data.get("summary", {})
         quality = {k: summary[k] for k in ("error", "saturations", "calibration") if k in summary}
         return cls(network, config, quality)
@@ -356,14 +359,18 @@ def quantize_stream(
     x, valid, reference = measured.data, measured.valid, model.run(measured.data)
     part = slice(None, max(1, TRIAL_STEPS // max(1, x.shape[1])))
     tried: list[tuple[float, Network]] = []
+    # The error is that of the outputs, also where only their argmax will be emitted.
+    widths = replace(config, argmax=False)
     for recipe in RECIPES[config.rounding]:
-        network = quantize_network(model, config, measured, recipe, input_format)
+        network = quantize_network(model, widths, measured, recipe, input_format)
         trial = golden.run(network, network.input_format.quantize(x[part]))
         off = (trial.outputs * network.output_steps - reference[part])[valid[part]]
         tried.append((float(np.mean(off**2)) if off.size else 0.0, network))
     network = min(tried, key=lambda pair: pair[0])[1]
     result = golden.run(network, network.input_format.quantize(x))
     difference = np.abs(result.outputs * network.output_steps - reference)[valid]
+    if config.argmax:
+        network = network.with_argmax()
     return Program(network, config, measured_quality(difference, result, measured.synthetic))
 
 
