@@ -8,12 +8,14 @@ accumulators could leave 53 bits.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from .errors import InputError
-from .fixed import IntArray, round_shift, saturate, shift
+from .fixed import Format, IntArray, round_shift, saturate, shift
+from .model import FloatArray
 from .network import BOUNDED, Network, QGate, QLayer
 
 __all__ = ["Result", "State", "run"]
@@ -40,6 +42,18 @@ class State:
         layers = [layer for layer in network.layers if layer.recurrent]
         zero = {layer.name: np.zeros((n, layer.size), np.int64) for layer in layers}
         return cls(dict(zero), {x.name: zero[x.name] for x in layers if x.has_cell_state})
+
+    @classmethod
+    def encode(cls, network: Network, values: Mapping[str, tuple[FloatArray, FloatArray]]) -> State:
+        """Round states (h, c) by layer, as :meth:`.Model.run` takes them, to codes."""
+        n, h, c = network.numbers, {}, {}
+        for layer in network.layers:
+            if layer.recurrent:
+                h[layer.name] = Format(n.state_bits, layer.frac).quantize(values[layer.name][0])
+                if layer.has_cell_state:
+                    cell = Format(n.cell_bits, n.cell_frac)
+                    c[layer.name] = cell.quantize(values[layer.name][1])
+        return cls(h, c)
 
     def flat(self, network: Network) -> IntArray:
         """Return the codes in the order of the hardware's state port, shape (N, words)."""

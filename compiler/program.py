@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -312,6 +313,7 @@ def quantize(
     config: Config | None = None,
     *,
     lengths: npt.ArrayLike | None = None,
+    state: Mapping[str, tuple[FloatArray, FloatArray]] | None = None,
 ) -> Program | Chain:
     """Quantize a float model and lay it out on an engine.
 
@@ -325,6 +327,8 @@ def quantize(
         Default: every default of :class:`~.config.Config`.
     lengths : array_like of int, shape (N,), optional
         True length of each zero-padded calibration sequence.
+    state : mapping of layer -> (h, c), shapes (N, H), optional
+        State before the first step of each calibration sequence, as a decoder has it.
 
     Returns
     -------
@@ -333,7 +337,12 @@ def quantize(
         calibration data), ``saturations`` by place, and ``calibration``.
     """
     if model.streams:
-        return quantize_stream(model, calibration, config, lengths=lengths)
+        return quantize_stream(model, calibration, config, lengths=lengths, state=state)
+    if state is not None:
+        raise InputError(
+            "a model with a layer that walks sequences from their end starts from zero states; "
+            "drop state="
+        )
     from .passes import quantize_chain
 
     return quantize_chain(model, calibration, config, lengths=lengths)
@@ -345,6 +354,7 @@ def quantize_stream(
     config: Config | None = None,
     *,
     lengths: npt.ArrayLike | None = None,
+    state: Mapping[str, tuple[FloatArray, FloatArray]] | None = None,
     input_format: Format | None = None,
 ) -> Program:
     """Quantize a model that streams, as :func:`quantize` does.
@@ -355,19 +365,23 @@ def quantize_stream(
         Format of x, where it is not to be chosen on the calibration data.
     """
     config = config or Config()
-    measured = calibrate(model, calibration, lengths)
-    x, valid, reference = measured.data, measured.valid, model.run(measured.data)
+    measured = calibrate(model, calibration, lengths, state)
+    x, valid = measured.data, measured.valid
+    reference = model.run(x, dict(measured.state))
     part = slice(None, max(1, TRIAL_STEPS // max(1, x.shape[1])))
     tried: list[tuple[float, Network]] = []
     # The error is that of the outputs, also where only their argmax will be emitted.
     widths = replace(config, argmax=False)
     for recipe in RECIPES[config.rounding]:
         network = quantize_network(model, widths, measured, recipe, input_format)
-        trial = golden.run(network, network.input_format.quantize(x[part]))
+        start = {name: (h[part], c[part]) for name, (h, c) in measured.state.items()}
+        codes = network.input_format.quantize(x[part])
+        trial = golden.run(network, codes, golden.State.encode(network, start))
         off = (trial.outputs * network.output_steps - reference[part])[valid[part]]
         tried.append((float(np.mean(off**2)) if off.size else 0.0, network))
     network = min(tried, key=lambda pair: pair[0])[1]
-    result = golden.run(network, network.input_format.quantize(x))
+    start_codes = golden.State.encode(network, measured.state)
+    result = golden.run(network, network.input_format.quantize(x), start_codes)
     difference = np.abs(result.outputs * network.output_steps - reference)[valid]
     if config.argmax:
         network = network.with_argmax()

@@ -9,6 +9,7 @@ yet rounded, as in optimal brain quantization (Frantar & Alistarh 2022, arXiv 22
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -79,7 +80,8 @@ class Calibration:
         The input itself.
     valid : ndarray of bool (N, T)
         Steps that are not padding.
-
+    state : dict of str -> (ndarray (N, H), ndarray (N, H))
+        State (h, c) of each recurrent layer before the first step.
     """
 
     moments: dict[str, FloatArray]
@@ -88,6 +90,7 @@ class Calibration:
     synthetic: bool
     data: FloatArray
     valid: npt.NDArray[np.bool_]
+    state: dict[str, tuple[FloatArray, FloatArray]]
 
 
 def calibration_data(model: Model, x: npt.ArrayLike | None) -> FloatArray:
@@ -102,7 +105,10 @@ def calibration_data(model: Model, x: npt.ArrayLike | None) -> FloatArray:
 
 
 def calibrate(
-    model: Model, x: npt.ArrayLike | None, lengths: npt.ArrayLike | None = None
+    model: Model,
+    x: npt.ArrayLike | None,
+    lengths: npt.ArrayLike | None = None,
+    state: Mapping[str, tuple[FloatArray, FloatArray]] | None = None,
 ) -> Calibration:
     """Run the float model on data and record ranges and moments.
 
@@ -115,19 +121,30 @@ def calibrate(
         seed 0, a safe default for standardized features only.
     lengths : array_like of int, shape (N,), optional
         True length of each zero-padded sequence.
+    state : mapping of layer -> (h, c), shapes (N, H), optional
+        State before the first step of each sequence; missing layers start from zero.
     """
     data = calibration_data(model, x)
-    trace: dict[str, list[FloatArray]] = {}
-    model.run(data, trace=trace)
     n, steps = data.shape[:2]
+    start = model.initial_state(n)
+    for name, given in (state or {}).items():
+        shapes = [np.shape(a) for a in given]
+        if name not in start or shapes != [a.shape for a in start[name]]:
+            raise InputError(
+                f"state of {name!r} has shapes {shapes}; the recurrent layers take twice "
+                f"{', '.join(f'{key} {a.shape}' for key, (a, _) in start.items()) or 'nothing'}"
+            )
+        start[name] = given
+    trace: dict[str, list[FloatArray]] = {}
+    model.run(data, dict(start), trace)
     valid = np.ones((steps, n), bool)
     if lengths is not None:
         valid = np.arange(steps)[:, None] < np.asarray(lengths)[None]
     values = {name: np.stack(v)[valid] for name, v in trace.items()}  # (samples, size)
     old = {
-        layer.name: np.concatenate(
-            [np.zeros((1, n, layer.size)), np.stack(trace[layer.name])[:-1]]
-        )[valid]
+        layer.name: np.concatenate([start[layer.name][0][None], np.stack(trace[layer.name])[:-1]])[
+            valid
+        ]
         for layer in model.layers
         if isinstance(layer, Recurrent)
     }
@@ -145,7 +162,7 @@ def calibrate(
                     ranges[f"{layer.name}.hidden"] = float(np.abs(v).max(initial=0.0))
         v = np.concatenate(columns, axis=1)
         moments[layer.name] = v.T @ v / max(1, len(v))
-    return Calibration(moments, ranges, values["x"].ravel(), x is None, data, valid.T)
+    return Calibration(moments, ranges, values["x"].ravel(), x is None, data, valid.T, start)
 
 
 def _integer_bits(limit: float) -> int:
