@@ -18,12 +18,13 @@ from .cells import CELLS, Gate
 from .config import Config
 from .errors import InputError
 from .fixed import Format, IntArray
+from .geometry import Geometry, choose_geometry, choose_lanes
 from .images import Images, build, hex_lines
 from .model import FloatArray, Model
 from .network import Network, Numbers, QGate, QLayer
 from .program_file import SCHEMA, check_digest, damaged, read_description, write_npz
 from .quantizer import LINEAR_GATE, RECIPES, calibrate, quantize_network
-from .schedule import Geometry, Schedule, choose_geometry, choose_lanes
+from .schedule import Schedule
 
 if TYPE_CHECKING:
     from .chain import Chain

@@ -7,7 +7,7 @@ Three tables, all made at compile time, drive the hardware:
 - *weights*: one wide word a cycle, in exactly the order in which the lanes consume it.
 - *beats*: what the elementwise unit does with each group of ``beat`` rows it drains.
 
-:func:`predict` replays the handshakes between the lanes and the elementwise unit and gives
+``Schedule.predict`` replays the handshakes between the lanes and the elementwise unit and gives
 the cycle of every output, exactly as the hardware will show it.
 """
 
@@ -22,27 +22,15 @@ import numpy as np
 
 from .activation import ACTIVATIONS
 from .fixed import IntArray
+from .geometry import Geometry, ceil_div
 from .network import Network, QGate, QLayer
+from .timing import Timing, replay
 
-__all__ = ["POSTS", "Beat", "Geometry", "Schedule", "Segment", "Timing"]
+__all__ = ["POSTS", "Beat", "Block", "Schedule", "Segment"]
 
 POSTS = ("pass", "blend", "leak", "times_h", "times_c", "cell", "times")
 """Operations of the elementwise unit after the activation, in order of their codes.
 ``times_c`` is ``times`` with a result in the format of the cell state."""
-
-
-class Timing:
-    """Latencies in cycles that gateware and :func:`predict` share (see ``docs/engine.md``)."""
-
-    MAC = 4  # a word is issued -> its product is in the accumulator
-    EARLY = 3  # a beat is issued -> it reads a kept reset gate
-    CELL = 5  # a beat is issued -> it reads the new cell state as its pre-activation
-    LATE = 11  # a beat is issued -> it reads a kept gate and the old state
-    WRITE = 15  # a beat is issued -> it writes state, kept value and output
-    VISIBLE = 17  # a beat is issued -> lanes may read the operand it made
-    OUTPUT = 17  # a beat is issued -> its first element is on the output port
-    ARGMAX = 1  # the last output element would be on the port -> the index is
-    FIFO = 32  # output beats in flight or waiting
 
 
 GROUP = 8  # beats of one gate before the next gate's; hides the latency of the reset product
@@ -113,33 +101,6 @@ class Beat:
 NUMERIC = tuple(f for f in Beat.__dataclass_fields__ if f != "lanes")
 
 
-class Geometry(NamedTuple):
-    """Shape of the engine.
-
-    Parameters
-    ----------
-    lanes : int
-        P, lanes asked for.
-    split : int
-        S, operand elements broadcast a cycle. Each row is computed by S lanes.
-    beat : int
-        E, rows the elementwise unit takes a cycle; divides ``split`` unless one.
-    """
-
-    lanes: int
-    split: int
-    beat: int
-
-    @property
-    def rows(self) -> int:
-        """Rows of a tile."""
-        return self.lanes // self.split // self.beat * self.beat
-
-
-def _ceil(a: int, b: int) -> int:
-    return -(-a // b)
-
-
 class Schedule:
     """Layout of a network on an engine.
 
@@ -206,12 +167,12 @@ class Schedule:
     def _allocate(self, vector: str, size: int) -> int:
         """Give a vector its operand words."""
         self.bases[vector] = self._next_word
-        self._next_word += _ceil(size, self.geometry.split)
+        self._next_word += ceil_div(size, self.geometry.split)
         return self.bases[vector]
 
     def _layer(self, layer: QLayer, consumed: bool, output: bool) -> None:
         e = self.geometry.beat
-        beats = _ceil(layer.size, e)
+        beats = ceil_div(layer.size, e)
         state = {"h": self._next_state, "c": self._next_state + beats}
         if layer.recurrent:
             self.states.append((layer.name, "h", state["h"], layer.size))
@@ -226,7 +187,7 @@ class Schedule:
         for vector in vectors:
             self._allocate(vector, layer.size)
             self._need[vector] = need
-            need += _ceil(layer.size, self.geometry.split)
+            need += ceil_div(layer.size, self.geometry.split)
         kept: dict[str, int] = {}
         self._kept_next = 0
         self._written: dict[tuple[str, int], int] = {}  # (kept or 'c', beat) -> table position
@@ -254,9 +215,15 @@ class Schedule:
 
         def segment(vector: str, size: int, old: bool, second: bool, shift: int) -> Segment:
             if vector == "x":
-                return Segment("x", _ceil(size, s), 0, False, second, shift, 0)
+                return Segment("x", ceil_div(size, s), 0, False, second, shift, 0)
             return Segment(
-                vector, _ceil(size, s), self.bases[vector], old, second, shift, self._need[vector]
+                vector,
+                ceil_div(size, s),
+                self.bases[vector],
+                old,
+                second,
+                shift,
+                self._need[vector],
             )
 
         inputs = any(g.gate.input for g in block if g.gate.source == "acc")
@@ -343,7 +310,7 @@ class Schedule:
                         self._written["c", b] = len(self.beats)
                     self.beats.append(beat)
         kept.update({n: where[n] for n in everywhere})
-        tiles = _ceil(len(taken), rows)
+        tiles = ceil_div(len(taken), rows)
         # Ends of tiles: every ``rows`` rows taken, and the last.
         count = 0
         drains = [beat for beat in self.beats[start:] if beat.take]
@@ -394,7 +361,7 @@ class Schedule:
     @property
     def input_words(self) -> int:
         """Operand words of one input vector."""
-        return _ceil(self.network.input_size, self.geometry.split)
+        return ceil_div(self.network.input_size, self.geometry.split)
 
     @cached_property
     def weights(self) -> IntArray:
@@ -455,7 +422,7 @@ class Schedule:
         -------
         ndarray of int64, shape (steps,)
         """
-        return _Replay(self).run(steps)
+        return replay(self, steps)
 
     def cycles(self) -> tuple[int, int]:
         """Return cycles per step in the steady state, and latency of a lone step."""
@@ -465,128 +432,3 @@ class Schedule:
     def utilization(self) -> float:
         """Return the useful multiply-accumulates of a step over lanes times cycles."""
         return self.network.macs / (self.geometry.lanes * self.cycles()[0])
-
-
-class _Replay:
-    """Replays the handshakes of lanes, elementwise unit, input buffer and output."""
-
-    def __init__(self, schedule: Schedule) -> None:
-        self.s = schedule
-        # Tiles in order: (segments, number of beats up to and including their last).
-        self.tiles = [b.segments for b in schedule.blocks for _ in range(b.tiles)]
-        self.beats = schedule.beats
-
-    def run(self, steps: int) -> IntArray:
-        s, split = self.s, self.s.geometry.split
-        size = s.network.input_size
-        chunks = self._chunks()
-        ends = np.zeros(steps, np.int64)
-        # Visible times of operand words of the step before and of this one.
-        none = np.full(s.produced, -1, np.int64)
-        before = none
-        issue_free = 0  # first cycle in which the lanes may issue
-        beat_free = 0
-        drained = [-1, -1]  # cycle in which each of the last two tiles was drained
-        finished: list[int] = []  # last issue of each step
-        accepted = -1
-        pops: list[int] = []
-        last_out = -1
-        for step in range(steps):
-            # Input: one element a cycle while one of the two buffers is free.
-            start = accepted + 1
-            if step >= 2:
-                start = max(start, finished[step - 2] + 1)
-            times = start + np.arange(size)
-            accepted = int(times[-1])
-            last = np.minimum(np.arange(1, s.input_words + 1) * split, size) - 1
-            x_visible = times[last] + 1
-            now = np.full(s.produced, -1, np.int64)
-            both = np.concatenate([before, now])
-            made = s.produced
-            first_word = True
-            for segments, (lead, tail) in zip(self.tiles, chunks, strict=True):
-                issue_free = max(issue_free, drained[0] + 1)
-                if first_word:
-                    issue_free = max(issue_free, int(x_visible[0]))
-                    first_word = False
-                cycle = issue_free
-                for seg in segments:
-                    if seg.is_input:
-                        ready = x_visible[: seg.words]
-                    else:
-                        at = seg.need + s.produced
-                        ready = both[at : at + seg.words]
-                    # Word w is issued no earlier than w cycles after word 0.
-                    cycle = max(cycle, int((ready - np.arange(seg.words)).max())) + seg.words
-                issue_free = cycle
-                handoff = max(cycle - 1 + Timing.MAC, drained[1])
-                for beat in self.beats[lead:tail]:
-                    when = max(beat_free, handoff + 1) if beat.take else beat_free
-                    if beat.output:
-                        if len(pops) >= Timing.FIFO:
-                            when = max(when, pops[-Timing.FIFO] + 1)
-                        for _ in range(beat.count + 1):
-                            last_out = max(last_out + 1, when + Timing.OUTPUT)
-                        pops.append(last_out)
-                        ends[step] = last_out
-                    beat_free = when + 1
-                    if beat.word_end:
-                        both[made] = when + Timing.VISIBLE
-                        made += 1
-                    if beat.tile_end:
-                        drained = [drained[1], when]
-            before = both[s.produced :]
-            finished.append(issue_free - 1)
-        return ends + Timing.ARGMAX * s.network.argmax
-
-    def _chunks(self) -> list[tuple[int, int]]:
-        """Split the beat table: each tile's beats, and those after it that drain no rows."""
-        takes = [i for i, b in enumerate(self.beats) if b.take]
-        starts = [0]
-        for before, after in itertools.pairwise(takes):
-            if self.beats[before].tile_end:
-                starts.append(after)
-        return list(zip(starts, [*starts[1:], len(self.beats)], strict=True))
-
-
-def choose_geometry(network: Network, lanes: int) -> Geometry:
-    """Choose split and beat for a number of lanes: little hardware, and nearly the fewest cycles.
-
-    A wider split wastes fewer lanes where the rows do not fill the last tile; it costs a wider
-    operand memory, and is taken for 1 %. A wider beat drains tiles faster where there are
-    more lanes than columns; it costs multipliers and a table, and must gain 3 %.
-    """
-    shapes = [Geometry(lanes, s, e) for e in (1, 2, 4) for s in range(e, 17, e)]
-    cycles = {g: _estimate(network, g) for g in shapes if g.rows}
-    for beat in (1, 2, 4):
-        fastest = min((c for g, c in cycles.items() if g.beat == beat), default=0.0)
-        if beat == 4 or fastest <= 1.03 * min(cycles.values()):
-            break
-    return next(g for g in cycles if g.beat == beat and cycles[g] <= fastest * 1.01)
-
-
-def choose_lanes(network: Network, limit: int) -> int:
-    """Choose the fewest lanes up to ``limit`` that come within 2 % of the fastest."""
-    cycles = {p: _estimate(network, choose_geometry(network, p)) for p in range(1, limit + 1)}
-    fastest = min(cycles.values())
-    return min(p for p, c in cycles.items() if c <= fastest * 1.02)
-
-
-def _estimate(network: Network, geometry: Geometry) -> float:
-    """Estimate the cycles of a step, without building the schedule."""
-    s, e, rows = geometry.split, geometry.beat, geometry.rows
-    total, tail = 0, 0
-    for layer in network.layers:
-        for block in layer.blocks:
-            taken = sum(g.gate.source == "acc" for g in block) * _ceil(layer.size, e) * e
-            columns = 0
-            if any(g.gate.input and g.gate.source == "acc" for g in block):
-                columns += sum(_ceil(network.size(name), s) for name in layer.inputs)
-            if any(g.gate.recurrent and g.gate.source == "acc" for g in block):
-                columns += _ceil(layer.size, s)
-            tiles = _ceil(taken, rows)
-            total += tiles * max(columns, 1, min(rows, taken) // e)
-            # What a lone tile cannot hide: the next walk waits for the end of this one.
-            tail = max(0, Timing.VISIBLE + Timing.MAC + min(rows, taken) // e - columns)
-        total += tail if layer.recurrent else 0
-    return float(max(total, network.input_size, network.elements))

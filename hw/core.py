@@ -8,7 +8,7 @@ from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
 from ..compiler.program import Program
-from ..compiler.schedule import Timing
+from ..compiler.timing import Timing
 from .arith import Delay, count, round_shift, saturate
 from .elementwise import Elementwise
 from .lanes import Lanes

@@ -16,7 +16,8 @@ from amaranth.lib.wiring import In, Out
 from ..compiler.activation import ACTIVATIONS
 from ..compiler.images import Images
 from ..compiler.network import BOUNDED
-from ..compiler.schedule import POSTS, Schedule, Timing
+from ..compiler.schedule import POSTS, Schedule
+from ..compiler.timing import Timing
 from .activation import ActivationUnit
 from .arith import Delay, count, round_shift, saturate, shift
 from .memory import Ram, Rom
