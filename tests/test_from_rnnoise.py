@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from gatewright.compiler.errors import InputError
 from gatewright.compiler.from_rnnoise import load_rnnoise
+from gatewright.examples.rnnoise import suppressor
 
 DATA = pathlib.Path(__file__).parent / "data"
-WEIGHTS = DATA / "rnnoise_v0.1_int8.npz"
+WEIGHTS = pathlib.Path(suppressor.__file__).parent / "rnnoise_v0.1_int8.npz"
 
 
 @pytest.fixture(scope="module")
