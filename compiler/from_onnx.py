@@ -113,7 +113,8 @@ def _extract(model: Any, name: str) -> Any:
     if weight.ndim != 3:
         raise InputError(f"{name}: W has shape {weight.shape}, expected rank 3")
     batch_first, hidden = given.get("layout", 0), given.get("hidden_size", "hidden")
-    state = ["batch", 1, hidden] if batch_first else [1, "batch", hidden]
+    count = weight.shape[0]  # of directions
+    state = ["batch", count, hidden] if batch_first else [count, "batch", hidden]
     shapes = {0: ["batch", "steps"] if batch_first else ["steps", "batch"], 5: state, 6: state}
     shapes[0] = [*shapes[0], weight.shape[2]]
     inputs: list[Any] = []

@@ -13,11 +13,12 @@ import numpy.typing as npt
 from .errors import InputError
 from .model import Recurrent
 
-__all__ = ["RECURRENT_OPS", "attributes", "read_cell"]
+__all__ = ["RECURRENT_OPS", "attributes", "directions", "read_cell"]
 
 RECURRENT_OPS = {"GRU": ("z", "r", "n"), "LSTM": ("i", "o", "f", "g"), "RNN": ("n",)}
 """Recurrent operators, and our names of their gates in file order."""
 
+DIRECTIONS = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}
 DEFAULTS = {"GRU": ("Sigmoid", "Tanh"), "LSTM": ("Sigmoid", "Tanh", "Tanh"), "RNN": ("Tanh",)}
 ACTIVATIONS = {"sigmoid": "sigmoid", "tanh": "tanh", "relu": "relu", "hardsigmoid": "hard_sigmoid"}
 
@@ -39,20 +40,22 @@ def attributes(node: Any) -> dict[str, Any]:
     }
 
 
-def _forward_only(name: str, direction: str) -> None:
-    if direction != "forward":
-        raise InputError(
-            f"{name}: direction {direction!r} is not supported yet; only 'forward' is "
-            "(a streaming core cannot see later steps)"
-        )
+def directions(node: Any) -> tuple[bool, ...]:
+    """Return, for each layer in a node, whether it walks sequences from their end."""
+    direction = attributes(node).get("direction", "forward")
+    if direction not in DIRECTIONS:
+        raise InputError(f"{node.name}: direction {direction!r} is none of {', '.join(DIRECTIONS)}")
+    return DIRECTIONS[direction]
 
 
-def _activations(name: str, op: str, given: dict[str, Any]) -> tuple[list[str], float]:
-    names = [str(a) for a in given.get("activations") or DEFAULTS[op]]
+def _activations(name: str, op: str, given: dict[str, Any], k: int) -> tuple[list[str], float]:
+    """Return the activations of the k-th direction, and the slope of a hard sigmoid."""
+    count, both = len(DEFAULTS[op]), len(DIRECTIONS[given.get("direction", "forward")])
+    names = [str(a) for a in given.get("activations") or DEFAULTS[op] * both]
     known = [ACTIVATIONS.get(a.lower()) for a in names]
-    if len(names) != len(DEFAULTS[op]) or None in known:
+    if len(names) != count * both or None in known:
         raise InputError(
-            f"{name}: activations {names} are not supported; {len(DEFAULTS[op])} of "
+            f"{name}: activations {names} are not supported; {count * both} of "
             "Sigmoid, Tanh, Relu, HardSigmoid are"
         )
     # The parameter lists hold entries only for the functions that take them.
@@ -64,17 +67,12 @@ def _activations(name: str, op: str, given: dict[str, Any]) -> tuple[list[str], 
             f"{name}: activation_alpha {alpha} and activation_beta {beta} are not supported; "
             "HardSigmoid takes one alpha for the node, and beta 0.5"
         )
-    return [a for a in known if a], alpha[0] if alpha else 0.2
+    return [a for a in known[k * count :][:count] if a], alpha[0] if alpha else 0.2
 
 
-def _blocks(
-    name: str, what: str, array: Array, op: str, shape: tuple[int, ...]
-) -> dict[str, Array]:
+def _blocks(array: Array, op: str) -> dict[str, Array]:
     gates = RECURRENT_OPS[op]
-    expected = (1, len(gates) * shape[0], *shape[1:])
-    if array.shape != expected:
-        raise InputError(f"{name}: {what} has shape {array.shape}, expected {expected}")
-    return dict(zip(gates, np.split(array[0].astype(np.float64), len(gates)), strict=True))
+    return dict(zip(gates, np.split(array.astype(np.float64), len(gates)), strict=True))
 
 
 def read_cell(
@@ -85,8 +83,9 @@ def read_cell(
     r: Array,
     b: Array | None,
     p: Array | None,
+    k: int = 0,
 ) -> Recurrent:
-    """Read a recurrent node.
+    """Read a recurrent node, or one direction of it.
 
     Parameters
     ----------
@@ -95,6 +94,8 @@ def read_cell(
         Name of the new layer, and of the vectors that it reads.
     w, r, b, p : arrays
         The node's constant inputs W, R, B and P (peepholes, which must be zero).
+    k : int
+        Which of the node's :func:`directions`.
 
     Raises
     ------
@@ -102,14 +103,14 @@ def read_cell(
         A form that is not supported, by name.
     """
     op, given = node.op_type, attributes(node)
-    _forward_only(name, given.get("direction", "forward"))
+    reverse = directions(node)
     if "clip" in given:
         raise InputError(f"{name}: clip {given['clip']:g} is not supported; train without it")
     if given.get("input_forget"):
         raise InputError(f"{name}: input_forget (coupled gates) is not supported; train without it")
     if p is not None and p.any():
         raise InputError(f"{name}: peepholes (input P) are not supported; train without them")
-    names, slope = _activations(name, op, given)
+    names, slope = _activations(name, op, given, k)
     if op == "LSTM" and names[2] != "tanh":
         raise InputError(
             f"{name}: LSTM with output activation {names[2]!r}; only Tanh is supported"
@@ -120,20 +121,26 @@ def read_cell(
     if given.get("hidden_size", size) != size:
         raise InputError(f"{name}: hidden_size {given['hidden_size']}, but R has {size} units")
     gates = len(RECURRENT_OPS[op])
-    both = np.zeros((1, 2 * gates * size)) if b is None else b
-    if both.shape != (1, 2 * gates * size):
-        raise InputError(f"{name}: B has shape {both.shape}, expected {(1, 2 * gates * size)}")
-    input_bias, recurrent_bias = np.split(both, 2, axis=1)
+    both = np.zeros((len(reverse), 2 * gates * size)) if b is None else b
+    for what, array, shape in (
+        ("W", w, (gates * size, inputs)), ("R", r, (gates * size, size)), ("B", both, (2 * gates * size,)),
+    ):  # fmt: skip
+        if array.shape != (len(reverse), *shape):
+            raise InputError(
+                f"{name}: {what} has shape {array.shape}, expected {(len(reverse), *shape)}"
+            )
+    input_bias, recurrent_bias = np.split(both[k], 2)
     cell = {"GRU": "gru", "LSTM": "lstm", "RNN": "rnn"}[op]
     if op == "GRU" and not given.get("linear_before_reset", 0):
         cell = "gru_reset_before"
     return Recurrent(
         name, cell, sources, size, inputs,
-        w=_blocks(name, "W", w, op, (size, inputs)),
-        u=_blocks(name, "R", r, op, (size, size)),
-        b=_blocks(name, "B", input_bias, op, (size,)),
-        c=_blocks(name, "B", recurrent_bias, op, (size,)),
+        w=_blocks(w[k], op),
+        u=_blocks(r[k], op),
+        b=_blocks(input_bias, op),
+        c=_blocks(recurrent_bias, op),
         gate=names[0] if op != "RNN" else "sigmoid",
         candidate=names[0] if op == "RNN" else names[1],
         slope=slope,
+        reverse=reverse[k],
     )  # fmt: skip

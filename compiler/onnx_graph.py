@@ -11,7 +11,7 @@ import numpy as np
 
 from .errors import InputError
 from .model import Layer, Linear, Model, Recurrent
-from .onnx_cells import RECURRENT_OPS, attributes, read_cell
+from .onnx_cells import RECURRENT_OPS, attributes, directions, read_cell
 from .onnx_fold import FOLDED, GLUE, evaluate, node_name, operator
 from .onnx_tensors import Array, Span, Tensors, Value
 
@@ -110,11 +110,14 @@ class Walk(Tensors):
             raise self._error(node, "W or R is missing; export the model again")
         value = self.value(node)
         sources, rows = self.read(node, value)
-        layer = read_cell(node, name, sources, w, r, b, p)
-        if rows.ndim != 2 or layer.input_size != value.index.shape[-1]:
+        layers = [
+            read_cell(node, name + "_reverse" * bool(k), sources, w, r, b, p, k)
+            for k in range(len(directions(node)))
+        ]
+        if rows.ndim != 2 or layers[0].input_size != value.index.shape[-1]:
             raise self._error(
                 node,
-                f"X has shape {value.index.shape}, W takes {layer.input_size} features of "
+                f"X has shape {value.index.shape}, W takes {layers[0].input_size} features of "
                 "(steps, batch)",
             )
         batch_first = bool(given.get("layout", 0))
@@ -127,26 +130,31 @@ class Walk(Tensors):
                 f"sequence_lens {lengths.tolist()} differ from the {len(rows)} steps of X; run "
                 "sequences one by one instead",
             )
-        self._initial(node, layer, 5, "h")
-        self._initial(node, layer, 6, "c")
-        if "pytorch" in self.onnx.producer_name.lower() and layer.cell == "gru_reset_before":
+        self._initial(node, layers, 5, "h", int(batch_first))
+        self._initial(node, layers, 6, "c", int(batch_first))
+        if "pytorch" in self.onnx.producer_name.lower() and layers[0].cell == "gru_reset_before":
             self.notes.append(
                 f"warning: {name}: linear_before_reset is 0, but PyTorch's GRU resets after the "
                 "product; some versions of its exporter write that wrongly: export with "
                 "linear_before_reset=1 (onnxscript 0.7 or later), or give the .pt file"
             )
-        self.layers[name] = layer
-        spans = [
-            self.add_span(name, kind, self.row_numbers.size, layer.size)
-            for kind in ("layer", "cell")[: 2 if layer.spec.has_cell_state else 1]
-        ]
-        index = spans[0].index(rows)  # (T, B, H)
-        last = [span.index(rows[-1]) for span in spans]  # (B, H)
-        self.put(node, Value(index.swapaxes(0, 1)[:, :, None] if batch_first else index[:, None]))
-        for k, state in enumerate(last):
-            self.put(node, Value(state[:, None] if batch_first else state[None], state=True), k + 1)
+        made: list[list[Array]] = [[], [], []]  # Y, Y_h, Y_c of each direction
+        for layer in layers:
+            self.layers[layer.name] = layer
+            spans = [
+                self.add_span(layer.name, kind, self.row_numbers.size, layer.size)
+                for kind in ("layer", "cell")[: 2 if layer.spec.has_cell_state else 1]
+            ]
+            made[0].append(spans[0].index(rows))  # (T, B, H)
+            for parts, span in zip(made[1:], spans, strict=False):
+                parts.append(span.index(rows[0 if layer.reverse else -1]))  # (B, H)
+        y = np.stack(made[0], axis=1)
+        self.put(node, Value(y.transpose(2, 0, 1, 3) if batch_first else y))
+        for k, parts in enumerate(made[1:], 1):
+            if parts:
+                self.put(node, Value(np.stack(parts, axis=int(batch_first)), state=True), k)
 
-    def _initial(self, node: Any, layer: Recurrent, k: int, which: str) -> None:
+    def _initial(self, node: Any, layers: list[Recurrent], k: int, which: str, axis: int) -> None:
         """Accept an initial state that is zero or left to the caller."""
         if k >= len(node.input) or not node.input[k]:
             return
@@ -162,11 +170,15 @@ class Walk(Tensors):
         spans = self.spans_of(value.index) if isinstance(value, Value) else []
         if value is None or [s.kind for s in spans] != ["input"] or spans[0].name == self.x:
             raise self._error(node, f"{what} is computed by the graph; that is not supported")
-        self.states.append((layer.name, which, spans[0], value.index - spans[0].start))
-        self.notes.append(
-            f"{layer.name}: {what} comes from input {spans[0].name!r}: here the core keeps the "
-            "state, and the caller may load it"
-        )
+        parts = np.moveaxis(value.index - spans[0].start, axis, 0)
+        if len(parts) != len(layers):
+            raise self._error(node, f"{what} has shape {value.index.shape}, one a direction is due")
+        for layer, part in zip(layers, parts, strict=True):
+            self.states.append((layer.name, which, spans[0], part))
+            self.notes.append(
+                f"{layer.name}: {what} comes from input {spans[0].name!r}: here the core keeps the "
+                "state, and the caller may load it"
+            )
 
     def _linear(self, node: Any) -> None:
         given = attributes(node)
@@ -261,7 +273,8 @@ class Walk(Tensors):
 
     def model(self) -> Model:
         """Return the model that makes the graph's outputs."""
-        found: dict[str, list[str]] = {"all": [], "last": [], "state": [], "cell": []}
+        found: dict[str, list[str]] = {k: [] for k in ("all", "last", "first", "state", "cell")}
+        reverse = any(isinstance(n, Recurrent) and n.reverse for n in self.layers.values())
         for info in self.graph.output:
             value = self.env.get(info.name)
             if not isinstance(value, Value):
@@ -269,19 +282,25 @@ class Walk(Tensors):
             for span in self.spans_of(value.index):
                 if span.kind == "input":
                     raise InputError(f"output {info.name!r} holds inputs; remove it")
-                steps = self.coverage(span, value.index)
-                if not steps:
+                covered = self.coverage(span, value.index)
+                if not covered or (covered == "first" and not reverse):
                     raise InputError(f"output {info.name!r} holds only some of {span.name!r}")
-                key = "cell" if span.kind == "cell" else "state" if value.state else steps
+                key = "cell" if span.kind == "cell" else "state" if value.state else covered
                 found[key].append(span.name)
-        if not found["all"] and not found["last"]:
-            found["last"], found["state"] = found["state"], []
-        outputs = tuple(dict.fromkeys(found["all"] + found["last"]))
+        steps = [*found["all"], *found["last"], *found["first"]]
+        if not steps:
+            for name in found.pop("state"):
+                layer = self.layers[name]
+                backwards = isinstance(layer, Recurrent) and layer.reverse
+                found["first" if backwards else "last"].append(name)
+                steps.append(name)
+        outputs = tuple(dict.fromkeys(steps))
         if not outputs:
             raise InputError("the graph has no output that a layer makes")
-        for name in dict.fromkeys(found["last"]):
-            self.notes.append(f"the graph returns the last step of {name}; here, every step")
-        for name in dict.fromkeys(found["state"] + found["cell"]):
+        for which in ("last", "first"):
+            for name in dict.fromkeys(found[which]):
+                self.notes.append(f"the graph returns the {which} step of {name}; here, every step")
+        for name in dict.fromkeys(found.get("state", []) + found["cell"]):
             self.notes.append(f"the final state of {name} is kept inside the core")
         size = self.shapes[self.x][-1]
         return Model(size, tuple(self.layers.values()), outputs, notes=tuple(self.notes))

@@ -250,12 +250,12 @@ class Tensors:
             )
 
     def coverage(self, span: Span, index: Array) -> str:
-        """Say which steps of a vector a tensor holds: 'all', 'last' or ''."""
+        """Say which steps of a vector a tensor holds: 'all', 'last', 'first' or ''."""
         part = span.part(index)
         if np.array_equal(part, np.arange(span.rows * span.size)):
             return "all"
-        if self.time is not None:
-            last = np.sort(self.row_numbers.take(-1, axis=self.time).ravel())
-            if np.array_equal(part, (last[:, None] * span.size + np.arange(span.size)).ravel()):
-                return "last"
+        for step, which in ((-1, "last"), (0, "first")) if self.time is not None else ():
+            rows = np.sort(self.row_numbers.take(step, axis=self.time).ravel())
+            if np.array_equal(part, (rows[:, None] * span.size + np.arange(span.size)).ravel()):
+                return which
         return ""
