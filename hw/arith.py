@@ -66,6 +66,10 @@ class Delay:
         """Return the value as it arrives in ``cycle``."""
         if cycle < self._start:
             raise ValueError(f"value exists from cycle {self._start}, not {cycle}")
+        if len(self._values) <= cycle - self._start and self._m._ctrl_stack:
+            raise RuntimeError(
+                "ask for a delayed value outside of If and Switch: its register runs always"
+            )
         while len(self._values) <= cycle - self._start:
             previous = self._values[-1]
             register = Signal(previous.shape(), reset_less=self._reset_less)
