@@ -66,7 +66,7 @@ class Delay:
         """Return the value as it arrives in ``cycle``."""
         if cycle < self._start:
             raise ValueError(f"value exists from cycle {self._start}, not {cycle}")
-        if len(self._values) <= cycle - self._start and self._m._ctrl_stack:
+        if len(self._values) <= cycle - self._start and self._m.domain._depth:
             raise RuntimeError(
                 "ask for a delayed value outside of If and Switch: its register runs always"
             )
