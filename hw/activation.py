@@ -68,8 +68,9 @@ class ActivationUnit(wiring.Component):
             base_bits = max(base).bit_length()
             if t.kind == "direct":
                 # Nearest entry: the rounded argument may pass the last one.
-                rounded = round_shift(argument, t.fraction_bits)
-                index = Mux(rounded > len(base) - 1, len(base) - 1, rounded)
+                index = round_shift(argument, t.fraction_bits)
+                if t.fraction_bits:
+                    index = Mux(index > len(base) - 1, len(base) - 1, index)
                 m.submodules.rom = rom = Rom(words=base, width=base_bits)
                 m.d.comb += [rom.en.eq(1), rom.addr.eq(index)]
                 m.d.comb += value.eq(Delay(m, rom.data, 2).at(4))
@@ -78,12 +79,14 @@ class ActivationUnit(wiring.Component):
                 words = [b | s << base_bits for b, s in zip(base, slope, strict=True)]
                 m.submodules.rom = rom = Rom(words=words, width=base_bits + slope_bits)
                 m.d.comb += [rom.en.eq(1), rom.addr.eq(argument >> t.fraction_bits)]
-                # Cycle 2: slope times the rest of the argument. Cycle 3: add and round.
-                rest = Delay(m, argument[: t.fraction_bits], 1).at(2)
-                product = Signal(slope_bits + t.fraction_bits, reset_less=True)
-                m.d.sync += product.eq(rom.data[base_bits:] * rest)
                 start = Delay(m, rom.data[:base_bits], 2).at(3)
-                m.d.sync += value.eq(start + round_shift(product, t.fraction_bits))
+                if t.fraction_bits:
+                    # Cycle 2: slope times the rest of the argument. Cycle 3: add and round.
+                    rest = Delay(m, argument[: t.fraction_bits], 1).at(2)
+                    product = Signal(slope_bits + t.fraction_bits, reset_less=True)
+                    m.d.sync += product.eq(rom.data[base_bits:] * rest)
+                    start = start + round_shift(product, t.fraction_bits)
+                m.d.sync += value.eq(start)
             # Cycle 4: sign, scale, clip.
             negative = pre.at(4)[-1]
             rounded = round_shift(value, GUARD)

@@ -25,6 +25,11 @@ from ..hw.export import TOP, write_verilog
 
 __all__ = ["SIMULATORS", "Bench", "Simulation", "compare", "simulate"]
 
+VERILATOR = (
+    "-Wno-CASEINCOMPLETE", "-Wno-WIDTH", "--x-initial", "0",
+    # The bench looks at ports alone; access to every signal would triple the build time.
+    "--no-public-flat-rw", "--public-depth", "1",
+)  # fmt: skip
 SIMULATORS = ("verilator", "icarus", "amaranth")
 
 
@@ -161,7 +166,7 @@ class Bench:
 
         arguments = []
         if self.simulator == "verilator":
-            arguments = ["-Wno-CASEINCOMPLETE", "-Wno-WIDTH", "--x-initial", "0"]
+            arguments = list(VERILATOR)
             if self.waves:
                 arguments.append("--trace-structs")
         self.runner = get_runner(self.simulator)

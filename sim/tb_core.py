@@ -26,7 +26,7 @@ class Stream:
     dut : handle
         The core.
     name : str
-        ``i``, ``o``, ``c``, ``s_i`` or ``s_o``.
+        ``i``, ``o``, ``c``, ``s_i`` or ``s_o``, after a prefix where the design holds many cores.
     stall : float
         Chance of a pause before each transfer.
     rng : random.Random
@@ -77,77 +77,99 @@ class Stream:
                 raise AssertionError("valid was withdrawn before the transfer")
 
 
-@cocotb.test()
-async def run(dut: Any) -> None:
-    """Run one job: state commands and steps in the order the job lists them."""
-    with np.load("job.npz") as job:
-        codes, first = job["codes"], job["first"]
-        data_bits, out_bits, outputs = (
-            int(job["data_bits"]),
-            int(job["out_bits"]),
-            int(job["outputs"]),
+class Player:
+    """Plays one job on one core.
+
+    Parameters
+    ----------
+    dut : handle
+        The design.
+    job : mapping
+        What :meth:`gatewright.sim.runner.Bench.record` wrote.
+    prefix : str
+        Prefix of the core's ports.
+    """
+
+    def __init__(self, dut: Any, job: Any, prefix: str = "") -> None:
+        self.codes, self.first, self.load = job["codes"], job["first"], job["load"]
+        self.data_bits, self.out_bits = int(job["data_bits"]), int(job["out_bits"])
+        self.state_bits, self.words = int(job["state_bits"]), int(job["state_words"])
+        self.budget = int(job["budget"])
+        stall, seed = float(job["stall"]), int(job["seed"])
+        rng = random.Random(seed)  # noqa: S311
+        self.i, self.c, self.s_i, self.s_o = (
+            Stream(dut, prefix + name, stall, rng) for name in ("i", "c", "s_i", "s_o")
         )
-        stall, seed, budget = float(job["stall"]), int(job["seed"]), int(job["budget"])
-        load, state_bits, words = job["load"], int(job["state_bits"]), int(job["state_words"])
-    rng = random.Random(seed)  # noqa: S311
-    i = Stream(dut, "i", stall, rng)
-    o = Stream(dut, "o", stall, random.Random(seed + 1))  # noqa: S311
-    c, s_i, s_o = (Stream(dut, name, stall, rng) for name in ("c", "s_i", "s_o"))
-    for stream in (i, c, s_i):
-        stream.valid.value = 0
-        stream.payload.value = 0
-    o.ready.value = 0
-    s_o.ready.value = 0
+        self.o = Stream(dut, f"{prefix}o", stall, random.Random(seed + 1))  # noqa: S311
+        for stream in (self.i, self.c, self.s_i):
+            stream.valid.value = 0
+            stream.payload.value = 0
+        for stream in (self.o, self.s_o):
+            stream.ready.value = 0
+        self.started: list[int] = []
+        self.outputs = np.zeros((len(self.codes), int(job["outputs"])), np.int64)
+        self.ends = np.zeros(len(self.codes), np.int64)
+        self.state = np.zeros(self.words, np.int64)
+
+    async def _source(self) -> None:
+        if len(self.load):
+            await self.c.send(1)
+            self.c.stop()
+            for code in self.load.tolist():
+                await self.s_i.send(code & ((1 << self.state_bits) - 1))
+            self.s_i.stop()
+        mask, bit = (1 << self.data_bits) - 1, 1 << self.data_bits
+        for row, fresh in zip(self.codes.tolist(), self.first.tolist(), strict=True):
+            for k, code in enumerate(row):
+                cycle = await self.i.send((code & mask) | (bit if fresh and k == 0 else 0))
+                if not self.started:
+                    self.started.append(cycle)
+        self.i.stop()
+
+    async def _sink(self) -> None:
+        sign = 1 << (self.out_bits - 1)
+        steps, size = self.outputs.shape
+        for step in range(steps):
+            for k in range(size):
+                code, cycle = await self.o.receive()
+                self.outputs[step, k] = ((code & (2 * sign - 1)) ^ sign) - sign
+                framing = code >> self.out_bits
+                if framing != int(k == 0) | int(k == size - 1) << 1:
+                    raise AssertionError(f"step {step} element {k}: first/last are {framing}")
+            self.ends[step] = cycle
+        self.o.ready.value = 0
+
+    async def _finish(self) -> None:
+        cocotb.start_soon(self._source())
+        await cocotb.start_soon(self._sink())
+        if self.words:
+            sign = 1 << (self.state_bits - 1)
+            await self.c.send(0)
+            self.c.stop()
+            for k in range(self.words):
+                code, _ = await self.s_o.receive()
+                self.state[k] = (code ^ sign) - sign
+
+    async def play(self, result: str) -> None:
+        """Load a state where the job has one, run its steps, read the state; write ``result``."""
+        task = cocotb.start_soon(self._finish())
+        await cocotb.triggers.with_timeout(task, self.budget * PERIOD, "ns")
+        ends = self.ends - self.started[0]
+        np.savez(result, outputs=self.outputs, ends=ends, state=self.state)
+
+
+async def reset(dut: Any) -> None:
+    """Start the clock and reset the design."""
     dut.rst.value = 1
     Clock(dut.clk, PERIOD, unit="ns").start()
     await ClockCycles(dut.clk, 2)
     dut.rst.value = 0
 
-    steps, _size = codes.shape
-    mask, bit = (1 << data_bits) - 1, 1 << data_bits
-    started: list[int] = []
-    recorded = np.zeros((steps, outputs), np.int64)
-    ends = np.zeros(steps, np.int64)
-    state = np.zeros(words, np.int64)
 
-    async def source() -> None:
-        if len(load):
-            await c.send(1)
-            c.stop()
-            for code in load.tolist():
-                await s_i.send(code & ((1 << state_bits) - 1))
-            s_i.stop()
-        for row, fresh in zip(codes.tolist(), first.tolist(), strict=True):
-            for k, code in enumerate(row):
-                cycle = await i.send((code & mask) | (bit if fresh and k == 0 else 0))
-                if not started:
-                    started.append(cycle)
-        i.stop()
-
-    async def sink() -> None:
-        sign = 1 << (out_bits - 1)
-        for step in range(steps):
-            for k in range(outputs):
-                code, cycle = await o.receive()
-                recorded[step, k] = ((code & (2 * sign - 1)) ^ sign) - sign
-                framing = code >> out_bits
-                expected = int(k == 0) | int(k == outputs - 1) << 1
-                if framing != expected:
-                    raise AssertionError(f"step {step} element {k}: first/last are {framing}")
-            ends[step] = cycle
-        o.ready.value = 0
-
-    async def finish() -> None:
-        cocotb.start_soon(source())
-        await cocotb.start_soon(sink())
-        if words:
-            sign = 1 << (state_bits - 1)
-            await c.send(0)
-            c.stop()
-            for k in range(words):
-                code, _ = await s_o.receive()
-                state[k] = (code ^ sign) - sign
-
-    task = cocotb.start_soon(finish())
-    await cocotb.triggers.with_timeout(task, budget * PERIOD, "ns")
-    np.savez("result.npz", outputs=recorded, ends=ends - started[0], state=state)
+@cocotb.test()
+async def run(dut: Any) -> None:
+    """Run the job in ``job.npz``."""
+    with np.load("job.npz") as job:
+        player = Player(dut, job)
+    await reset(dut)
+    await player.play("result.npz")
