@@ -16,7 +16,7 @@ import numpy as np
 from .errors import InputError
 from .model import Model
 from .parts import Part, arrange, assemble, understood
-from .state_dict import leave_out, recognize, refuse_bidirectional, refuse_projection, unwrap
+from .state_dict import leave_out, recognize, refuse_projection, unwrap
 from .torch_check import check_module, check_parts
 
 if TYPE_CHECKING:
@@ -223,8 +223,6 @@ class _Found:
 
 def _part(module: Any, path: str) -> Part:
     """Read one recurrent or linear module."""
-    if getattr(module, "bidirectional", False):
-        refuse_bidirectional(path)
     if getattr(module, "proj_size", 0):
         refuse_projection(path)
     prefix = f"{path}." if path else ""

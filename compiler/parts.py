@@ -55,7 +55,12 @@ class Part:
     @property
     def depth(self) -> int:
         """Number of layers."""
-        return 1 if self.linear else sum(name.startswith("weight_hh") for name in self.tensors)
+        return 1 if self.linear else len(self._matrices()) // (1 + self.bidirectional)
+
+    @property
+    def bidirectional(self) -> bool:
+        """Whether each layer is one of either direction."""
+        return any(name.endswith("_reverse") for name in self.tensors)
 
     @property
     def input_size(self) -> int:
@@ -64,12 +69,14 @@ class Part:
 
     @property
     def size(self) -> int:
-        """Number of outputs, of a recurrent part the size of its state."""
-        return self.tensors["weight"].shape[0] if self.linear else self.hidden
+        """Number of outputs, of a recurrent part the size of its state in both directions."""
+        if self.linear:
+            return self.tensors["weight"].shape[0]
+        return self.hidden * (1 + self.bidirectional)
 
     @property
     def hidden(self) -> int:
-        """Size of the state of a recurrent part."""
+        """Size of the state of a recurrent part, in one direction."""
         return self.tensors["weight_hh_l0"].shape[1]
 
     @property
@@ -79,30 +86,53 @@ class Part:
 
     def __str__(self) -> str:
         kind = self.kind if self.linear else self.kind.upper()
+        kind = f"bidirectional {kind}" if self.bidirectional else kind
         return f"{self.path or 'unnamed'}: {kind} {self.input_size} -> {self.size}"
 
-    def layers(self, reads: str, numbers: Counter[str]) -> Iterator[Layer]:
-        """Yield the layers; ``reads`` names their input and ``numbers`` counts each kind."""
+    def layers(
+        self, reads: tuple[str, ...], numbers: Counter[str]
+    ) -> tuple[list[Layer], tuple[str, ...]]:
+        """Return the layers, and the names of the vectors that are the output.
+
+        Parameters
+        ----------
+        reads : tuple of str
+            Vectors that are the input.
+        numbers : Counter
+            Layers of each kind so far.
+        """
+        made: list[Layer] = []
         for k in range(self.depth):
             name = f"{self.kind}{numbers[self.kind]}"
             numbers[self.kind] += 1
             if self.linear:
                 weight, bias = self.tensors["weight"], self.tensors.get("bias")
-                yield Linear(name, (reads,), weight, bias, self.activation, HARD_SIGMOID_SLOPE)
-            else:
-                yield Recurrent(
-                    name,
-                    self.kind,
-                    (reads,),
-                    size=self.hidden,
-                    input_size=self.tensors[f"weight_ih_l{k}"].shape[1],
-                    w=self._gates(f"weight_ih_l{k}"),
-                    u=self._gates(f"weight_hh_l{k}"),
-                    b=self._gates(f"bias_ih_l{k}"),
-                    c=self._gates(f"bias_hh_l{k}"),
-                    candidate=self.activation if self.kind == "rnn" else "tanh",
-                )
-            reads = name
+                made.append(Linear(name, reads, weight, bias, self.activation, HARD_SIGMOID_SLOPE))
+                reads = (name,)
+                continue
+            ends = ("", "_reverse")[: 1 + self.bidirectional]
+            made += [self._recurrent(name + end, reads, f"l{k}{end}") for end in ends]
+            reads = tuple(name + end for end in ends)
+        return made, reads
+
+    def _recurrent(self, name: str, reads: tuple[str, ...], at: str) -> Recurrent:
+        """Return the layer whose tensors' names end in ``at``."""
+        return Recurrent(
+            name,
+            self.kind,
+            reads,
+            size=self.hidden,
+            input_size=self.tensors[f"weight_ih_{at}"].shape[1],
+            w=self._gates(f"weight_ih_{at}"),
+            u=self._gates(f"weight_hh_{at}"),
+            b=self._gates(f"bias_ih_{at}"),
+            c=self._gates(f"bias_hh_{at}"),
+            candidate=self.activation if self.kind == "rnn" else "tanh",
+            reverse=at.endswith("_reverse"),
+        )
+
+    def _matrices(self) -> list[str]:
+        return [name for name in self.tensors if name.startswith("weight_hh")]
 
     def _gates(self, name: str) -> dict[str, FloatArray]:
         """Cut the rows of a tensor into gates; a missing bias has none."""
@@ -191,11 +221,12 @@ def assemble(parts: Sequence[Part], source: str, notes: Sequence[str] = ()) -> M
     numbers: Counter[str] = Counter()
     layers: list[Layer] = []
     lines = []
+    reads: tuple[str, ...] = ("x",)
     for part in parts:
-        made = list(part.layers(layers[-1].name if layers else "x", numbers))
+        made, reads = part.layers(reads, numbers)
         layers += made
         lines.append(_describe(part, [layer.name for layer in made]))
-    return Model(parts[0].input_size, tuple(layers), source=source, notes=(*lines, *notes))
+    return Model(parts[0].input_size, tuple(layers), reads, source, (*lines, *notes))
 
 
 def _describe(part: Part, names: Sequence[str]) -> str:
@@ -208,6 +239,7 @@ def _describe(part: Part, names: Sequence[str]) -> str:
         "linear": "" if part.activation == "none" else f", then {part.activation}",
     }[part.kind]
     depth = "" if part.linear else f"{part.depth} layer{'s' * (part.depth > 1)}, "
+    depth += "bidirectional, " if part.bidirectional else ""
     return (
         f"{', '.join(names)}{where}: {part.kind}, {depth}{part.input_size} -> {part.size}, "
         f"{bias}{form}"

@@ -15,7 +15,7 @@ from .errors import InputError
 from .model import FloatArray
 from .parts import GATES, Part, some, understood
 
-__all__ = ["leave_out", "recognize", "refuse_bidirectional", "refuse_projection", "unwrap"]
+__all__ = ["leave_out", "recognize", "refuse_projection", "unwrap"]
 
 VALUES_LIMIT = 1 << 28  # weights in one model; stops small files of views that pretend to be huge
 PARTS_LIMIT = 64
@@ -164,14 +164,6 @@ def _array(name: str, value: Any) -> FloatArray:
     return array
 
 
-def refuse_bidirectional(path: str) -> None:
-    """Refuse by name what reads a sequence from its end."""
-    raise InputError(
-        f"{path or 'the model'} is bidirectional: it needs the end of a sequence before its start, "
-        "which a stream does not have; train with bidirectional=False"
-    )
-
-
 def refuse_projection(path: str) -> None:
     """Refuse by name an LSTM whose state is not its output."""
     raise InputError(
@@ -183,17 +175,19 @@ def refuse_projection(path: str) -> None:
 def _recurrent(prefix: str, group: Mapping[str, Any], nonlinearity: str) -> Part:
     """Check names and shapes of one GRU, LSTM or RNN, or of a cell."""
     path = prefix.rstrip("._/")
-    if any(name.endswith("_reverse") for name in group):
-        refuse_bidirectional(path)
     if any(name.startswith("weight_hr") for name in group):
         refuse_projection(path)
     arrays = {
         name if "_l" in name else f"{name}_l0": _array(prefix + name, value)
         for name, value in group.items()
     }
-    depth = 1 + max(int(name.rpartition("_l")[2]) for name in arrays)
+    depth = 1 + max(int(name.removesuffix("_reverse").rpartition("_l")[2]) for name in arrays)
+    ways = ("", "_reverse") if any(name.endswith("_reverse") for name in arrays) else ("",)
     what = ("weight", "bias") if any(name.startswith("bias") for name in arrays) else ("weight",)
-    expected = [f"{w}_{side}_l{k}" for k in range(depth) for w in what for side in ("ih", "hh")]
+    expected = [
+        f"{w}_{side}_l{k}{way}"
+        for k in range(depth) for way in ways for w in what for side in ("ih", "hh")
+    ]  # fmt: skip
     if sorted(expected) != sorted(arrays) or len(arrays) != len(group):
         missing = [name for name in expected if name not in arrays]
         wrong = some(missing) or some(list(group))
@@ -207,7 +201,9 @@ def _recurrent(prefix: str, group: Mapping[str, Any], nonlinearity: str) -> Part
         )
     i = arrays["weight_ih_l0"].shape[-1]
     for name in expected:
-        columns = () if name.startswith("bias") else (i,) if name == "weight_ih_l0" else (h,)
+        columns: tuple[int, ...] = () if name.startswith("bias") else (h,)
+        if name.startswith("weight_ih"):
+            columns = (i if "_l0" in name else h * len(ways),)
         if arrays[name].shape != (rows, *columns):
             raise InputError(
                 f"{prefix}{name} has shape {arrays[name].shape}, expected {(rows, *columns)}"

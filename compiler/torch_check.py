@@ -58,21 +58,23 @@ def check_parts(parts: Sequence[Part]) -> str:
         return "not compared with PyTorch: torch is not installed"
     largest = 0.0
     for part in parts:
-        sizes = part.input_size, part.size
         with _float64():
             if part.linear:
-                theirs: nn.Module = nn.Linear(*sizes, bias=part.bias)
+                theirs: nn.Module = nn.Linear(part.input_size, part.size, bias=part.bias)
             else:
                 which = {"gru": nn.GRU, "lstm": nn.LSTM, "rnn": nn.RNN}[part.kind]
                 form = {"nonlinearity": part.activation} if part.kind == "rnn" else {}
-                theirs = which(*sizes, part.depth, bias=part.bias, batch_first=True, **form)
+                theirs = which(
+                    part.input_size, part.hidden, part.depth, bias=part.bias, batch_first=True,
+                    bidirectional=part.bidirectional, **form,
+                )  # fmt: skip
             theirs.load_state_dict({n: from_numpy(a) for n, a in part.tensors.items()})
             x = np.random.default_rng(0).standard_normal((SEQUENCES, STEPS, part.input_size))
             out = theirs(from_numpy(x))
         got = (out if part.linear else out[0]).numpy()
         plain = replace(part, activation="none") if part.linear else part
-        layers = tuple(plain.layers("x", Counter()))
-        difference = _difference(got, Model(part.input_size, layers).run(x))
+        layers, outputs = plain.layers(("x",), Counter())
+        difference = _difference(got, Model(part.input_size, tuple(layers), outputs).run(x))
         if difference > TOLERANCE:
             raise InputError(
                 f"{part} differs from PyTorch by {difference:.3g}, the limit is {TOLERANCE}: "

@@ -137,7 +137,6 @@ def test_the_module_samples_of_pytorch(info):
         arguments = sample.constructor_input
         module = info.module_cls(*arguments.args, **arguments.kwargs)
         unsupported = {
-            "bidirectional": arguments.kwargs.get("bidirectional", False),
             "proj_size": arguments.kwargs.get("proj_size", 0) > 0,
         }
         names = [name for name, is_on in unsupported.items() if is_on]
@@ -155,6 +154,44 @@ def test_the_module_samples_of_pytorch(info):
             first = arguments.kwargs["batch_first"]
             close(model.run(data(model)), torch_run(module, data(model), first))
     assert accepted >= len(samples) / 4
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3])
+@pytest.mark.parametrize("kind", [nn.GRU, nn.LSTM, nn.RNN])
+def test_bidirectional(kind, layers):
+    """Two layers a depth, read together; from a module and from its tensors alone."""
+    torch.manual_seed(9)
+    cells = kind(3, 5, layers, bidirectional=True, batch_first=True)
+    module = nn.Sequential(cells, First(), nn.Linear(10, 2))
+    model = from_module(module)
+    assert [layer.name for layer in model.layers[:2]] == [
+        f"{kind.__name__.lower()}0{end}" for end in ("", "_reverse")
+    ]
+    assert len(model.layers) == 2 * layers + 1
+    assert "bidirectional" in model.notes[0]
+    want = torch_run(module, data(model))
+    close(model.run(data(model)), want)
+    tensors = from_state_dict(module.state_dict())
+    close(tensors.run(data(model)), want)
+    alone = from_module(cells)
+    assert alone.outputs == tuple(layer.name for layer in alone.layers[-2:])
+    close(alone.run(data(model)), torch_run(cells, data(model)))
+
+
+def test_padded_sequences_start_backwards_at_their_own_end():
+    """As PyTorch's packed sequences do."""
+    torch.manual_seed(10)
+    cells = nn.GRU(3, 5, 2, bidirectional=True, batch_first=True).double()
+    x = np.random.default_rng(4).normal(size=(4, 9, 3))
+    lengths = [9, 4, 1, 7]
+    rnn = nn.utils.rnn
+    packed = rnn.pack_padded_sequence(
+        torch.from_numpy(x), torch.tensor(lengths), batch_first=True, enforce_sorted=False
+    )
+    want = rnn.pad_packed_sequence(cells(packed)[0], batch_first=True)[0].detach().numpy()
+    got = from_module(cells).run(x, lengths=lengths)
+    got[np.arange(9) >= np.array(lengths)[:, None]] = 0
+    close(got, want)
 
 
 class First(nn.Module):
@@ -265,7 +302,6 @@ def test_shared_module_is_used_each_time():
         (nn.Sequential(), "holds no GRU"),
         (nn.MultiheadAttention(4, 2), "MultiheadAttention"),
         (nn.LazyLinear(3), "has no values yet"),
-        (nn.GRU(3, 4, bidirectional=True), "bidirectional"),
         (nn.LSTM(3, 4, proj_size=2), "proj_size"),
         (nn.Linear(3, 2, dtype=torch.complex64), "complex64"),
         (nn.GRU(3, 2, device="meta"), "has no values yet"),
@@ -451,7 +487,7 @@ def change(**changes: object) -> dict[str, object]:
         (change(bias_hh_l1=None), "bias_hh_l1 is missing"),
         (change(weight_hh=torch.zeros(12, 4)), "there twice"),
         (change(weight_hr_l0=torch.zeros(2, 4)), "weight_hr"),
-        (change(weight_ih_l0_reverse=torch.zeros(12, 3)), "bidirectional"),
+        (change(weight_ih_l0_reverse=torch.zeros(12, 3)), "weight_hh_l0_reverse, .* is missing"),
         (change(weight_ih_l0=torch.full((12, 3), torch.nan)), "nan.*weights must be finite"),
         (change(bias_ih_l0=torch.full((12,), torch.inf)), "inf.*weights must be finite"),
         (change(bias_ih_l0=torch.zeros(12, dtype=torch.int8)), "bias_ih_l0 is of type torch.int8"),
