@@ -13,12 +13,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from .calibration import calibration_data
 from .chain import Chain, Stage
 from .config import Config
 from .fixed import Format
 from .model import FloatArray, Layer, Linear, Model, Recurrent, check_lengths, reverse_steps
 from .program import measured_quality, quantize_stream
-from .quantizer import calibration_data, choose_input_format
+from .quantizer import choose_input_format
 
 __all__ = ["Pass", "quantize_chain", "split"]
 

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import golden
+from .calibration import calibrate
 from .cells import CELLS, Gate
 from .config import Config
 from .errors import InputError
@@ -23,7 +24,8 @@ from .images import Images, build, hex_lines
 from .model import FloatArray, Model
 from .network import Network, Numbers, QGate, QLayer
 from .program_file import SCHEMA, check_digest, damaged, read_description, write_npz
-from .quantizer import LINEAR_GATE, RECIPES, calibrate, quantize_network
+from .quantizer import LINEAR_GATE, quantize_network
+from .rounding import RECIPES
 from .schedule import Schedule
 
 if TYPE_CHECKING:
