@@ -7,7 +7,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from amaranth.hdl import ResetInserter, Signal
@@ -41,7 +41,7 @@ class Read:
     """Read the state."""
 
 
-Item = IntArray | Continue | Load | Read
+Item: TypeAlias = IntArray | Continue | Load | Read
 """One item of a job; a bare array is a sequence (T, I) that starts from the reset state."""
 
 
