@@ -52,7 +52,8 @@ class Activation:
         ``interpolated``: 256 entries and a linear term. ``direct``: 1024 entries, nearest.
         ``hard``: no table (piecewise linear activations only).
     gate_bits : int
-        Width of a result; its format is ``Q(gate_bits, gate_bits - 1)``.
+        Width of a result; its format is ``Q(gate_bits, gate_bits - 1)``, of a sigmoid unsigned:
+        it reaches exactly 1, or a gate that is shut would leak a step of the format at each time.
     result_bits : int
         Width of a result that is not bounded by one (``none``, ``relu``).
     slope : float
@@ -159,7 +160,7 @@ class Activation:
             return np.clip(shift(pre, self.pre_frac - self.gate_frac), -top - 1, top), 0
         if name == "hard_sigmoid":
             scaled = shift(pre * self.slope_code, self.pre_frac + SLOPE_FRAC - self.gate_frac)
-            return np.clip(scaled + (1 << self.gate_frac >> 1), 0, top), 0
+            return np.clip(scaled + (1 << self.gate_frac >> 1), 0, top + 1), 0
         limit = (1 << self.argument_bits) - 1
         argument = np.minimum(np.abs(pre) << (name == "tanh"), limit)
         t = self._magnitude(argument)
@@ -167,4 +168,4 @@ class Activation:
             magnitude = np.minimum(round_shift(t, GUARD), top)
             return np.where(pre < 0, -magnitude, magnitude), 0
         one = 1 << (self.gate_frac + GUARD)
-        return np.clip(round_shift(np.where(pre < 0, one - t, one + t), GUARD + 1), 0, top), 0
+        return round_shift(np.where(pre < 0, one - t, one + t), GUARD + 1), 0

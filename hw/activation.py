@@ -29,7 +29,8 @@ class ActivationUnit(wiring.Component):
         Index into ``ACTIVATIONS``.
     pre : In(signed(tables.pre_bits))
     result : Out(signed)
-        Gate format for bounded activations, ``tables.result_bits`` for ``none`` and ``relu``.
+        Gate format for bounded activations (a sigmoid may be exactly 1), ``tables.result_bits``
+        for ``none`` and ``relu``.
 
     Timing: ``latency`` cycles, one value a cycle, no stall.
     Numerics: exact for every input code (tested exhaustively).
@@ -45,7 +46,7 @@ class ActivationUnit(wiring.Component):
         super().__init__({
             "act": In(range(len(ACTIVATIONS))),
             "pre": In(signed(tables.pre_bits)),
-            "result": Out(signed(max(tables.gate_bits, tables.result_bits))),
+            "result": Out(signed(max(tables.gate_bits + 1, tables.result_bits))),
         })  # fmt: skip
 
     def elaborate(self, platform: object) -> Module:
@@ -93,14 +94,14 @@ class ActivationUnit(wiring.Component):
             size = Mux(rounded > top, top, rounded)
             choices["tanh"] = Mux(negative, -size, size)
             half = round_shift(Mux(negative, one - value, one + value)[: len(value) + 1], GUARD + 1)
-            choices["sigmoid"] = Mux(half > top, top, half)
+            choices["sigmoid"] = half
         if "hard_tanh" in self.used:
             choices["hard_tanh"] = saturate(shift(pre.at(4), t.pre_frac - t.gate_frac), t.gate_bits)
         if "hard_sigmoid" in self.used:
             scaled = Signal(signed(t.pre_bits + SLOPE_FRAC + 1), reset_less=True)
             m.d.sync += scaled.eq(pre.at(3) * t.slope_code)
             line = shift(scaled, t.pre_frac + SLOPE_FRAC - t.gate_frac) + (1 << t.gate_frac >> 1)
-            choices["hard_sigmoid"] = Mux(line < 0, 0, Mux(line > top, top, line))
+            choices["hard_sigmoid"] = Mux(line < 0, 0, Mux(line > top, top + 1, line))
         choices["relu"] = saturate(Mux(pre.at(4)[-1], 0, pre.at(4)).as_signed(), t.result_bits)
         choices["none"] = saturate(pre.at(4), t.result_bits)
 

@@ -189,7 +189,9 @@ class Elementwise(wiring.Component):
         m.d.comb += self.idle.eq(~open_ & ~running)
 
         # -- Memories: kept gates, states.
-        keep_bits = max(n.gate_bits, n.cell_bits if "times_c" in posts else 0)
+        # Kept gates are sigmoids, unsigned and up to 1; an LSTM keeps products as well.
+        has_product = "times_c" in posts
+        keep_bits = max(n.gate_bits + 1, n.cell_bits) if has_product else n.gate_bits
         m.submodules.kept = kept_ram = Ram(banks=e, width=keep_bits, depth=s.kept_depth, reads=2)
         m.submodules.state = state_ram = Ram(
             banks=e, width=self.state_bits, depth=s.state_words, reads=2 if self.has_cell else 1
@@ -246,7 +248,7 @@ class Elementwise(wiring.Component):
                     summed.eq(Mux(use_reset.at(3), u, u + v)),
                 ]
                 # Cycle 4: the reset product. Cycle 5: add it.
-                gate = kept_ram.r_data[0][i][: n.gate_bits].as_signed()
+                gate = kept_ram.r_data[0][i][: n.gate_bits]
                 product = Signal(
                     signed(n.gate_bits + n.hidden_bits), name=f"reset_product_{i}", reset_less=True
                 )
@@ -269,9 +271,10 @@ class Elementwise(wiring.Component):
             m.d.comb += [unit.act.eq(act.at(7)), unit.pre.eq(pre)]
             # Cycle 12: the activation as a value, and the operands of the last product.
             a = unit.result
-            value = Mux(is_bounded, shift(a[: n.gate_bits].as_signed(), -n.align), a)
+            value = Mux(is_bounded, shift(a[: n.gate_bits + 1].as_signed(), -n.align), a)
             old = Mux(fresh.at(12), 0, state_ram.r_data[0][i].as_signed())
-            k = kept_ram.r_data[1][i].as_signed()
+            k = kept_ram.r_data[1][i]
+            k = k.as_signed() if has_product else k
             result = self._post(m, i, posts, post, a, value, old, k)
             # Cycle 15: write; the operand is rounded on the way and written a cycle later.
             m.d.comb += [
@@ -308,7 +311,7 @@ class Elementwise(wiring.Component):
         """Cycles 12 to 14: ``start + shift(left * right)``, saturated; valid in cycle 15."""
         n = self.schedule.network.numbers
         right_bits = max(len(value), len(old)) + 1
-        left = Signal(signed(max(len(k), len(a))), name=f"left_{i}", reset_less=True)
+        left = Signal(signed(max(len(k) + 1, len(a))), name=f"left_{i}", reset_less=True)
         right = Signal(signed(right_bits), name=f"right_{i}", reset_less=True)
         start = Signal(signed(max(right_bits, len(k))), name=f"start_{i}", reset_less=True)
         terms: dict[str, tuple[Value, Value, Value]] = {
