@@ -44,14 +44,23 @@ def test_shipped_network():
 
 def test_training_reaches_its_accuracy():
     module, metrics = vowels.train(seed=0)
-    assert metrics["test_accuracy"] >= 0.96
-    assert metrics["train_accuracy"] >= 0.98
+    assert metrics["test_accuracy"] >= 0.965
+    assert metrics["train_accuracy"] >= 0.99
     assert not module.training
+    # The shipped network comes from this recipe. Equal here; 0.27 apart if every first weight
+    # is off by 1e-7, as on another processor; 0.66 apart with an earlier recipe.
+    ours, shipped = (
+        torch.cat([p.detach().flatten() for p in network.parameters()])
+        for network in (module, vowels.pretrained())
+    )
+    assert (ours - shipped).norm() < 0.5 * shipped.norm()
 
 
 @pytest.mark.full
-def test_training_over_three_seeds():
-    assert np.mean([vowels.train(seed)[1]["test_accuracy"] for seed in range(3)]) >= 0.97
+def test_training_over_six_seeds():
+    accuracies = [vowels.train(seed)[1]["test_accuracy"] for seed in range(6)]
+    assert np.mean(accuracies) >= 0.975
+    assert min(accuracies) >= 0.97
 
 
 def test_training_repeats_exactly_and_leaves_torch_as_it_was():
