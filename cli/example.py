@@ -60,7 +60,7 @@ def _add_training(parser: Parser, folder: str) -> None:
         help=f"folder to write to (default {folder})",
     )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="seed of the training (0)")
-    parser.add_argument("--epochs", type=int, default=100, help="epochs of the training (60)")
+    parser.add_argument("--epochs", type=int, default=100, help="epochs of the training (100)")
 
 
 def _make_files(
