@@ -47,15 +47,6 @@ def _activation(value: Any, name: str, slope: float) -> tuple[str, float]:
     return ACTIVATIONS[value], slope
 
 
-def _forward_only(layer: KerasLayer) -> None:
-    if layer.kind == "Bidirectional" or layer.config.get("go_backwards"):
-        kind = "bidirectional" if layer.kind == "Bidirectional" else "go_backwards"
-        raise InputError(
-            f"{layer.name}: {kind} layers are not supported yet; train a forward layer "
-            "(a streaming core cannot see later steps)"
-        )
-
-
 class _Builder:
     """Turns the layers of a file into a stack, one method a class."""
 
@@ -66,6 +57,7 @@ class _Builder:
         self.slope = 1 / 6 if major.isdigit() and int(major) >= 3 else 0.2
         self.stack = Stack(self._input_size())
         self.softmax = False
+        self.flipped = False  # Keras' sequence is end first at this point
 
     def _input_size(self) -> int:
         first = self.file.layers[0]
@@ -101,8 +93,45 @@ class _Builder:
         return True
 
     def recurrent(self, layer: KerasLayer) -> None:
+        backwards = bool(layer.config.get("go_backwards", False))
+        self._cell(layer, self.flipped != backwards)
+        # Keras leaves the outputs of such a layer in the order in which it made them.
+        self.flipped = self.flipped != backwards
+        self.stack.last_step = not layer.config.get("return_sequences", False)
+
+    def bidirectional(self, layer: KerasLayer) -> None:
+        if (mode := layer.config.get("merge_mode", "concat")) != "concat":
+            raise InputError(
+                f"{layer.name}: merge_mode {mode!r} is not supported; use 'concat', and a Dense "
+                "layer where the sum or mean is wanted"
+            )
+        inner: Any = layer.config.get("layer")
+        sides = []
+        for k, side in enumerate((inner, layer.config.get("backward_layer") or inner)):
+            side = side if isinstance(side, dict) else {}
+            config = side.get("config")
+            if not isinstance(config, dict) or side.get("class_name") not in CELLS:
+                raise InputError(
+                    f"{layer.name}: Bidirectional is supported around {', '.join(CELLS)}"
+                )
+            if not config.get("return_sequences", False):
+                raise InputError(
+                    f"{layer.name}: Bidirectional with return_sequences=False joins the last step "
+                    "of one direction with the first of the other; use return_sequences=True"
+                )
+            if k == 0 and config.get("go_backwards"):
+                raise InputError(f"{layer.name}: its forward layer has go_backwards set")
+            half = len(layer.weights) // 2
+            weights = layer.weights[half:] if k else layer.weights[:half]
+            name = layer.name + "_reverse" * k
+            sides.append(KerasLayer(side["class_name"], name, config, weights))
+        self.stack.side_by_side(
+            lambda: self._cell(sides[0], self.flipped),
+            lambda: self._cell(sides[1], not self.flipped),
+        )
+
+    def _cell(self, layer: KerasLayer, reverse: bool) -> None:
         config, stack = layer.config, self.stack
-        _forward_only(layer)
         if config.get("time_major"):
             raise InputError(f"{layer.name}: time_major is not supported; put the batch first")
         if config.get("return_state"):
@@ -125,13 +154,12 @@ class _Builder:
             )
         stack.recurrent(
             layer.name, cell, arrays[0], arrays[1], arrays[2] if bias else None,
-            gate=gate, candidate=candidate, slope=slope,
+            gate=gate, candidate=candidate, slope=slope, reverse=reverse,
         )  # fmt: skip
         if config.get("stateful"):
             stack.notes.append(
                 f"{layer.name}: stateful in Keras; here the caller resets or keeps h"
             )
-        stack.last_step = not config.get("return_sequences", False)
 
     def dense(self, layer: KerasLayer) -> None:
         config, bias = layer.config, bool(layer.config.get("use_bias", True))
@@ -202,7 +230,7 @@ class _Builder:
             "ReLU": self.relu,
             "BatchNormalization": self.normalization,
             "Masking": self.masking,
-            "Bidirectional": _forward_only,
+            "Bidirectional": self.bidirectional,
         }
         for layer in self.file.layers:
             if layer.kind not in steps:
@@ -211,6 +239,11 @@ class _Builder:
                     f"supported: {', '.join(sorted(steps))}"
                 )
             steps[layer.kind](layer)
+        if self.flipped and not self.stack.last_step:
+            self.stack.notes.append(
+                "the file's model returns the sequence end first (go_backwards); here every output "
+                "stands at its own step"
+            )
         return self.stack.model(f"Keras {self.file.version or '(unknown version)'}")
 
 
@@ -220,7 +253,7 @@ def _harmless(config: Any) -> bool:
         return all(_harmless(value) for value in config)
     if not isinstance(config, dict):
         return True
-    known = {*CELLS, *PASSIVE, "Dense", "TimeDistributed", "Activation", "Softmax", "ReLU",
+    known = {*CELLS, *PASSIVE, "Dense", "TimeDistributed", "Bidirectional", "Activation", "Softmax", "ReLU",
              "BatchNormalization", "Masking", "Sequential", "Functional", "Model",
              "__keras_tensor__", "DTypePolicy"}  # fmt: skip
     kind, module = config.get("class_name"), config.get("module")
@@ -255,7 +288,9 @@ def _compare(path: pathlib.Path, builder: _Builder, model: Model) -> str:
         y = np.exp(y - y.max(-1, keepdims=True))
         y /= y.sum(-1, keepdims=True)
     if expected.ndim == 2:
-        y = y[:, -1]
+        y = y[:, 0 if builder.stack.reverse else -1]
+    elif builder.flipped:
+        y = y[:, ::-1]
     difference = float(np.abs(y - expected).max()) if y.shape == expected.shape else np.inf
     if not difference <= TOLERANCE * max(1.0, float(np.abs(expected).max())):
         raise CheckError(

@@ -7,6 +7,7 @@ side by side in the order z r h (GRU), i f c o (LSTM); see the ``keras.layers`` 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -51,6 +52,10 @@ class Stack:
         A layer handed on its last step only: from here on, layers must be free of memory.
     pending : (scale, shift), optional
         Normalization not yet folded into a layer.
+    top : tuple of str
+        Vectors that the next layer reads, joined.
+    reverse : bool
+        The last recurrent layer walks sequences from their end: its last step is the first.
     """
 
     input_size: int
@@ -58,11 +63,24 @@ class Stack:
     notes: list[str] = field(default_factory=list)
     last_step: bool = False
     pending: tuple[FloatArray, FloatArray] | None = None
+    top: tuple[str, ...] = ("x",)
+    reverse: bool = False
 
     @property
     def size(self) -> int:
-        """Size of the vector on top."""
-        return self.layers[-1].size if self.layers else self.input_size
+        """Size of the vectors on top."""
+        sizes = {"x": self.input_size} | {layer.name: layer.size for layer in self.layers}
+        return sum(sizes[name] for name in self.top)
+
+    @property
+    def _open(self) -> Linear | None:
+        """The linear layer on top, where it can still be changed."""
+        layer = self.layers[-1] if self.layers and self.top == (self.layers[-1].name,) else None
+        return layer if isinstance(layer, Linear) and layer.activation == "none" else None
+
+    def _push(self, layer: Layer) -> None:
+        self.layers.append(layer)
+        self.top, self.pending = (layer.name,), None
 
     def _place(self, name: str) -> dict[str, Any]:
         clean = re.sub(r"\W+", "_", name).strip("_") or "layer"
@@ -72,10 +90,7 @@ class Stack:
             for n in (clean, *(f"{clean}_{k}" for k in range(1, len(taken) + 1)))
             if n not in taken
         )
-        return {
-            "name": unique,
-            "inputs": (self.layers[-1].name if self.layers else "x",),
-        }
+        return {"name": unique, "inputs": self.top}
 
     def _fold_input(self, name: str, w: FloatArray, b: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Put a pending normalization into the weights that read it: W (s*x + t) + b."""
@@ -98,15 +113,14 @@ class Stack:
         if b.shape != (len(w),):
             raise InputError(f"{name}: bias has shape {b.shape}, expected {(len(w),)}")
         w, b = self._fold_input(name, w, b)
-        self.pending = None
-        self.layers.append(
+        self._push(
             Linear(**self._place(name), weight=w, bias=b, activation=activation, slope=slope)
         )
 
     def recurrent(
         self, name: str, cell: str, kernel: npt.ArrayLike, recurrent: npt.ArrayLike,
         bias: npt.ArrayLike | None, *, gate: str = "sigmoid", candidate: str = "tanh",
-        slope: float = 0.2,
+        slope: float = 0.2, reverse: bool = False,
     ) -> None:  # fmt: skip
         """Add a recurrent layer.
 
@@ -141,20 +155,29 @@ class Stack:
             if len(w[g]) != size:
                 raise InputError(f"{name}: kernel has {len(w[g])} units, recurrent kernel {size}")
             w[g], b[g] = self._fold_input(name, w[g], b[g])
-        self.layers.append(
+        self._push(
             Recurrent(
                 **self._place(name), cell=cell, size=size, input_size=self.size, w=w, u=u, b=b, c=c,
-                gate=gate, candidate=candidate, slope=slope,
+                gate=gate, candidate=candidate, slope=slope, reverse=reverse,
             )
         )  # fmt: skip
-        self.pending = None
+        self.reverse = reverse
+
+    def side_by_side(self, *add: Callable[[], None]) -> None:
+        """Add layers that all read what is on top now; their vectors together are the new top."""
+        before, made = (self.top, self.pending), list[str]()
+        for one in add:
+            self.top, self.pending = before
+            one()
+            made += self.top
+        self.top = tuple(made)
 
     def activate(self, name: str, activation: str, slope: float = 0.2) -> None:
         """Apply an activation: fused into a linear layer, else as a layer of its own."""
         if activation == "none":
             return
-        top = self.layers[-1] if self.layers else None
-        if isinstance(top, Linear) and top.activation == "none" and self.pending is None:
+        top = self._open
+        if top is not None and self.pending is None:
             self.layers[-1] = replace(top, activation=activation, slope=slope)
         else:
             self.linear(name, np.eye(self.size), None, activation, slope)
@@ -163,11 +186,11 @@ class Stack:
         """Apply ``scale * y + shift``, folded exactly into the layer before or after."""
         if scale.shape != (self.size,) or shift.shape != (self.size,):
             raise InputError(f"normalization has shape {scale.shape}, expected {(self.size,)}")
-        top = self.layers[-1] if self.layers else None
+        top = self._open
         if self.pending is not None:
             first, offset = self.pending
             self.pending = first * scale, offset * scale + shift
-        elif isinstance(top, Linear) and top.activation == "none":
+        elif top is not None:
             bias = scale * np.asarray(top.bias) + shift
             self.layers[-1] = replace(top, weight=top.w * scale[:, None], bias=bias)
         else:
@@ -178,5 +201,6 @@ class Stack:
         if self.pending is not None:
             self.linear("normalization", np.eye(self.size), None)
         if self.last_step:
-            self.notes.append("the file's model returns the last step; here every step is output")
-        return Model(self.input_size, tuple(self.layers), source=source, notes=tuple(self.notes))
+            which = "first step, the last of its walk" if self.reverse else "last step"
+            self.notes.append(f"the file's model returns the {which}; here every step is output")
+        return Model(self.input_size, tuple(self.layers), self.top, source, tuple(self.notes))

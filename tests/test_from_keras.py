@@ -12,8 +12,6 @@ import numpy as np
 import pytest
 from gatewright.compiler.errors import CheckError, InputError
 from gatewright.compiler.from_keras import load_keras
-from gatewright.compiler.keras_file import read_keras
-from gatewright.compiler.keras_layers import Stack
 
 DATA = pathlib.Path(__file__).parent / "data"
 GRU = DATA / "keras_gru.keras"
@@ -78,32 +76,52 @@ def test_recorded_h5():
     assert any("softmax is left out" in note for note in model.notes)
 
 
-def test_sleepecg_weights():
-    """A published model: its bidirectional layers are decoded, and run here as two forward ones."""
-    file = read_keras(SLEEP)
-    layers = {layer.name: layer for layer in file.layers}
-    data = recorded("sleepecg")
-    stack = Stack(36)
-    gamma, beta, mean, variance = layers["batch_normalization"].weights
-    scale = gamma / np.sqrt(variance + 1e-3)
-    stack.normalize(scale, beta - mean * scale)
-    stack.linear("dense", *layers["dense"].weights, "relu")
-    y = stack.model("").run(data["x"])
+def test_sleepecg():
+    """A published model: a normalization folded, two bidirectional layers, a softmax."""
+    model = load_keras(SLEEP, check=False)
+    data, trace = recorded("sleepecg"), {}
+    y = model.run(data["x"], trace=trace)
     for name, expected in (("bidirectional", "bigru1"), ("bidirectional_1", "bigru2")):
-        halves = []
-        for k, flip in ((0, 1), (3, -1)):
-            half = Stack(y.shape[2])
-            half.recurrent("gru", "gru", *layers[name].weights[k : k + 3])
-            halves.append(half.model("").run(y[:, ::flip])[:, ::flip])
-        y = np.concatenate(halves, axis=2)
-        np.testing.assert_allclose(y, data[expected], atol=2e-6, rtol=0)
-    kernel, bias = layers["dense_1"].weights
-    np.testing.assert_allclose(softmax(y @ kernel + bias), data["y"], atol=2e-6, rtol=0)
+        halves = [np.stack(trace[name + end], axis=1) for end in ("", "_reverse")]
+        np.testing.assert_allclose(np.concatenate(halves, 2), data[expected], atol=2e-6, rtol=0)
+    np.testing.assert_allclose(softmax(y), data["y"], atol=2e-6, rtol=0)
 
 
-def test_bidirectional_refused():
-    with pytest.raises(InputError, match="bidirectional: bidirectional layers are not supported"):
-        load_keras(SLEEP)
+def test_recorded_bidirectional():
+    """Layers after one with go_backwards walk the other way; the last step is then the first."""
+    model = load_keras(DATA / "keras_bidirectional.keras", check=False)
+    assert [getattr(layer, "reverse", None) for layer in model.layers] == [
+        False, True, True, None, True, False, True, None,
+    ]  # fmt: skip
+    data = recorded("keras_bidirectional")
+    np.testing.assert_allclose(model.run(data["x"])[:, 0], data["y"], atol=1e-6, rtol=0)
+    assert any("returns the first step, the last of its walk" in note for note in model.notes)
+
+
+def test_recorded_backwards_h5():
+    """The older container; Keras leaves the outputs of go_backwards end first."""
+    model = load_keras(DATA / "keras_backwards.h5", check=False)
+    data = recorded("keras_backwards")
+    np.testing.assert_allclose(model.run(data["x"])[:, ::-1], data["y"], atol=1e-6, rtol=0)
+    assert any("end first" in note for note in model.notes)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c.update(merge_mode="sum"), "bidirectional: merge_mode 'sum' is not supported"),
+        (lambda c: c.update(merge_mode=None), "merge_mode None is not supported"),
+        (lambda c: c.update(layer=3), "supported around GRU, LSTM, SimpleRNN"),
+        (lambda c: c["layer"].update(class_name="ConvLSTM1D"), "supported around GRU"),
+        (lambda c: c["layer"]["config"].update(return_sequences=False), "return_sequences=False"),
+        (lambda c: c["layer"]["config"].update(go_backwards=True), "go_backwards set"),
+        (lambda c: c["backward_layer"]["config"].update(units=9, use_bias=False),
+         "bidirectional_reverse: 3 weight arrays in the file, expected 2"),
+    ],
+)  # fmt: skip
+def test_bidirectional_refused(edited, change, message):
+    with pytest.raises(InputError, match=message):
+        edited(SLEEP, lambda c: change(layer(c, "Bidirectional")))
 
 
 def test_hard_sigmoid_follows_version(edited):
@@ -132,7 +150,6 @@ def layer(config, kind, number=0):
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (lambda c: layer(c, "GRU").update(go_backwards=True), "gru: go_backwards"),
         (lambda c: layer(c, "GRU").update(return_sequences=False), "last step only"),
         (lambda c: layer(c, "GRU").update(return_state=True), "return_state"),
         (lambda c: layer(c, "GRU").update(time_major=True), "time_major"),
