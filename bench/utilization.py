@@ -19,8 +19,9 @@ from typing import NamedTuple
 import numpy as np
 from gatewright.compiler.cells import CELLS
 from gatewright.compiler.fixed import Format
+from gatewright.compiler.geometry import Geometry, choose_geometry
 from gatewright.compiler.network import Network, Numbers, QGate, QLayer
-from gatewright.compiler.schedule import Geometry, Schedule, choose_geometry
+from gatewright.compiler.schedule import Schedule
 
 GOALS = ((300, 0.95), (100, 0.85))  # useful cycles from which on, utilization
 
@@ -57,23 +58,34 @@ class Case(NamedTuple):
     def __str__(self) -> str:
         g = self.geometry
         return (
-            f"I={self.inputs:<4} H={self.hidden:<4} P={self.lanes:<4} useful {self.useful:9.1f} "
-            f"cycles {self.cycles:7d} (lanes busy {self.words:7d})  {100 * self.utilization:5.1f} %  "
+            f"I={self.inputs:<3} H={self.hidden:<3} P={self.lanes:<3} useful {self.useful:7.1f} "
+            f"cycles {self.cycles:5d} (lanes busy {self.words:5d}) {100 * self.utilization:5.1f} %  "
             f"split={g.split} beat={g.beat} rows={g.rows}"
         )
 
 
-def measure(inputs: int, hidden: int, lanes: int) -> Case:
-    """Lay out one shape and predict its cycles per step."""
+def measure(inputs: int, hidden: int, lanes: int, geometry: Geometry | None = None) -> Case:
+    """Lay out one shape, by default as the compiler would, and predict its cycles per step."""
     network = gru(inputs, hidden)
-    schedule = Schedule(network, choose_geometry(network, lanes))
+    schedule = Schedule(network, geometry or choose_geometry(network, lanes))
     return Case(
         inputs, hidden, lanes, network.macs / lanes, schedule.cycles()[0], schedule.words,
         schedule.geometry,
     )  # fmt: skip
 
 
-def goals(count: int, seed: int, worst: int) -> None:
+def best(case: Case) -> Case:
+    """Return the same shape with the split and beat that predict the fewest cycles."""
+    tried = [
+        measure(case.inputs, case.hidden, case.lanes, g)
+        for beat in (1, 2, 4)
+        for split in range(beat, 17, beat)
+        if (g := Geometry(case.lanes, split, beat)).rows
+    ]
+    return min(tried, key=lambda c: c.cycles)
+
+
+def goals(count: int, seed: int, worst: int, exhaustive: bool) -> None:
     """Measure random shapes and print how many miss their goal, and by how much."""
     rng = np.random.default_rng(seed)
     limits = np.array([512, 512, 192])
@@ -100,12 +112,18 @@ def goals(count: int, seed: int, worst: int) -> None:
         if missed:
             gaps = np.array([goal - c.utilization for c in missed])
             print(
-                f"short by {100 * gaps.mean():.1f} points on average, {100 * gaps.max():.1f} at most"
+                f"short by {100 * gaps.mean():.1f} points on average, {100 * gaps.max():.1f} most"
             )
             stalled = sum(c.words / c.cycles < 0.99 for c in missed)
             print(f"{stalled} of them wait (lanes idle over 1 % of cycles), the rest only pad rows")
+        reached = {id(c): best(c) for c in missed} if exhaustive else {}
+        if exhaustive:
+            left = sum(c.utilization < goal for c in reached.values())
+            print(f"with the best split and beat of each, {left} still miss")
         for case in missed[:worst]:
-            print("  " + str(case))
+            print(f"  {case}")
+            if exhaustive:
+                print(f"    best: {reached[id(case)]}")
         upper = least
 
 
@@ -127,11 +145,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--worst", type=int, default=15, help="cases listed for each goal")
     parser.add_argument("--curve", action="store_true", help="print the curve over H instead")
+    parser.add_argument("--best", action="store_true", help="try every geometry on the misses")
     options = parser.parse_args()
     if options.curve:
         curve()
     else:
-        goals(options.count, options.seed, options.worst)
+        goals(options.count, options.seed, options.worst, options.best)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,13 @@ from gatewright.compiler.program import Program, quantize
 
 
 def recurrent(
-    rng: np.random.Generator, name: str, cell: str, inputs: tuple[str, ...], i: int, h: int, **options: str
+    rng: np.random.Generator,
+    name: str,
+    cell: str,
+    inputs: tuple[str, ...],
+    i: int,
+    h: int,
+    **options: str,
 ) -> Recurrent:
     """Return a layer with weights like those of a trained one."""
     spec = CELLS[cell].weighted
@@ -26,7 +32,11 @@ def recurrent(
 
 
 def model(
-    rng: np.random.Generator, *, cells: tuple[str, ...] = ("gru",), layers: int = 4, largest: int = 24
+    rng: np.random.Generator,
+    *,
+    cells: tuple[str, ...] = ("gru",),
+    layers: int = 4,
+    largest: int = 24,
 ) -> Model:
     """Return a random stack, sometimes with a head, dense layers and skip connections."""
 
@@ -45,7 +55,15 @@ def model(
         kind = str(rng.choice(cells))
         if cells != ("gru",) and rng.random() < 0.15:
             act = str(rng.choice(["none", "relu", "tanh", "sigmoid"]))
-            made.append(Linear(name, source, rng.normal(0, 1 / np.sqrt(width), (h, width)), rng.normal(0, 0.3, h), act))
+            made.append(
+                Linear(
+                    name,
+                    source,
+                    rng.normal(0, 1 / np.sqrt(width), (h, width)),
+                    rng.normal(0, 0.3, h),
+                    act,
+                )
+            )
         else:
             options = {}
             if kind.startswith("gru") and cells != ("gru",) and rng.random() < 0.2:
@@ -55,7 +73,14 @@ def model(
     if rng.random() < 0.5:
         h = made[-1].size
         o = int(rng.integers(1, largest + 1))
-        made.append(Linear("head", (made[-1].name,), rng.normal(0, 1 / np.sqrt(h), (o, h)), rng.normal(0, 0.3, o)))
+        made.append(
+            Linear(
+                "head",
+                (made[-1].name,),
+                rng.normal(0, 1 / np.sqrt(h), (o, h)),
+                rng.normal(0, 0.3, o),
+            )
+        )
     return Model(inputs, tuple(made))
 
 
@@ -66,16 +91,28 @@ def config(rng: np.random.Generator, *, most_lanes: int = 192) -> Config:
         weight_bits=int(rng.integers(2, 17)),
         activation_bits=activation,
         state_bits=int(rng.integers(activation, 17)),
-        gate_bits=int(rng.integers(4, 17)),
+        gate_bits=int(rng.integers(2, 17)),
         lanes=int(np.exp(rng.uniform(0, np.log(most_lanes + 1)))),
         activation=str(rng.choice(["interpolated", "interpolated", "direct", "hard"])),
         rounding=str(rng.choice(["compensated", "nearest"])),
     )
 
 
-def program(seed: int, **options: object) -> Program:
+def program(seed: int, *, most_lanes: int = 192, **options: object) -> Program:
     """Return the random program of a seed."""
     rng = np.random.default_rng(seed)
     m = model(rng, **options)  # type: ignore[arg-type]
     x = rng.normal(size=(2, 12, m.input_size))
-    return quantize(m, x, config(rng))
+    return quantize(m, x, config(rng, most_lanes=most_lanes))
+
+
+def extreme_codes(p: Program, rng: np.random.Generator, n: int, steps: int) -> np.ndarray:
+    """Return input codes (n, steps, I) over the whole format, a third of them its ends or zero.
+
+    Steps in which all elements are alike drive sums further than calibration saw.
+    """
+    f, shape = p.network.input_format, (n, steps, p.network.input_size)
+    x = rng.integers(f.low, f.high, shape, endpoint=True)
+    ends = rng.choice([f.low, f.high, 0], shape)
+    x = np.where(rng.random(shape) < 0.33, ends, x)
+    return np.where(rng.random((n, steps, 1)) < 0.25, ends[..., :1], x)
