@@ -54,6 +54,11 @@ def calibration_data(model: Model, x: npt.ArrayLike | None) -> FloatArray:
         x = np.random.default_rng(0).normal(size=(16, 64, model.input_size))
     data = np.asarray(x, dtype=np.float64)
     data = data[None] if data.ndim == 2 else data
+    if data.ndim != 3 or data.shape[2] != model.input_size:
+        raise InputError(
+            f"calibration data has shape {np.shape(x)}, expected (steps, {model.input_size}) or "
+            f"(sequences, steps, {model.input_size})"
+        )
     if not np.isfinite(data).all():
         raise InputError("calibration data holds NaN or infinite values; remove them")
     return data

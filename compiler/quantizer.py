@@ -139,7 +139,8 @@ def quantize_network(
         if act in BOUNDED or (isinstance(layer, Recurrent) and layer.spec.has_cell_state):
             integer = 0
         else:
-            integer = _integer_bits(MARGIN * calibration.ranges[layer.name])
+            # A layer that is silent on the calibration data says nothing about its range.
+            integer = _integer_bits(MARGIN * (calibration.ranges[layer.name] or 1.0))
         fracs[layer.name] = config.state_bits - 1 - integer
     if input_format is None:
         input_format = choose_input_format(calibration.samples, config.activation_bits)

@@ -425,9 +425,12 @@ class Schedule:
         return replay(self, steps)
 
     def cycles(self) -> tuple[int, int]:
-        """Return cycles per step in the steady state, and latency of a lone step."""
-        ends = self.predict(8)
-        return int(ends[-1] - ends[-2]), int(ends[0]) + 1
+        """Return cycles per step in the steady state, and latency of a lone step.
+
+        Where steps take turns at being longer and shorter, the longest counts.
+        """
+        ends = self.predict(24)
+        return int(np.diff(ends)[-8:].max()), int(ends[0]) + 1
 
     def utilization(self) -> float:
         """Return the useful multiply-accumulates of a step over lanes times cycles."""
