@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, NoReturn
 from ..compiler.errors import GatewrightError, InputError
 
 if TYPE_CHECKING:
+    from ..compiler.chain import Chain
     from ..compiler.data import Recording
     from ..compiler.program import Program
 
@@ -165,11 +166,11 @@ def percent(fraction: float) -> str:
     return f"{100 * fraction:.1f} %"
 
 
-def read_program(folder: Path) -> Program:
-    """Read a program's folder."""
-    from ..compiler.program import Program
+def read_program(folder: Path) -> Program | Chain:
+    """Read a program's folder, of one pass or of several."""
+    from ..compiler.chain import load_program
 
-    return Program.load(folder)
+    return load_program(folder)
 
 
 def read_recording(path: Path, features: int, limit: int = 0) -> Recording:

@@ -13,6 +13,7 @@ from .common import Console, Parser, add_verb, percent, read_program, read_recor
 if TYPE_CHECKING:
     import numpy as np
 
+    from ..compiler.chain import Chain
     from ..compiler.data import Recording
     from ..compiler.golden import State
     from ..compiler.program import Program
@@ -99,14 +100,13 @@ def accuracy(outputs: np.ndarray, data: Recording) -> float | None:
     return float((answers == data.labels).mean())
 
 
-def _state(path: Path, program: Program, sequences: int) -> State:
+def _state(path: Path, program: Program | Chain, sequences: int) -> State:
     """Read an initial state and round it to the formats of the layers."""
     import numpy as np
 
     from ..compiler.fixed import Format
     from ..compiler.golden import State
 
-    net, n = program.network, program.network.numbers
     try:
         values = np.load(path, allow_pickle=False)
         values = np.asarray(values, dtype=np.float64)
@@ -114,12 +114,15 @@ def _state(path: Path, program: Program, sequences: int) -> State:
         raise InputError(f"{path} does not exist") from None
     except (ValueError, TypeError, EOFError) as error:
         raise InputError(f"{path} is not an .npy file of numbers: {error}") from None
+    nets = [each.network for each in program.passes]
     formats = []
-    for layer in net.layers:
-        if layer.recurrent:
-            formats += [Format(n.state_bits, layer.frac)] * layer.size
-        if layer.has_cell_state:
-            formats += [Format(n.cell_bits, n.cell_frac)] * layer.size
+    for net in nets:
+        n = net.numbers
+        for layer in net.layers:
+            if layer.recurrent:
+                formats += [Format(n.state_bits, layer.frac)] * layer.size
+            if layer.has_cell_state:
+                formats += [Format(n.cell_bits, n.cell_frac)] * layer.size
     words = len(formats)
     if values.shape not in ((words,), (sequences, words)):
         raise InputError(
@@ -129,11 +132,18 @@ def _state(path: Path, program: Program, sequences: int) -> State:
         raise InputError(f"{path} holds NaN or infinite values; a state must be finite")
     values = np.broadcast_to(values, (sequences, words))
     codes = [fmt.quantize(values[:, i]) for i, fmt in enumerate(formats)]
-    return State.unflat(net, np.stack(codes, axis=1) if codes else np.zeros((sequences, 0), int))
+    flat = np.stack(codes, axis=1) if codes else np.zeros((sequences, 0), np.int64)
+    state = State({}, {})
+    for net in nets:
+        words = State.zeros(net, 1).flat(net).shape[1]
+        part, flat = State.unflat(net, flat[:, :words]), flat[:, words:]
+        state.h |= part.h
+        state.c |= part.c
+    return state
 
 
 def emulate_recording(
-    program: Program, data: Recording, state: State | None = None
+    program: Program | Chain, data: Recording, state: State | None = None
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """Run the golden model.
 
@@ -144,11 +154,11 @@ def emulate_recording(
     """
     import numpy as np
 
-    from ..compiler import golden
+    from ..compiler.chain import Chain
 
     codes = program.encode(data.x)
     start = time.monotonic()
-    done = golden.run(program.network, codes, state)
+    done = program.evaluate(codes, state, data.lengths)
     seconds = time.monotonic() - start
     outputs = program.decode(done.outputs)
     steps = outputs.shape[0] * outputs.shape[1]
@@ -168,7 +178,15 @@ def emulate_recording(
             },
         },
         "accuracy": accuracy(outputs, data),
+        **({"buffer": _buffer(program, data)} if isinstance(program, Chain) else {}),
     }
+
+
+def _buffer(chain: Chain, data: Recording) -> dict[str, int]:
+    """Return what the longest sequence takes outside the cores."""
+    longest = data.x.shape[-2] if data.lengths is None else int(max(data.lengths, default=0))
+    words, bits = chain.buffer(longest)
+    return {"steps": longest, "words": words, "bits": bits}
 
 
 def emulate(args: argparse.Namespace, console: Console) -> dict[str, Any]:
@@ -176,7 +194,7 @@ def emulate(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     from ..compiler.data import write_y
 
     program = read_program(args.program)
-    data = read_recording(args.x, program.network.input_size)
+    data = read_recording(args.x, program.input_size)
     _check_output(args.output, data)
     sequences = 1 if data.x.ndim == 2 else len(data.x)
     state = _state(args.state, program, sequences) if args.state else None
@@ -185,6 +203,11 @@ def emulate(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     places = result["saturations"]["places"]
     clipped = [f"{p} {v['clipped']:,} of {v['of']:,}" for p, v in places.items()]
     console.say(f"saturations: {', '.join(clipped) or 'none'}")
+    if "buffer" in result:
+        b = result["buffer"]
+        console.say(
+            f"sequence buffer: {b['words']:,} words, {b['bits']:,} bits for {b['steps']:,} steps"
+        )
     if result["accuracy"] is not None:
         console.say(f"accuracy at the last step: {percent(result['accuracy'])}")
     if args.output:
@@ -217,7 +240,7 @@ def simulate(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     if args.wave:
         _check_folder(args.wave)
     program = read_program(args.program)
-    data = read_recording(args.x, program.network.input_size, args.limit)
+    data = read_recording(args.x, program.input_size, args.limit)
     _check_output(args.output, data)
     done = run(
         program, data.x, lengths=data.lengths, simulator=args.simulator, stall=args.stall,
@@ -235,6 +258,13 @@ def simulate(args: argparse.Namespace, console: Console) -> dict[str, Any]:
         "stall": args.stall,
         "seed": args.seed,
     }
+    if done.passes:
+        result["passes"] = [
+            {"bit_exact": each.bit_exact, "cycle_exact": each.cycle_exact,
+             "cycles_per_step": list(each.cycles_per_step),
+             "cycles_predicted": each.cycles_predicted, "latency_cycles": each.latency_cycles}
+            for each in done.passes
+        ]  # fmt: skip
     if args.output:
         write_y(args.output, done.outputs)
         result["output"] = str(args.output)

@@ -14,6 +14,7 @@ from ..compiler.errors import InputError
 from .common import Console, Parser, add_verb, percent, read_program, read_recording, table
 
 if TYPE_CHECKING:
+    from ..compiler.chain import Chain
     from ..compiler.model import Layer, Model
     from ..compiler.program import Program
 
@@ -148,7 +149,7 @@ def inspect(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     console.say(f"{model.parameters:,} parameters, {model.macs:,} multiply-accumulates a step\n")
     head = ("layer", "cell", "reads", "inputs", "size", "activations", "MACs")
     rows = [
-        (x["name"], x["title"], " + ".join(x["reads"]), x["inputs"], x["size"],
+        (x["name"], x["title"] + ", reversed" * x["reverse"], " + ".join(x["reads"]), x["inputs"], x["size"],
          ", ".join(x["activations"]), x["macs"])
         for x in layers
     ]  # fmt: skip
@@ -181,6 +182,7 @@ def _layer(layer: Layer) -> dict[str, Any]:
         "size": layer.size,
         "activations": [layer.activation] if linear else [layer.gate, layer.candidate],
         "macs": layer.macs,
+        "reverse": getattr(layer, "reverse", False),
     }
 
 
@@ -241,25 +243,33 @@ def quantize(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     }
 
 
-def describe(program: Program) -> str:
+def describe(program: Program | Chain) -> str:
     """Return a program's summary as text."""
-    s, n = program.summary, program.network.numbers
+    s, n = program.summary, program.config
     widths = (
         f"weights {n.weight_bits}, operands {n.activation_bits}, state {n.state_bits}, "
         f"gates {n.gate_bits} bits; activation {n.activation}"
+    )
+    engines = (
+        [("", s)] if "passes" not in s else [(f"pass {k}: ", p) for k, p in enumerate(s["passes"])]
     )
     rom = f"{s['weight_rom_bits']:,} bits of weights, {s['beat_rom_bits']:,} bits of control"
     rows = [
         ("digest", s["digest"][:16]),
         ("widths", widths),
-        ("input format", str(program.network.input_format)),
-        ("engine", f"{s['lanes']} lanes ({s['split']} columns at once, {s['beat']} rows a beat)"),
+        ("input format", str(program.input_format)),
+        *(("engine", name + _engine(p)) for name, p in engines),
         ("MACs a step", f"{s['macs_per_step']:,}"),
         ("cycles a step", f"{s['cycles_per_step']:,} (alone: {s['latency_cycles']:,})"),
         ("utilization", percent(s["utilization"])),
         ("ROM", rom),
         ("accumulator", f"{s['accumulator_bits']} bits, sums {s['sum_bits']} bits"),
     ]  # fmt: skip
+    if "buffer" in s:
+        words, bits = s["buffer"]["words_per_step"], s["buffer"]["bits_per_step"]
+        rows.append(
+            ("buffer", f"{words:,} words, {bits:,} bits for each step of a sequence, outside")
+        )
     if "error" in s:
         on = "normally distributed input" if s["calibration"] == "synthetic" else "calibration data"
         rows.append(
@@ -268,3 +278,12 @@ def describe(program: Program) -> str:
         clipped = [f"{p} {c:,} of {of:,}" for p, (c, of) in s["saturations"].items()]
         rows.append(("saturations", ", ".join(clipped) or "none"))
     return table(rows)
+
+
+def _engine(s: dict[str, Any]) -> str:
+    """Say what the engine of a program, or of one pass, is like."""
+    text = f"{s['lanes']} lanes ({s['split']} columns at once, {s['beat']} rows a beat)"
+    if "reads" in s:
+        way = "end first" if s["reverse"] else "start first"
+        text += f", {s['cycles_per_step']:,} cycles a step; {' + '.join(s['reads'])}, {way}"
+    return text

@@ -33,7 +33,7 @@ def report(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     program = read_program(args.program)
     x = lengths = None
     if args.data:
-        data = read_recording(args.data, program.network.input_size)
+        data = read_recording(args.data, program.input_size)
         x, lengths = data.x, data.lengths
     model = read_model(args, args.model) if args.model else None
     analysis = analyze(program, x, lengths, model)

@@ -109,6 +109,8 @@ class Chain:
                 )
             for name in net.outputs:
                 self._sizes[name], self._fracs[name] = net.size(name), net.layer(name).frac
+                if net.argmax:
+                    self._sizes[name], self._fracs[name] = net.output_size, 0
         unknown = [name for name in outputs if name not in self._sizes or name == "x"]
         if unknown or not outputs:
             raise InputError(f"outputs {unknown} of the chain are handed out by no pass")
@@ -170,7 +172,7 @@ class Chain:
             clipped.append((sum(count for _, count in parts), given.size))
             made = run(k, stage.program, reverse_steps(given, real) if stage.reverse else given)
             made = reverse_steps(made, real) if stage.reverse else made
-            ends = np.cumsum([net.size(name) for name in net.outputs])
+            ends = np.cumsum([self._sizes[name] for name in net.outputs])
             vectors |= zip(net.outputs, np.split(made, ends[:-1], axis=2), strict=True)
         return np.concatenate([vectors[name] for name in self.outputs], axis=2), clipped
 

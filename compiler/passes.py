@@ -16,9 +16,10 @@ import numpy.typing as npt
 from .calibration import calibration_data
 from .chain import Chain, Stage
 from .config import Config
+from .errors import InputError
 from .fixed import Format
 from .model import FloatArray, Layer, Linear, Model, Recurrent, check_lengths, reverse_steps
-from .program import measured_quality, quantize_stream
+from .program import Program, measured_quality, quantize_stream
 from .quantizer import choose_input_format
 
 __all__ = ["Pass", "quantize_chain", "split"]
@@ -141,7 +142,7 @@ def quantize_chain(
     x_format = choose_input_format(vectors["x"][valid].ravel(), bits)
     operand_fracs = {"x": x_format.frac}
     passes = split(model)
-    each = replace(config, rate=config.rate * len(passes))
+    each = replace(config, rate=config.rate * len(passes), argmax=False)
     stages = []
     for part in passes:
         given = np.concatenate([vectors[name] for name in part.reads], axis=2)
@@ -155,5 +156,14 @@ def quantize_chain(
     chain = Chain(x_format, model.input_size, tuple(stages), model.outputs, config)
     result = chain.evaluate(chain.encode(data), lengths=real)
     difference = np.abs(chain.decode(result.outputs) - reference)[valid]
-    chain.quality = measured_quality(difference, result, calibration is None)
-    return chain
+    quality = measured_quality(difference, result, calibration is None)
+    if config.argmax:
+        last = stages[-1].program
+        if last.network.outputs != model.outputs:
+            raise InputError(
+                f"argmax takes the outputs of one layer, not {', '.join(model.outputs)}; leave it "
+                "off, or end the model in a linear layer"
+            )
+        last = Program(last.network.with_argmax(), replace(each, argmax=True), last.quality)
+        stages[-1] = replace(stages[-1], program=last)
+    return Chain(x_format, model.input_size, tuple(stages), model.outputs, config, quality)

@@ -98,6 +98,16 @@ class Program:
         """Number of features of x."""
         return self.network.input_size
 
+    @property
+    def input_format(self) -> Format:
+        """Format of one element of x."""
+        return self.network.input_format
+
+    @property
+    def output_size(self) -> int:
+        """Number of outputs of a step."""
+        return self.network.output_size
+
     @cached_property
     def images(self) -> Images:
         """Memory contents."""

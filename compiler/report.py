@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from . import golden
+from .chain import Chain
 from .errors import InputError
-from .fixed import Format
+from .fixed import Format, IntArray
 from .model import Model
 from .network import BOUNDED
 from .program import Program
@@ -24,7 +25,7 @@ TRACED = (64, 512)  # sequences and steps whose intermediate values are looked a
 
 
 def analyze(
-    program: Program,
+    program: Program | Chain,
     x: npt.ArrayLike | None = None,
     lengths: npt.ArrayLike | None = None,
     model: Model | None = None,
@@ -33,7 +34,9 @@ def analyze(
 
     Parameters
     ----------
-    program : Program
+    program : Program or Chain
+        Of a chain, the figures of all passes: those of a step add up, since every pass walks a
+        sequence once.
     x : array_like, shape (N, T, I) or (T, I), optional
         Data: adds the largest value of every vector, saturations, and with ``model`` the error.
     lengths : array_like of int, shape (N,), optional
@@ -54,16 +57,21 @@ def analyze(
     """
     if model is not None and x is None:
         raise InputError("the error against the float model needs data as well: --data X")
+    chain = program if isinstance(program, Chain) else None
+    where = [f"pass{k}." if chain else "" for k in range(len(program.passes))]
+    formats = [_formats(each, at) for each, at in zip(program.passes, where, strict=True)]
     result: dict[str, Any] = {
         "summary": program.summary,
-        "formats": _formats(program),
-        "memories": _memories(program),
+        "formats": [row for rows in formats for row in rows],
+        "memories": [
+            row for p, at in zip(program.passes, where, strict=True) for row in _memories(p, at)
+        ],
         "cycles": _cycles(program),
     }
     if x is not None:
         codes = program.encode(x)
         valid = _valid(codes.shape[:2], lengths)
-        done = golden.run(program.network, codes)
+        done = program.evaluate(codes, lengths=lengths)
         result["data"] = {
             "sequences": len(codes),
             "steps": int(valid.sum()),
@@ -72,10 +80,32 @@ def analyze(
                 for place, clipped in sorted(done.saturations.items())
             },
         }
-        _peaks(program, codes, valid, result["formats"])
+        given = _inputs(chain, codes[: TRACED[0]], valid[: TRACED[0]]) if chain else [codes]
+        for each, rows, fed, at in zip(program.passes, formats, given, where, strict=True):
+            _peaks(each, fed, valid, rows, at)
         if model is not None:
-            result["error"] = _error(program, model, x, program.decode(done.outputs), valid)
+            outputs = program.decode(done.outputs)
+            result["error"] = _error(program, model, x, lengths, outputs, valid)
+    if chain:
+        longest = int(valid.sum(axis=1).max(initial=0)) if x is not None else 1
+        words, bits = chain.buffer(longest)
+        result["memories"].append(
+            {"memory": f"sequence of {longest:,} step{'s' * (longest != 1)}, outside the cores",
+             "kind": "RAM", "words": words, "width": program.config.state_bits, "bits": bits}
+        )  # fmt: skip
     return result
+
+
+def _inputs(chain: Chain, codes: IntArray, valid: npt.NDArray[np.bool_]) -> list[IntArray]:
+    """Return the input codes of every pass, in the order of its steps."""
+    given: list[IntArray] = []
+
+    def run(_: int, program: Program, fed: IntArray) -> IntArray:
+        given.append(fed)
+        return golden.run(program.network, fed).outputs
+
+    chain.walk(codes, run, valid.sum(axis=1))
+    return given
 
 
 def _valid(shape: Sequence[int], lengths: npt.ArrayLike | None) -> npt.NDArray[np.bool_]:
@@ -87,7 +117,7 @@ def _valid(shape: Sequence[int], lengths: npt.ArrayLike | None) -> npt.NDArray[n
     return np.asarray(np.arange(steps) < length[:, None])
 
 
-def _formats(program: Program) -> list[dict[str, Any]]:
+def _formats(program: Program, at: str = "") -> list[dict[str, Any]]:
     """List every tensor with its format, the range of that, and what weights use of it."""
     net, n = program.network, program.network.numbers
     tables = n.tables
@@ -98,7 +128,7 @@ def _formats(program: Program) -> list[dict[str, Any]]:
                 "range": [low, high], **more}  # fmt: skip
 
     consumed = {name for layer in net.layers for name in layer.inputs}
-    rows = [entry("x", "input", net.input_format)]
+    rows = [entry(f"{at}x", "input", net.input_format)]
     for layer in net.layers:
         for g in layer.gates:
             for part, weights, fracs in (("W", g.w, g.w_frac), ("U", g.u, g.u_frac)):
@@ -123,26 +153,26 @@ def _formats(program: Program) -> list[dict[str, Any]]:
             rows.append(entry(f"{layer.name}.c", "cell state", Format(n.cell_bits, n.cell_frac)))
         if layer.recurrent or layer.name in consumed:
             rows.append(entry(f"{layer.name} as operand", "operand", net.operand(layer.name)))
-    rows.append(entry("pre-activation", "sum", Format(tables.pre_bits, tables.pre_frac)))
+    rows.append(entry(f"{at}pre-activation", "sum", Format(tables.pre_bits, tables.pre_frac)))
     return rows
 
 
 def _peaks(
     program: Program, codes: npt.NDArray[np.int64], valid: npt.NDArray[np.bool_],
-    formats: list[dict[str, Any]],
+    formats: list[dict[str, Any]], at: str = "",
 ) -> None:  # fmt: skip
     """Add the largest magnitude seen on the data to the formats of vectors and gates."""
     n, steps = TRACED
     some, real = codes[:n, :steps], valid[:n, :steps]
     trace = golden.run(program.network, some, trace=True).trace
-    values = {"x": some, **trace}
+    values = {f"{at}x": some, **trace}
     for row in formats:
         if row["tensor"] in values and real.any():
             peak = np.abs(values[row["tensor"]][real]).max(initial=0)
             row["peak"] = float(peak * 2.0 ** -row["frac"][0])
 
 
-def _memories(program: Program) -> list[dict[str, Any]]:
+def _memories(program: Program, at: str = "") -> list[dict[str, Any]]:
     """List the memories of the core: words, width and bits of each."""
     s, n, images = program.schedule, program.network.numbers, program.images
     split, beat = program.geometry.split, program.geometry.beat
@@ -160,17 +190,36 @@ def _memories(program: Program) -> list[dict[str, Any]]:
         ("states", "RAM", s.state_words, beat * state_bits),
     ]
     return [
-        {"memory": name, "kind": kind, "words": words, "width": width, "bits": words * width}
+        {
+            "memory": f"{at}{name}",
+            "kind": kind,
+            "words": words,
+            "width": width,
+            "bits": words * width,
+        }
         for name, kind, words, width in rows
         if words
     ]
 
 
-def _cycles(program: Program) -> dict[str, Any]:
+def _cycles(program: Program | Chain) -> dict[str, Any]:
     """Split the cycles of a step over the layers; what is left is waiting."""
-    network, lanes = program.network, program.geometry.lanes
+    layers = [row for each in program.passes for row in _layer_cycles(each)]
+    total = program.summary["cycles_per_step"]
+    return {
+        "layers": layers,
+        "waiting": total - sum(layer["cycles"] for layer in layers),
+        "per_step": total,
+        "latency": program.summary["latency_cycles"],
+        "utilization": program.summary["utilization"],
+    }
+
+
+def _layer_cycles(program: Program) -> list[dict[str, Any]]:
+    """Return tiles, cycles and use of the lanes of every layer."""
+    lanes = program.geometry.lanes
     layers: list[dict[str, Any]] = []
-    for layer in network.layers:
+    for layer in program.network.layers:
         blocks = [b for b in program.schedule.blocks if b.layer == layer.name]
         macs = sum(m.size for g in layer.gates for m in (g.w, g.u) if m is not None)
         cycles = sum(b.tiles * b.columns for b in blocks)
@@ -184,30 +233,21 @@ def _cycles(program: Program) -> dict[str, Any]:
                 "utilization": round(macs / (lanes * cycles), 4) if cycles else 0.0,
             }
         )
-    total = program.summary["cycles_per_step"]
-    busy = sum(layer["cycles"] for layer in layers)
-    return {
-        "layers": layers,
-        "waiting": total - busy,
-        "per_step": total,
-        "latency": program.summary["latency_cycles"],
-        "utilization": program.summary["utilization"],
-    }
+    return layers
 
 
 def _error(
-    program: Program, model: Model, x: npt.ArrayLike, outputs: npt.NDArray[np.float64],
-    valid: npt.NDArray[np.bool_],
+    program: Program | Chain, model: Model, x: npt.ArrayLike, lengths: npt.ArrayLike | None,
+    outputs: npt.NDArray[np.float64], valid: npt.NDArray[np.bool_],
 ) -> dict[str, Any]:  # fmt: skip
     """Compare outputs with the float model: over all, and over time steps."""
-    net = program.network
-    if (model.input_size, model.output_size) != (net.input_size, net.output_size):
+    if (model.input_size, model.output_size) != (program.input_size, program.output_size):
         raise InputError(
             f"{model.source or 'the model'} has {model.input_size} inputs and {model.output_size} "
-            f"outputs, the program {net.input_size} and {net.output_size}: name the model the "
-            "program was made of"
+            f"outputs, the program {program.input_size} and {program.output_size}: name the model "
+            "the program was made of"
         )
-    reference = model.run(x)
+    reference = model.run(x, lengths=lengths)
     reference = reference[None] if reference.ndim == 2 else reference
     difference = np.where(valid[..., None], np.abs(outputs - reference), np.nan)
     real = difference[valid]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
+from .chain import Chain
 from .program import Program
 
 __all__ = ["to_html", "to_text"]
@@ -82,7 +83,7 @@ def facts(analysis: dict[str, Any]) -> list[tuple[str, str]]:
     s = analysis["summary"]
     rows = [
         ("program", s["digest"][:16]),
-        ("engine", f"{s['lanes']} lanes, {s['split']} columns at once, {s['beat']} rows a beat"),
+        *_engines(s),
         ("cycles a step", f"{s['cycles_per_step']:,}, a lone step {s['latency_cycles']:,}"),
         ("utilization", f"{100 * s['utilization']:.1f} %"),
         ("ROM", f"{s['weight_rom_bits'] + s['beat_rom_bits']:,} bits"),
@@ -105,6 +106,23 @@ def facts(analysis: dict[str, Any]) -> list[tuple[str, str]]:
     return rows
 
 
+def _engines(s: dict[str, Any]) -> list[tuple[str, str]]:
+    """Say what the engine is like, of each pass where there are several."""
+
+    def engine(s: dict[str, Any]) -> str:
+        return f"{s['lanes']} lanes, {s['split']} columns at once, {s['beat']} rows a beat"
+
+    if "passes" not in s:
+        return [("engine", engine(s))]
+    rows = []
+    for k, p in enumerate(s["passes"]):
+        way = ", end first" if p["reverse"] else ""
+        cycles = f"{p['cycles_per_step']:,} cycles a step"
+        rows.append((f"pass {k}", f"reads {' + '.join(p['reads'])}{way}: {engine(p)}, {cycles}"))
+    words, bits = s["buffer"]["words_per_step"], s["buffer"]["bits_per_step"]
+    return [*rows, ("buffer", f"{words:,} words, {bits:,} bits a step of the sequence")]
+
+
 def to_text(analysis: dict[str, Any]) -> str:
     """Return a report as plain text."""
     head = "\n".join(f"{name:14}  {value}" for name, value in facts(analysis))
@@ -112,7 +130,7 @@ def to_text(analysis: dict[str, Any]) -> str:
     return "\n\n".join([head, *parts])
 
 
-def to_html(analysis: dict[str, Any], program: Program) -> str:
+def to_html(analysis: dict[str, Any], program: Program | Chain) -> str:
     """Return a report as one page with its plots inside: no file, script or font from elsewhere.
 
     The same program and data give the same bytes.

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .chain import Chain
 from .errors import MissingToolError
 from .program import Program
 
@@ -46,7 +47,7 @@ ERROR = (
 )
 
 
-def plots(analysis: dict[str, Any], program: Program) -> list[tuple[str, str, str]]:
+def plots(analysis: dict[str, Any], program: Program | Chain) -> list[tuple[str, str, str]]:
     """Return (title, caption, SVG) of every plot the figures allow.
 
     Raises
@@ -89,11 +90,11 @@ def _figure(rows: int, columns: int, width: float, height: float) -> tuple[Any, 
 
 def _cycles(analysis: dict[str, Any]) -> str:
     """Draw one bar a layer, and one for waiting."""
-    layers, lanes = analysis["cycles"]["layers"], analysis["summary"]["lanes"]
+    layers = analysis["cycles"]["layers"]
     figure, axes = _figure(1, 1, 8, 0.9 + 0.35 * (len(layers) + 1))
     axis = axes[0, 0]
     names = [layer["layer"] for layer in layers]
-    useful = np.array([layer["macs"] / lanes for layer in layers])
+    useful = np.array([layer["utilization"] * layer["cycles"] for layer in layers])
     rest = np.array([layer["cycles"] for layer in layers]) - useful
     axis.barh(names, useful, color=BLUE, height=0.6)
     axis.barh(names, rest, left=useful, color=BLUE, alpha=0.35, height=0.6)
@@ -109,18 +110,18 @@ def _cycles(analysis: dict[str, Any]) -> str:
     return _svg(figure, "cycles")
 
 
-def _weights(program: Program) -> str:
+def _weights(program: Program | Chain) -> str:
     """Draw a histogram of weight codes for every layer."""
-    net = program.network
-    bits = net.numbers.weight_bits
+    layers = [layer for each in program.passes for layer in each.network.layers]
+    bits = program.config.weight_bits
     low, high = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
     edges = np.linspace(low - 0.5, high + 0.5, min(BINS, high - low + 1) + 1)
-    columns = min(2, len(net.layers))
-    rows = -(-len(net.layers) // columns)
+    columns = min(2, len(layers))
+    rows = -(-len(layers) // columns)
     figure, axes = _figure(rows, columns, 8, 0.4 + 2.1 * rows)
-    for axis in axes.flat[len(net.layers) :]:
+    for axis in axes.flat[len(layers) :]:
         axis.set_visible(False)
-    for axis, layer in zip(axes.flat, net.layers, strict=False):
+    for axis, layer in zip(axes.flat, layers, strict=False):
         parts = [("input W", BLUE, [g.w for g in layer.gates]),
                  ("recurrent U", ORANGE, [g.u for g in layer.gates])]  # fmt: skip
         for label, colour, matrices in parts:
