@@ -64,6 +64,23 @@ def test_random_programs(seed: int) -> None:
     check(p, seed, steps=3, **({"stall": 0.4} if seed % 3 == 0 else {}))
 
 
+@pytest.mark.parametrize(("lanes", "stall"), [(3, 0.4), (16, 0.0), (40, 0.4)])
+def test_argmax(lanes: int, stall: float) -> None:
+    rng = np.random.default_rng(lanes)
+    head = Linear("head", ("gru",), rng.normal(size=(7, 8)), rng.normal(size=7))
+    model = Model(3, (recurrent(rng, "gru", "gru", ("x",), 3, 8), head))
+    p = quantize(model, rng.normal(size=(2, 10, 3)), Config(lanes=lanes, argmax=True))
+    check(p, lanes, **({"stall": stall} if stall else {}))
+
+
+def test_argmax_of_equals_is_the_first() -> None:
+    head = Linear("head", ("rnn",), np.ones((5, 2)), np.array([0.0, 1.0, 0.5, 1.0, 1.0]))
+    model = Model(1, (recurrent(np.random.default_rng(0), "rnn", "rnn", ("x",), 1, 2), head))
+    p = quantize(model, np.zeros((1, 4, 1)), Config(lanes=4, argmax=True))
+    assert set(p.run(np.zeros((4, 1))).ravel()) == {1.0}
+    check(p, 0)
+
+
 @pytest.mark.full
 @pytest.mark.parametrize("seed", range(1000, 1150))
 def test_many_random_programs(seed: int) -> None:
