@@ -141,9 +141,12 @@ def unit_and_function(
     tables = Activation(kind, gate_bits, result_bits, slope)
     names = [n for n in ACTIVATIONS if kind != "hard" or n not in TABLED]
     codes = codes_of(tables, most)
-    # Interleaved, so that every stage must carry its own activation.
-    jobs = [(name, int(code)) for code in codes for name in names]
-    got = unit_results(tables, set(names), jobs).reshape(len(codes), len(names))
+    # Shuffled, so that neighbours in the pipeline have nothing in common.
+    order = np.random.default_rng(0).permutation(len(codes) * len(names))
+    jobs = [(names[at % len(names)], int(codes[at // len(names)])) for at in order]
+    got = np.zeros(len(order), np.int64)
+    got[order] = unit_results(tables, set(names), jobs)
+    got = got.reshape(len(codes), len(names))
     expected = np.stack([tables(name, codes)[0] for name in names], axis=1)
     wrong = np.argwhere(got != expected)
     if not len(wrong):

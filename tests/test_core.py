@@ -170,10 +170,11 @@ def test_reset_in_mid_step_leaves_nothing_behind(seed: int) -> None:
     x = extreme_codes(p, np.random.default_rng(seed), 1, 4)
     expected = golden.run(p.network, x)
     for junk in (17, 137):
-        got = record(p, [Continue(x[0]), Read()], junk=junk, seed=seed + junk)
+        got = record(p, [Read(), Continue(x[0]), Read()], junk=junk, seed=seed + junk)
+        assert not got.states[0].any(), (cell, seed, junk)
         assert (got.outputs == expected.outputs[0]).all(), (cell, seed, junk)
         assert (got.ends == p.schedule.predict(4)).all(), (cell, seed, junk)
-        assert (got.states[0] == flat(p.network, expected.state)).all(), (cell, seed, junk)
+        assert (got.states[1] == flat(p.network, expected.state)).all(), (cell, seed, junk)
 
 
 def test_nothing_is_lost_while_nobody_takes() -> None:

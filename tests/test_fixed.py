@@ -56,7 +56,9 @@ def test_quantize_is_half_up_then_saturates(fmt: Format, value: float) -> None:
     assert int(fmt.quantize(value)) == min(max(exact, fmt.low), fmt.high)
 
 
-@pytest.mark.parametrize("value", [0.49999999999999994, -0.5000000000000001, 4503599627370497.0])
+@pytest.mark.parametrize(
+    "value", [0.5, -0.5, 1.5, -1.5, 0.49999999999999994, -0.5000000000000001, 4503599627370497.0]
+)
 def test_quantize_where_adding_a_half_would_round(value: float) -> None:
     assert int(Format(54, 0).quantize(value)) == half_up(Fraction(value))
 

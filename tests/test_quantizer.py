@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from gatewright.compiler import golden
@@ -67,7 +69,19 @@ def extremes(network: Network) -> tuple[int, int, int, int]:
 
 @pytest.mark.parametrize("seed", range(60))
 def test_no_operands_pass_the_bounds(seed: int) -> None:
-    network = program(seed, cells=ALL, largest=10).network
+    check_bounds(program(seed, cells=ALL, largest=10).network)
+
+
+@pytest.mark.parametrize("large", ["w", "u"])
+def test_bounds_of_parts_of_very_different_size(large: str) -> None:
+    rng = np.random.default_rng(0)
+    made = recurrent(rng, "layer", "gru_reset_before", ("x",), 3, 4)
+    scaled = {gate: 500 * matrix for gate, matrix in getattr(made, large).items()}
+    made = replace(made, **{large: scaled})
+    check_bounds(quantize(Model(3, (made,)), None, Config(lanes=1)).network)
+
+
+def check_bounds(network: Network) -> None:
     acc_bits, sum_bits = network.bounds()
     acc_low, acc_high, sum_low, sum_high = extremes(network)
     assert -(1 << (acc_bits - 1)) <= acc_low and acc_high < 1 << (acc_bits - 1)
