@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .chain import Chain, load_program
 from .config import Config
 from .errors import CheckError, GatewrightError, InputError, MissingToolError
 from .load import load
@@ -9,6 +10,7 @@ from .model import Linear, Model, Recurrent
 from .program import Program, quantize
 
 __all__ = [
+    "Chain",
     "CheckError",
     "Config",
     "GatewrightError",
@@ -19,5 +21,6 @@ __all__ = [
     "Program",
     "Recurrent",
     "load",
+    "load_program",
     "quantize",
 ]
