@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -58,6 +59,8 @@ def test_the_same_bytes_twice(saved: Path, tmp_path: Path) -> None:
     Program.load(saved).save(tmp_path / "b")
     assert digests(tmp_path / "a") == digests(tmp_path / "b") == digests(saved)
     assert tuple(sorted(digests(saved))) == FILES
+    with zipfile.ZipFile(saved / "weights.npz") as archive:
+        assert {info.date_time for info in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
 
 
 def test_files_say_what_the_program_is(saved: Path) -> None:
