@@ -25,7 +25,7 @@ from .config import Config
 from .errors import InputError
 from .fixed import Format, IntArray, saturate, shift
 from .model import FloatArray, check_lengths, reverse_steps
-from .program import Program, encode
+from .program import Program, encode, read_exponents
 from .program_file import SCHEMA, check_digest, damaged, read_description
 
 __all__ = ["Chain", "Stage", "convert", "load_program"]
@@ -94,6 +94,7 @@ class Chain:
         outputs: tuple[str, ...], config: Config, quality: dict[str, Any] | None = None,
     ) -> None:  # fmt: skip
         self.input_format, self.input_size = input_format, input_size
+        self.exponents: tuple[int, ...] = ()  # as in a Program
         self.stages, self.outputs, self.config = stages, outputs, config
         self.quality = quality or {}
         self._sizes = {"x": input_size}
@@ -135,7 +136,7 @@ class Chain:
 
     def encode(self, x: npt.ArrayLike) -> IntArray:
         """Quantize input values, shape (N, T, I) or (T, I), to codes (N, T, I)."""
-        return encode(x, self.input_size, self.input_format)
+        return encode(x, self.input_size, self.input_format, self.exponents)
 
     def decode(self, codes: IntArray) -> FloatArray:
         """Return the values of output codes, shape (..., outputs)."""
@@ -298,7 +299,11 @@ class Chain:
         return {
             "schema": SCHEMA,
             "config": self.config.to_json(),
-            "input": {"size": self.input_size, "format": self.input_format.to_json()},
+            "input": {
+                "size": self.input_size,
+                "format": self.input_format.to_json(),
+                "exponents": list(self.exponents),
+            },
             "outputs": list(self.outputs),
             "passes": [
                 {
@@ -357,6 +362,7 @@ class Chain:
                 tuple(data["outputs"]), Config.from_json(data["config"]),
                 {k: summary[k] for k in ("error", "saturations", "calibration") if k in summary},
             )  # fmt: skip
+            chain.exponents = read_exponents(data)
             digest = chain.digest
         check_digest(folder, digest, data)
         return chain

@@ -6,7 +6,7 @@ vectors it reads (concatenated in that order) and makes one vector with its own 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -362,6 +362,26 @@ class Model:
     def streams(self) -> bool:
         """Whether one pass from the first step to the last computes it: no layer is reversed."""
         return not any(isinstance(layer, Recurrent) and layer.reverse for layer in self.layers)
+
+    def with_input_scale(self, exponents: npt.ArrayLike) -> Model:
+        """Return the model that reads ``x * 2**-exponents`` and gives the same outputs.
+
+        Parameters
+        ----------
+        exponents : array_like of int, shape (input_size,)
+        """
+        factor = 2.0 ** np.asarray(exponents, dtype=np.float64)
+        layers: list[Layer] = []
+        for layer in self.layers:
+            scale = np.concatenate(
+                [factor if name == "x" else np.ones(self.sizes[name]) for name in layer.inputs]
+            )
+            if isinstance(layer, Linear):
+                layers.append(replace(layer, weight=layer.w * scale))
+            else:
+                w = {name: matrix * scale for name, matrix in layer.w.items()}
+                layers.append(replace(layer, w=w))
+        return replace(self, layers=tuple(layers))
 
     def quantize(self, *args: Any, **options: Any) -> Program | Chain:
         """Shorthand for :func:`gatewright.compiler.quantize`."""

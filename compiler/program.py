@@ -14,14 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from . import golden
-from .calibration import calibrate
+from .calibration import calibrate, calibration_data
 from .cells import CELLS, Gate
 from .config import Config
 from .errors import InputError
 from .fixed import Format, IntArray
 from .geometry import Geometry, choose_geometry, choose_lanes
 from .images import Images, build, hex_lines
-from .model import FloatArray, Model
+from .model import FloatArray, Model, check_lengths
 from .network import Network, Numbers, QGate, QLayer
 from .program_file import SCHEMA, check_digest, damaged, read_description, write_npz
 from .quantizer import LINEAR_GATE, quantize_network
@@ -61,6 +61,8 @@ class Program:
 
     Attributes
     ----------
+    exponents : tuple of int
+        Feature i of x is divided by ``2**exponents[i]`` before it is quantized; empty: none is.
     geometry : Geometry
     schedule : Schedule
     """
@@ -69,6 +71,7 @@ class Program:
         self, network: Network, config: Config, quality: dict[str, Any] | None = None
     ) -> None:
         self.network, self.config = network, config
+        self.exponents: tuple[int, ...] = ()
         self.quality = quality or {}
         lanes = config.lanes or self._choose_lanes()
         self.geometry: Geometry = choose_geometry(network, lanes)
@@ -127,7 +130,7 @@ class Program:
 
     def encode(self, x: npt.ArrayLike) -> IntArray:
         """Quantize input values, shape (N, T, I) or (T, I), to codes (N, T, I)."""
-        return encode(x, self.network.input_size, self.network.input_format)
+        return encode(x, self.network.input_size, self.network.input_format, self.exponents)
 
     def decode(self, codes: IntArray) -> FloatArray:
         """Return the values of output codes, shape (..., outputs)."""
@@ -192,7 +195,10 @@ class Program:
             "schema": SCHEMA,
             "config": self.config.to_json(),
             "geometry": self.geometry._asdict(),
-            "input": {"size": net.input_size, "format": net.input_format.to_json()},
+            "input": {
+                "size": net.input_size, "format": net.input_format.to_json(),
+                "exponents": list(self.exponents),
+            },
             "outputs": list(net.outputs),
             "numbers": {name: getattr(n, name) for name in n.__dataclass_fields__},
             "layers": [
@@ -297,11 +303,36 @@ class Program:
             network = network.with_argmax()
         summary = data.get("summary", {})
         quality = {k: summary[k] for k in ("error", "saturations", "calibration") if k in summary}
-        return cls(network, config, quality)
+        program = cls(network, config, quality)
+        program.exponents = read_exponents(data)
+        return program
 
 
-def encode(x: npt.ArrayLike, size: int, fmt: Format) -> IntArray:
+def read_exponents(data: dict[str, Any]) -> tuple[int, ...]:
+    """Read the exponents of the features from a description."""
+    exponents = tuple(int(e) for e in data["input"]["exponents"])
+    if len(exponents) not in (0, int(data["input"]["size"])):
+        raise ValueError(f"{len(exponents)} exponents for {data['input']['size']} features")
+    return exponents
+
+
+def choose_exponents(x: FloatArray) -> tuple[int, ...]:
+    """Choose binary points for features of very different range, shape (samples, features).
+
+    One format serves all features unless their ranges differ by more than 2**8; then each is
+    divided by the power of two above its largest magnitude. Empty: one format is enough.
+    """
+    largest = np.abs(x).max(axis=0, initial=0.0)
+    if not largest.any():
+        return ()
+    integer = np.ceil(np.log2(np.where(largest > 0, largest, largest.max()))).astype(int)
+    return tuple(integer.tolist()) if np.ptp(integer) > 8 else ()
+
+
+def encode(x: npt.ArrayLike, size: int, fmt: Format, exponents: tuple[int, ...] = ()) -> IntArray:
     """Quantize values (N, T, size) or (T, size) to codes (N, T, size).
+
+    Feature i is divided by ``2**exponents[i]`` first, where there are exponents.
 
     Raises
     ------
@@ -317,7 +348,7 @@ def encode(x: npt.ArrayLike, size: int, fmt: Format) -> IntArray:
     if not np.isfinite(data).all():
         index = [int(i) for i in np.argwhere(~np.isfinite(data))[0]]
         raise InputError(f"x holds {data[tuple(index)]} at {index}; inputs must be finite")
-    return fmt.quantize(data)
+    return fmt.quantize(data * 2.0 ** -np.array(exponents) if exponents else data)
 
 
 def quantize(
@@ -349,6 +380,28 @@ def quantize(
         With ``quality``: ``error`` (max and mean of the difference to the float model on the
         calibration data), ``saturations`` by place, and ``calibration``.
     """
+    exponents: tuple[int, ...] = ()
+    if calibration is not None:
+        data = calibration_data(model, calibration)
+        real = check_lengths(lengths, *data.shape[:2])
+        valid = np.arange(data.shape[1]) < (data.shape[1] if real is None else real[:, None])
+        exponents = choose_exponents(data[np.broadcast_to(valid, data.shape[:2])])
+        if exponents:
+            model = model.with_input_scale(exponents)
+            calibration = data * 2.0 ** -np.array(exponents)
+    program = _quantize_scaled(model, calibration, config, lengths, state)
+    program.exponents = exponents
+    return program
+
+
+def _quantize_scaled(
+    model: Model,
+    calibration: npt.ArrayLike | None,
+    config: Config | None,
+    lengths: npt.ArrayLike | None,
+    state: Mapping[str, tuple[FloatArray, FloatArray]] | None,
+) -> Program | Chain:
+    """Quantize a model whose features are of like range."""
     if model.streams:
         return quantize_stream(model, calibration, config, lengths=lengths, state=state)
     if state is not None:

@@ -136,7 +136,7 @@ def uses(name: str, module: str) -> bool:
 
 HARDWARE_READS = (
     "activation", "atomic", "cells", "data", "errors", "fixed", "images", "network", "program",
-    "schedule",
+    "schedule", "timing",
 )  # fmt: skip
 TORCH = ("compiler/load.py", "compiler/from_torch.py", "compiler/torch_check.py", "cli/example.py")
 

@@ -378,6 +378,7 @@ def test_wrong_hardware_is_found_and_named(monkeypatch):
     assert done.mismatch.startswith("pass 1: step 1, output 3 (b0[3])")
 
 
+@pytest.mark.skipif(shutil.which("iverilog") is None, reason="Icarus Verilog is optional")
 def test_simulation_of_verilog(tmp_path):
     done = simulate(small(h=2), data()[0], simulator="icarus", folder=tmp_path)
     assert done.bit_exact and done.cycle_exact and done.outputs.shape == (6, 4)

@@ -7,6 +7,7 @@ import json
 import shutil
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from gatewright.compiler.config import Config
 from gatewright.compiler.errors import InputError
 from gatewright.compiler.images import hex_lines
 from gatewright.compiler.model import Linear, Model
-from gatewright.compiler.program import Program, quantize
+from gatewright.compiler.program import Program, quantize, quantize_stream
 from randoms import program, recurrent
 
 FILES = ("beats.hex", "program.json", "weights.hex", "weights.npz")
@@ -222,3 +223,30 @@ def test_summary_adds_up() -> None:
     assert s["calibration"] == "data"
     assert 0 <= s["error"]["mean"] <= s["error"]["max"] < 0.1
     json.dumps(s)
+
+
+def wide_features(seed: int = 0) -> tuple[Model, np.ndarray]:
+    """A model that reads features of about 1e5, 1 and 1e-3, as a folded batch norm makes them."""
+    rng = np.random.default_rng(seed)
+    scale = np.array([1e5, 1.0, 1e-3])
+    layer = recurrent(rng, "gru", "gru", ("x",), 3, 8)
+    layer = replace(layer, w={g: w / scale for g, w in layer.w.items()})
+    return Model(3, (layer,)), rng.normal(size=(4, 40, 3)) * scale
+
+
+def test_features_of_very_different_range_get_their_own_binary_points(tmp_path: Path) -> None:
+    model, x = wide_features()
+    p = quantize(model, x, Config(lanes=8))
+    assert len(p.exponents) == 3 and p.exponents[0] - p.exponents[2] > 20
+    assert np.abs(p.run(x) - model.run(x)).max() < 0.02
+    one_format = quantize_stream(model, x, Config(lanes=8))
+    assert np.abs(one_format.run(x) - model.run(x)).max() > 0.2
+    p.save(tmp_path / "p")
+    again = Program.load(tmp_path / "p")
+    assert again.exponents == p.exponents and again.digest == p.digest
+    assert (again.encode(x) == p.encode(x)).all()
+
+
+def test_features_of_like_range_share_one_format() -> None:
+    model, x = wide_features()
+    assert quantize(model, x / [1e5, 1.0, 1e-3] * [100.0, 1.0, 1.0]).exponents == ()
