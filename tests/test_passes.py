@@ -483,3 +483,15 @@ def test_state_on_the_command_line(tmp_path, capsys):
     arguments = ["emulate", str(tmp_path / "p"), str(tmp_path / "x.npy"), "--state"]
     assert main([*arguments, str(tmp_path / "h.npy")]) == 1
     assert "expected (8,)" in capsys.readouterr().err
+
+
+def test_sleepecg_in_fixed_point():
+    """A folded batch norm reads features from 0.4 to 1e5: each has its own binary point."""
+    folder = pathlib.Path(__file__).parent / "data"
+    model = load_keras(folder / "sleepecg_wrn-gru-mesa.keras")
+    x = np.load(folder / "sleepecg_expected.npz")["x"].astype(float)
+    for bits, most in ((16, 1e-3), (8, 0.05)):
+        chain = quantize(model, x, Config(weight_bits=bits, activation_bits=max(bits, 12)))
+        error = np.abs(chain.run(x) - model.run(x)).max()
+        print(f"{bits}-bit weights: max error {error:.1e}")
+        assert chain.exponents and error < most
