@@ -47,7 +47,9 @@ def add_verbs(verbs: Any) -> None:
     parser.add_argument(
         "--simulator", choices=SIMULATORS, default="verilator", help="default verilator"
     )
-    parser.add_argument("--wave", metavar="FILE", type=Path, help="write a waveform")
+    parser.add_argument(
+        "--wave", metavar="FILE", type=Path, help="write a waveform (.vcd; of Icarus .fst)"
+    )
     parser.add_argument(
         "--stall", metavar="P", type=float, default=0.0, help="chance of a pause on every transfer"
     )

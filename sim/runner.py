@@ -135,7 +135,7 @@ class Bench:
     folder : path, optional
         Where to build; default a temporary folder that :meth:`close` removes.
     waves : bool
-        Build with waveform support.
+        Build with waveform support: VCD from Verilator, FST from Icarus.
 
     Raises
     ------
@@ -329,7 +329,7 @@ def simulate(
         Chance of a pause before each transfer, below 1.
     seed : int
     wave : path, optional
-        Write the waveform there; of several passes to ``name.pass0.vcd`` and so on.
+        Write the waveform there, ``.vcd``, of Icarus ``.fst``; of several passes to ``name.pass0.vcd`` and so on.
     folder : path, optional
         Keep the build there; of several passes in ``pass0`` and so on.
     progress : callable, optional
@@ -343,6 +343,9 @@ def simulate(
         raise InputError(f"simulator is one of {', '.join(SIMULATORS)}, not {simulator!r}")
     if not 0 <= stall < 1:
         raise InputError(f"stall is a chance from 0 to below 1, not {stall!r}")
+    ending = ".fst" if simulator == "icarus" else ".vcd"
+    if wave is not None and Path(wave).suffix != ending:
+        raise InputError(f"{wave}: {simulator} writes waveforms as {ending}; name the file so")
     codes = program.encode(x)
     length = check_lengths(lengths, *codes.shape[:2])
     if length is None:

@@ -238,6 +238,7 @@ def test_a_wrong_final_state_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     ("options", "message"),
     [
         ({"simulator": "modelsim"}, "one of verilator, icarus, amaranth, not 'modelsim'"),
+        ({"wave": "run.fst"}, "run.fst: verilator writes waveforms as .vcd"),
         ({"stall": 1.0}, "from 0 to below 1, not 1.0"),
         ({"stall": -0.1}, "from 0 to below 1"),
         ({"lengths": [3]}, "lengths are 2 .*numbers from 0 to 4"),
