@@ -5,10 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from gatewright.compiler.config import Config
 from gatewright.compiler.data import read_x
 from gatewright.compiler.load import load
+from gatewright.compiler.program import quantize
 from gatewright.examples.japanese_vowels import train as vowels
 from gatewright.examples.opendpd import amplifier
+from gatewright.sim import simulate
 
 
 def test_vowels_are_the_published_split():
@@ -155,3 +158,15 @@ def test_amplifier_files_and_score(tmp_path, capsys, samples, core_outputs):
     with pytest.raises(SystemExit):
         amplifier.main(["--score", str(tmp_path / "y.npy")])
     assert "has shape (19999, 2), not (20000, 2)" in capsys.readouterr().err
+
+
+@pytest.mark.full
+def test_every_test_utterance_in_verilator():
+    calibration, test = vowels.load_data()
+    model = load(vowels.pretrained())
+    p = quantize(model, calibration.x, Config(lanes=24), lengths=calibration.lengths)
+    done = simulate(p, test.x, lengths=test.lengths)
+    assert done.steps == 5687
+    assert done.bit_exact and done.cycle_exact, done.mismatch
+    final = done.outputs[np.arange(370), test.lengths - 1]
+    assert (final.argmax(1) == test.labels).mean() >= 0.97
