@@ -17,7 +17,7 @@ from gatewright.compiler.config import Config
 from gatewright.compiler.from_onnx import list_nodes, load_onnx
 from gatewright.compiler.from_rtneural import load_rtneural
 from gatewright.compiler.model import Linear, Model
-from gatewright.compiler.program import Program, quantize_stream
+from gatewright.compiler.program import Program, quantize, quantize_stream
 from gatewright.compiler.quantizer import quantize_network
 from gatewright.compiler.rounding import RECIPES
 from gatewright.examples.g2p import pronounce as g2p
@@ -170,6 +170,7 @@ def test_g2p(speaker, config, least):
 
 GTCRN = DATA / "gtcrn_simple.onnx"
 STREAMING = [e["name"] for e in list_nodes(GTCRN) if e["direction"] == "forward"]
+BOTH_WAYS = [e["name"] for e in list_nodes(GTCRN) if e["direction"] == "bidirectional"]
 
 
 def gtcrn_node(name):
@@ -218,6 +219,18 @@ def test_gtcrn_hardware(name):
     from_recorded_states(name, 33)
     x = np.random.default_rng(1).normal(size=(100, 8))
     assert_exact(gtcrn_program(name, Config(rounding="nearest")), x)
+
+
+@pytest.mark.parametrize("name", BOTH_WAYS)
+def test_gtcrn_bidirectional_hardware(name):
+    assert len(STREAMING) + len(BOTH_WAYS) == 14
+    with np.load(DATA / "gtcrn_gru_nodes_frame100.npz") as file:
+        x = file[f"{name}_X"].astype(np.float64).swapaxes(0, 1)
+    model = load_onnx(GTCRN, node=name)
+    chain = quantize(model, x, Config(16, 16, lanes=6))
+    assert np.abs(chain.run(x) - model.run(x)).max() <= 1e-3
+    done = simulate(chain, x, simulator="amaranth")
+    assert done.bit_exact and done.cycle_exact, done.mismatch
 
 
 # RTNeural and KlonCentaur
