@@ -27,7 +27,8 @@ module gatewright_rom #(
     output reg  [WIDTH-1:0]   data
 );
     reg [WIDTH-1:0] memory [0:DEPTH-1];
-    initial $readmemh(FILE, memory);
+    // Some tools read a module before its parameters are known.
+    generate if (FILE != "") initial $readmemh(FILE, memory); endgenerate
     always @(posedge clk) if (en) data <= memory[addr];
 endmodule
 """
