@@ -45,6 +45,9 @@ class Config:
         Emit the index of the largest output of each step instead of the outputs.
     engine : str
         ``dense``.
+    spare : int
+        Bits of head room in accumulators, sums, biases and shifts, 0 to 8, so that the weights of
+        a model that is trained again fit in the same hardware.
     """
 
     weight_bits: int = 8
@@ -58,6 +61,7 @@ class Config:
     clock: float = 12e6
     argmax: bool = False
     engine: str = "dense"
+    spare: int = 0
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -66,6 +70,7 @@ class Config:
             ("state_bits", 2, 16),
             ("gate_bits", 2, 16),
             ("lanes", 0, LANES_MAX),
+            ("spare", 0, 8),
         ):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:

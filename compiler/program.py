@@ -20,7 +20,9 @@ from .config import Config
 from .errors import InputError
 from .fixed import Format, IntArray
 from .geometry import Geometry, choose_geometry, choose_lanes
-from .images import Images, build, hex_lines
+from .hardware import Hardware
+from .hardware import digest as hardware_digest
+from .images import Images, hex_lines
 from .model import FloatArray, Model, check_lengths
 from .network import Network, Numbers, QGate, QLayer
 from .program_file import SCHEMA, check_digest, damaged, read_description, write_npz
@@ -65,14 +67,21 @@ class Program:
         Feature i of x is divided by ``2**exponents[i]`` before it is quantized; empty: none is.
     geometry : Geometry
     schedule : Schedule
+    hardware : Hardware
+        Widths of the datapath and of the beat table's fields.
     """
 
     def __init__(
-        self, network: Network, config: Config, quality: dict[str, Any] | None = None
+        self,
+        network: Network,
+        config: Config,
+        quality: dict[str, Any] | None = None,
+        hardware: Hardware | None = None,
     ) -> None:
         self.network, self.config = network, config
         self.exponents: tuple[int, ...] = ()
         self.quality = quality or {}
+        self._given = hardware
         lanes = config.lanes or self._choose_lanes()
         self.geometry: Geometry = choose_geometry(network, lanes)
         self.schedule = Schedule(network, self.geometry)
@@ -112,9 +121,22 @@ class Program:
         return self.network.output_size
 
     @cached_property
+    def hardware(self) -> Hardware:
+        """Widths of the datapath: the network's own, unless they were given."""
+        return self._given or Hardware.of(self.network, self.schedule, self.config.spare)
+
+    @cached_property
     def images(self) -> Images:
         """Memory contents."""
-        return build(self.schedule)
+        return self.hardware.images(self.network, self.schedule)
+
+    @cached_property
+    def hardware_digest(self) -> str:
+        """SHA-256, in hex, over all that the gateware depends on except its memories' contents.
+
+        Programs of one hardware digest can be exchanged in a loadable core.
+        """
+        return hardware_digest(self)
 
     @cached_property
     def digest(self) -> str:
@@ -173,6 +195,7 @@ class Program:
         images = self.images
         return {
             "digest": self.digest,
+            "hardware_digest": self.hardware_digest,
             "macs_per_step": self.network.macs,
             "cycles_per_step": steady,
             "latency_cycles": latency,
@@ -182,8 +205,8 @@ class Program:
             "utilization": round(self.network.macs / (self.geometry.lanes * steady), 4),
             "weight_rom_bits": len(images.weights) * images.weight_width,
             "beat_rom_bits": len(images.beats) * images.beat_width,
-            "accumulator_bits": self.network.bounds()[0],
-            "sum_bits": self.network.bounds()[1],
+            "accumulator_bits": self.hardware.acc_bits,
+            "sum_bits": self.hardware.sum_bits,
             **self.quality,
         }
 
@@ -191,7 +214,8 @@ class Program:
 
     def _describe(self) -> dict[str, Any]:
         net, n = self.network, self.network.numbers
-        return {
+        given = {"hardware": self._given.to_json()} if self._given else {}
+        return given | {
             "schema": SCHEMA,
             "config": self.config.to_json(),
             "geometry": self.geometry._asdict(),
@@ -303,7 +327,8 @@ class Program:
             network = network.with_argmax()
         summary = data.get("summary", {})
         quality = {k: summary[k] for k in ("error", "saturations", "calibration") if k in summary}
-        program = cls(network, config, quality)
+        given = Hardware.from_json(data["hardware"]) if "hardware" in data else None
+        program = cls(network, config, quality, given)
         program.exponents = read_exponents(data)
         return program
 
