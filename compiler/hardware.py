@@ -75,9 +75,10 @@ class Hardware:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Hardware:
         """Read what :meth:`to_json` wrote."""
+        fields = sorted(data["layout"].items(), key=lambda item: item[1][:2])
         layout = {
             str(name): Field(int(offset), int(width), int(base), bool(signed))
-            for name, (offset, width, base, signed) in data["layout"].items()
+            for name, (offset, width, base, signed) in fields
         }
         made = cls(int(data["acc_bits"]), int(data["sum_bits"]), layout)
         if not (0 < made.acc_bits <= 64 and 0 < made.sum_bits <= 64):

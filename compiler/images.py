@@ -123,8 +123,14 @@ def build(schedule: Schedule, layout: Layout | None = None) -> Images:
         weights += _pack([(part[:, i], bits) for i in range(lanes)])
     layout = layout or ranges(schedule)
     packed, width = [], 0
-    for name, values, _ in _columns(schedule):
-        field = layout[name]
+    columns = {name: values for name, values, _ in _columns(schedule)}
+    if set(columns) != set(layout):
+        raise InputError(
+            f"beats have the fields {', '.join(sorted(columns))}, the hardware has "
+            f"{', '.join(sorted(layout))}; build a new bitstream"
+        )
+    for name, field in layout.items():
+        values = columns[name]
         low = -(1 << field.width >> 1) if field.signed else field.base
         high = low + (1 << field.width) - 1
         if values.min() < low or values.max() > high:

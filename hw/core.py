@@ -112,7 +112,6 @@ class Core(wiring.Component):
         s, geometry, net = self.schedule, self.schedule.geometry, self.program.network
         n = net.numbers
         split, bits = geometry.split, n.activation_bits
-        images = self.program.images
         m.submodules.elementwise = el = self.elementwise
         m.submodules.sequencer = seq = Sequencer(schedule=s)
         m.submodules.lanes = lanes = Lanes(

@@ -101,7 +101,7 @@ class Port(wiring.Component):
         weights: tuple[int, int], beats: tuple[int, int],
     ) -> None:  # fmt: skip
         self.schedule, self.state_bits, self.loadable = schedule, state_bits, loadable
-        self.depths = (max(2, weights[0]), max(2, beats[0]))
+        self.depths = (weights[0], beats[0])
         self.chunks = (-(-weights[1] // CHUNK), -(-beats[1] // CHUNK))
         n, e = schedule.network.numbers, schedule.geometry.beat
         states = count(max(2, schedule.state_words))
