@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..compiler.activation import KINDS
-from ..compiler.config import Config
+from ..compiler.config import Config, parse_weight_bits
 from ..compiler.errors import InputError
 from .common import Console, Parser, add_verb, percent, read_program, read_recording, table
 
@@ -40,14 +40,22 @@ def add_verbs(verbs: Any) -> None:
         help="typical input (.npy .npz .csv) that sets ranges and formats",
     )  # fmt: skip
     parser.add_argument("-o", "--output", metavar="PROGRAM", type=Path, help="folder to write")
+    parser.add_argument(
+        "--like", metavar="PROGRAM", type=Path,
+        help="take over this program's formats, so that the new one can be loaded into its core",
+    )  # fmt: skip
     parser.add_argument("--config", metavar="FILE.toml", type=Path, help="options from a file")
     parser.add_argument(
         "--write-config", metavar="FILE", help="write every option to a file, - for the screen"
     )
     group = parser.add_argument_group("fixed point and engine")
     default = Config()
+    group.add_argument(
+        "--weight-bits", metavar="2..16[,LAYER[.GATE]=N]", type=_weight_bits,
+        help=f"width of a weight (default {default.weight_bits}), and of single layers and gates, "
+        "as in 8,gru0=6,gru0.n=4",
+    )  # fmt: skip
     for name, metavar, text in (
-        ("weight-bits", "2..16", "width of a weight"),
         ("activation-bits", "2..16", "width of an input or operand"),
         ("state-bits", "2..16", "width of a state"),
         ("gate-bits", "2..16", "width of a gate"),
@@ -66,6 +74,10 @@ def add_verbs(verbs: Any) -> None:
     )
     group.add_argument("--rate", type=_number, metavar="R", help="steps per second that auto meets")
     group.add_argument("--clock", type=_number, metavar="HZ", help="clock that --rate counts on")
+    group.add_argument(
+        "--spare", metavar="0..8", type=_whole,
+        help="bits of head room for the weights of a model trained again (default 0), see --like",
+    )  # fmt: skip
     group.add_argument("--engine", metavar="dense", help="kind of engine")
     for name in LATER:
         parser.add_argument(f"--{name}", help=argparse.SUPPRESS)
@@ -129,6 +141,13 @@ def _number(text: str) -> float:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
 
 
+def _weight_bits(text: str) -> dict[str, Any]:
+    try:
+        return parse_weight_bits(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def _lanes(text: str) -> int:
     return 0 if text == "auto" else _whole(text)
 
@@ -186,15 +205,18 @@ def _layer(layer: Layer) -> dict[str, Any]:
     }
 
 
-def _config(args: argparse.Namespace) -> Config:
+def _config(args: argparse.Namespace, base: Config | None = None) -> Config:
     """Join defaults, the configuration file and the options, which win."""
     for name, message in LATER.items():
         if getattr(args, name) is not None:
             raise InputError(message)
     if args.engine == "delta":
         raise InputError("the delta engine is not there yet: use --engine dense")
-    base = Config.from_toml(args.config) if args.config else Config()
-    given = {f.name: getattr(args, f.name) for f in fields(Config)}
+    base = Config.from_toml(args.config) if args.config else base or Config()
+    given = {f.name: getattr(args, f.name, None) for f in fields(Config)}
+    given |= given.pop("weight_bits") or {}
+    if given["weight_widths"]:
+        given["weight_widths"] = {**base.weight_widths, **given["weight_widths"]}
     return replace(base, **{name: value for name, value in given.items() if value is not None})
 
 
@@ -225,7 +247,11 @@ def quantize(args: argparse.Namespace, console: Console) -> dict[str, Any]:
             "distributed (mean 0, deviation 1); give typical input wherever that is not so",
             file=sys.stderr,
         )
-    program = make(model, x, config, lengths=lengths)
+    like = read_program(args.like) if args.like else None
+    if like is not None:
+        # Options that were not given are those of the other program.
+        config = replace(_config(args, like.config), lanes=like.config.lanes)
+    program = make(model, x, config, lengths=lengths, like=like)
     program.save(args.output)
     # With the configuration on the screen, the summary would spoil it.
     if args.write_config != "-":
@@ -246,8 +272,9 @@ def quantize(args: argparse.Namespace, console: Console) -> dict[str, Any]:
 def describe(program: Program | Chain) -> str:
     """Return a program's summary as text."""
     s, n = program.summary, program.config
+    narrow = "".join(f", {name} {bits}" for name, bits in n.weight_widths.items())
     widths = (
-        f"weights {n.weight_bits}, operands {n.activation_bits}, state {n.state_bits}, "
+        f"weights {n.weight_bits}{f' ({narrow[2:]})' if narrow else ''}, operands {n.activation_bits}, state {n.state_bits}, "
         f"gates {n.gate_bits} bits; activation {n.activation}"
     )
     engines = (

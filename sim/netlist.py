@@ -18,7 +18,7 @@ from pathlib import Path
 
 from ..compiler.errors import CheckError, InputError, MissingToolError
 from ..compiler.program import Program
-from ..hw.export import TOP
+from ..hw.export import TOP, write_verilog
 from .runner import Bench
 
 __all__ = ["FAMILIES", "Family", "Netlist", "NetlistBench", "synthesize"]
@@ -181,6 +181,9 @@ class NetlistBench(Bench):
         self.family = family
         family_of(family)
         super().__init__(program, "verilator", folder=folder, waves=waves)
+
+    def _write(self) -> None:
+        write_verilog(self.program, self.folder / "verilog", family=self.family)
 
     def _sources(self) -> list[Path]:
         self.netlist = synthesize(["core.v"], TOP, self.family, self.folder / "verilog")

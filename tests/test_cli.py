@@ -264,7 +264,23 @@ def test_quantize_without_calibration_warns(cli, tiny, tmp_path):
 def test_every_knob_is_an_option(cli):
     text = cli("quantize", "--help").out
     for field in fields(Config):
-        assert f"--{field.name.replace('_', '-')} " in text
+        option = {"weight_widths": "weight_bits"}.get(field.name, field.name)
+        assert f"--{option.replace('_', '-')} " in text
+
+
+def test_widths_of_layers_and_gates(cli, tiny, tmp_path):
+    (tmp_path / "c.toml").write_text('[weight_widths]\ngru0 = 7\n"gru0.n" = 6\n')
+    done = cli(
+        "quantize", tiny / "model.safetensors", "-o", tmp_path / "p", "--lanes", 6, "--json",
+        "--config", tmp_path / "c.toml", "--weight-bits", "5,gru0.n=4",
+    )  # fmt: skip
+    program = Program.load(tmp_path / "p")
+    assert program.config.weight_widths == {"gru0": 7, "gru0.n": 4}
+    bits = {f"{x.name}.{g.gate.name}": g.bits for x in program.network.layers for g in x.gates}
+    assert {bits.pop(f"gru0.{g}") for g in "rz"} == {7} and bits.pop("gru0.n") == 4
+    assert set(bits.values()) == {5}
+    assert done.json["config"]["weight_widths"] == {"gru0": 7, "gru0.n": 4}
+    assert "weights 5 (gru0 7, gru0.n 4)" in cli("inspect", tmp_path / "p").out
 
 
 def test_options_win_over_the_file_and_the_file_over_defaults(cli, tiny, tmp_path):
@@ -288,6 +304,9 @@ def test_write_config_is_complete_and_reads_back(cli, tmp_path):
     ("arguments", "words"),
     [
         (["--weight-bits", "1"], ["weight_bits", "2 to 16", "1"]),
+        (["--weight-bits", "8;6"], ["8,gru0=6,gru0.n=4", "8;6"]),
+        (["--weight-bits", "8,gru7=6"], ["'gru7'", "does not have", "gru0 (gates r z n)"]),
+        (["--weight-bits", "8,gru0.f=6"], ["'gru0.f'", "gru0 (gates r z n)"]),
         (["--state-bits", "8"], ["state_bits is 8"]),
         (["--activation", "cubic"], ["interpolated", "cubic"]),
         (["--lanes", "5000"], ["4096"]),
@@ -628,3 +647,33 @@ def test_demo(cli, tmp_path):
     for line in done.out.splitlines():
         if line.startswith(str(tmp_path)):
             assert Path(line.split()[0]).exists()
+
+
+def test_quantize_like_another_program(tmp_path, capsys):
+    """A model trained again takes the place of the first one in its hardware."""
+    rng = np.random.default_rng(5)
+    paths = []
+    for k in range(2):
+        arrays = {
+            "weight_ih_l0": rng.normal(0, 0.3, (12, 3)), "weight_hh_l0": rng.normal(0, 0.3, (12, 4)),
+            "bias_ih_l0": rng.normal(0, 0.1, 12), "bias_hh_l0": rng.normal(0, 0.1, 12),
+        }  # fmt: skip
+        paths.append(tmp_path / f"{k}.npz")
+        np.savez(paths[-1], **arrays)
+    np.save(tmp_path / "x.npy", rng.normal(size=(50, 3)))
+    common = ["--calibration", str(tmp_path / "x.npy")]
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert (
+        main(["quantize", str(paths[0]), *common, "--lanes", "6", "--spare", "1", "-o", str(first)])
+        == 0
+    )
+    assert main(["quantize", str(paths[1]), *common, "--like", str(first), "-o", str(second)]) == 0
+    a, b = Program.load(first), Program.load(second)
+    assert a.digest != b.digest
+    assert a.hardware_digest == b.hardware_digest
+    wide = ["--state-bits", "14"]
+    assert (
+        main(["quantize", str(paths[1]), *common, *wide, "--like", str(first), "-o", str(second)])
+        == 1
+    )
+    assert "state_bits 14 against 16" in capsys.readouterr().err
