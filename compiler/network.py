@@ -52,6 +52,9 @@ class Numbers:
         Bits rounded away from the recurrent part before a reset product, and its width.
     cell_bits, cell_frac : int
         Format of the LSTM cell state.
+    threshold_input, threshold : int
+        By how much the code of an element of x, or of an operand made from a state, must differ
+        from the one last passed on to be passed on itself; -1: all are, as the dense engine does.
     """
 
     weight_bits: int
@@ -65,6 +68,8 @@ class Numbers:
     hidden_bits: int
     cell_bits: int
     cell_frac: int
+    threshold_input: int = -1
+    threshold: int = -1
 
     @property
     def tables(self) -> Activation:

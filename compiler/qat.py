@@ -13,7 +13,7 @@ rounded by float32 as well.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -27,12 +27,9 @@ from .config import Config
 from .errors import InputError
 from .fixed import Format
 from .from_torch import from_module
-from .model import FloatArray, Model
-from .model import Linear as FloatLinear
-from .model import Recurrent as FloatRecurrent
-from .network import Network
 from .parts import HARD_SIGMOID_SLOPE, Part
 from .program import Program, quantize
+from .qat_float import CellPart, LinearPart, float_act, float_layer
 from .qat_plan import Parameters, Plan, gate_order
 
 __all__ = ["GRU", "LSTM", "MGU", "RNN", "Linear", "Recurrent", "calibrate", "to_program"]
@@ -45,7 +42,6 @@ class _Quantizable(nn.Module):
 
     plans: tuple[Plan, ...] = ()
     thresholds: tuple[int, int] = (0, 0)
-    _fracs: list[tuple[Tensor, Tensor]]
 
     def parameters_of(self, k: int, dtype: torch.dtype) -> Parameters:
         """Return the parameters of layer ``k``."""
@@ -62,13 +58,13 @@ class _Quantizable(nn.Module):
 
     def _adopt(self, plans: tuple[Plan, ...], thresholds: tuple[int, int], learn: bool) -> None:
         """Take formats, and start from the weights that the quantizer rounded."""
-        self.plans, self.thresholds, self._fracs = plans, thresholds, []
+        self.plans, self.thresholds = plans, thresholds
         for k, plan in enumerate(plans):
             for name, frac in zip(("frac_ih", "frac_hh"), plan.fracs(), strict=True):
                 key = f"{name}_l{k}"
                 self._parameters.pop(key, None)
                 self._buffers.pop(key, None)
-                if learn:
+                if learn and frac.numel():
                     self.register_parameter(key, nn.Parameter(frac.clone()))
                 else:
                     self.register_buffer(key, frac, persistent=False)
@@ -93,7 +89,9 @@ class _Quantizable(nn.Module):
             for j, g in enumerate(plan.gates):
                 at = slice(j * size, (j + 1) * size)
                 one = 2.0 ** (plan.target[g.gate.name] + plan.network.numbers.sum_shift)
-                b, c = (torch.from_numpy(v).double() / one for v in (g.bias_input, g.bias_recurrent))
+                b, c = (
+                    torch.from_numpy(v).double() / one for v in (g.bias_input, g.bias_recurrent)
+                )
                 if p.b is not None:
                     # Without reset the two are one bias; the recurrent one keeps its value.
                     fixed = p.c is not None and not g.gate.reset
@@ -205,11 +203,9 @@ class Recurrent(_Quantizable):
             for field, name in names.items()
             if (value := getattr(self.parameters_of(k, torch.float64), field)) is not None
         }
-        return _CellPart(path, self.cell, tensors, self.nonlinearity, self.gate, self.slope)
+        return CellPart(path, self.cell, tensors, self.nonlinearity, self.gate, self.slope)
 
-    def forward(
-        self, input: Tensor, hx: Any = None
-    ) -> tuple[Tensor, Any]:
+    def forward(self, input: Tensor, hx: Any = None) -> tuple[Tensor, Any]:
         """Evaluate as ``torch.nn.GRU`` does (``LSTM``: states are pairs).
 
         Parameters
@@ -246,70 +242,17 @@ class Recurrent(_Quantizable):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Evaluate layer ``k`` on values (T, N, I): its vector, and the last states."""
         if not self.plans:
-            return self._float(k, x, h, c)
+            return float_layer(self, self.parameters_of(k, x.dtype), x, h, c)
         plan, kind = self.plans[k], self.working_type
         n = plan.network.numbers
         size = self.hidden_size
         code = [
             x.new_zeros(x.shape[1], size, dtype=kind) if v is None
-            else _encode(v.to(kind), Format(bits, frac))
+            else encode(v.to(kind), Format(bits, frac))
             for v, bits, frac in ((h, n.state_bits, plan.layer.frac), (c, n.cell_bits, n.cell_frac))
         ]  # fmt: skip
         made, after = run_layer(self, k, x.to(kind), {"h": code[0], "c": code[1]})
         return made, made[-1], after["c"] * 2.0**-n.cell_frac
-
-    def _float(
-        self, k: int, x: Tensor, h: Tensor | None, c: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Evaluate layer ``k`` in floating point, gate by gate."""
-        p = self.parameters_of(k, x.dtype)
-        size, gates = self.hidden_size, gate_order(self.cell)
-        h = x.new_zeros(x.shape[1], size) if h is None else h
-        c = x.new_zeros(x.shape[1], size) if c is None else c
-        zero = p.w.new_zeros(len(gates) * size)
-        b, bc = (
-            dict(zip((g.name for g in gates), (zero if v is None else v).split(size), strict=True))
-            for v in (p.b, p.c)
-        )
-        u = dict(zip((g.name for g in gates if g.recurrent), p.u.split(size), strict=True))
-        w = dict(zip((g.name for g in gates if g.input), p.w.split(size), strict=True))
-        inputs = {
-            g.name: b[g.name] + (x @ w[g.name].t() if g.input else x.new_zeros(*x.shape[:2], size))
-            for g in gates
-        }
-        out = []
-        for t in range(len(x)):
-            old, kept = h, dict[str, Tensor]()
-            for g in CELLS[self.cell].gates:
-                if g.source == "c":
-                    pre = c
-                else:
-                    operand = {"h": old, "rh": kept.get("rh")}.get(g.recurrent)
-                    v = bc[g.name] if operand is None else operand @ u[g.name].t() + bc[g.name]
-                    pre = inputs[g.name][t] + (kept[g.reset] * v if g.reset else v)
-                act = {"gate": self.gate, "candidate": self.nonlinearity}.get(g.act, g.act)
-                a = _float_act(act, pre, self.slope)
-                k_, y = kept.get(g.by, a), a
-                if g.post == "blend":
-                    y = a + k_ * (old - a)
-                elif g.post == "leak":
-                    y = old + k_ * (a - old)
-                elif g.post == "times_h":
-                    y = a * old
-                elif g.post == "times":
-                    y = k_ * a
-                elif g.post == "cell":
-                    y = a * c + k_
-                if g.keep:
-                    kept[g.name] = a if g.keep == "act" else y
-                if g.to == "h":
-                    h = y
-                elif g.to == "c":
-                    c = y
-                elif g.to:
-                    kept[g.to] = y
-            out.append(h)
-        return torch.stack(out), h, c
 
 
 def run_layer(
@@ -343,49 +286,10 @@ def run_layer(
     return hs * 2.0**-plan.layer.frac, after
 
 
-def _encode(v: Tensor, fmt: Format) -> Tensor:
+def encode(v: Tensor, fmt: Format) -> Tensor:
     """Values to codes, straight through inside the range."""
     code = v * 2.0**fmt.frac
     return code + (torch.floor(code + 0.5).clamp(fmt.low, fmt.high) - code).detach()
-
-
-def _float_act(name: str, v: Tensor, slope: float) -> Tensor:
-    if name == "hard_sigmoid":
-        return (slope * v + 0.5).clamp(0, 1)
-    if name == "hard_tanh":
-        return v.clamp(-1, 1)
-    return v if name == "none" else getattr(torch, name)(v)
-
-
-class _CellPart(Part):
-    """A part of a cell that PyTorch need not have."""
-
-    def __init__(
-        self, path: str, cell: str, tensors: dict[str, FloatArray], candidate: str, gate: str, slope: float
-    ) -> None:  # fmt: skip
-        super().__init__(path, cell, tensors, candidate)
-        object.__setattr__(self, "gate", gate)
-        object.__setattr__(self, "slope", slope)
-
-    def _recurrent(self, name: str, reads: tuple[str, ...], at: str) -> FloatRecurrent:
-        gates = gate_order(self.kind)
-        size = self.hidden
-        which = {
-            "weight_ih": [g.name for g in gates if g.input],
-            "weight_hh": [g.name for g in gates if g.recurrent],
-            "bias_ih": [g.name for g in gates],
-            "bias_hh": [g.name for g in gates],
-        }
-        found = [
-            dict(zip(names, np.split(self.tensors[f"{tensor}_{at}"], len(names)), strict=True))
-            if f"{tensor}_{at}" in self.tensors else {}
-            for tensor, names in which.items()
-        ]  # fmt: skip
-        inputs = self.tensors[f"weight_ih_{at}"].shape[1]
-        return FloatRecurrent(
-            name, self.kind, reads, size, inputs, *found,
-            gate=self.gate, candidate=self.activation, slope=self.slope,  # type: ignore[attr-defined]
-        )  # fmt: skip
 
 
 class GRU(Recurrent):
@@ -453,13 +357,15 @@ class Linear(_Quantizable):
             name: value.detach().double().numpy().copy()
             for name, value in (("weight", self.weight), ("bias", self.bias)) if value is not None
         }  # fmt: skip
-        return _LinearPart(path, "linear", tensors, self.activation, slope=self.slope)
+        return LinearPart(path, tensors, self.activation, self.slope)
 
     def forward(self, input: Tensor) -> Tensor:
         """Evaluate on (..., in_features); with a threshold on (T, N, in_features)."""
         if not self.plans:
-            v = nn.functional.linear(input, self.weight.to(input), None if self.bias is None else self.bias.to(input))
-            return _float_act(self.activation, v, self.slope)  # fmt: skip
+            v = nn.functional.linear(
+                input, self.weight.to(input), None if self.bias is None else self.bias.to(input)
+            )
+            return float_act(self.activation, v, self.slope)  # fmt: skip
         x = input.to(self.working_type)
         made, _ = self.run(x.reshape(1, -1, x.shape[-1]) if not any(self.thresholds) else x, {})
         return made.reshape(*input.shape[:-1], -1).to(input.dtype)
@@ -471,18 +377,6 @@ class Linear(_Quantizable):
         operand = plan.operand(x, before, self.thresholds)
         after = {} if before is None else {"x": operand[-1].detach()}
         return plan.linear(self.parameters_of(0, x.dtype), operand), after
-
-
-class _LinearPart(Part):
-    """A linear part whose hard sigmoid has its own slope."""
-
-    def __init__(self, *arguments: Any, slope: float) -> None:
-        super().__init__(*arguments)
-        object.__setattr__(self, "slope", slope)
-
-    def layers(self, reads: Any, numbers: Any) -> Any:
-        made, reads = super().layers(reads, numbers)
-        return [replace(layer, slope=self.slope) for layer in made], reads  # type: ignore[attr-defined]
 
 
 def _modules(root: nn.Module) -> Iterator[_Quantizable]:
@@ -545,8 +439,8 @@ def calibrate(
 
 def adopt(owners: list[tuple[_Quantizable, int]], program: Program, learn: bool) -> None:
     """Hand each module the plans of its layers, which are given in the program's order."""
-    config, net = program.config, program.network
-    thresholds = thresholds_of(config)
+    net, n = program.network, program.network.numbers
+    thresholds = max(n.threshold_input, 0), max(n.threshold, 0)
     plans: dict[int, list[Plan]] = {}
     for (m, _), layer in zip(owners, net.layers, strict=True):
         plans.setdefault(id(m), []).append(Plan(net, layer, program.exponents))
@@ -554,14 +448,7 @@ def adopt(owners: list[tuple[_Quantizable, int]], program: Program, learn: bool)
         m._adopt(tuple(plans[id(m)]), thresholds, learn)
 
 
-def thresholds_of(config: Config) -> tuple[int, int]:
-    """Return the delta thresholds of the model's input and of other vectors."""
-    return (0, 0)
-
-
-def to_program(
-    module: nn.Module, config: Config, outputs: Mapping[str, Any] | None = None
-) -> Program:
+def to_program(module: nn.Module, config: Config) -> Program:
     """Return the program that the module's evaluation equals, code for code.
 
     Parameters
@@ -571,7 +458,8 @@ def to_program(
     config : Config
         Lanes and the like may differ from calibration; widths may not.
     """
-    layers, network, exponents = [], None, ()
+    layers, network = [], None
+    exponents: tuple[int, ...] = ()
     for m in _modules(module):
         for k, plan in enumerate(m.plans):
             layers.append(plan.export(m.parameters_of(k, torch.float64)))

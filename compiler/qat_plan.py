@@ -7,6 +7,7 @@ parameters of a layer into the tensors of a :class:`~.qat_walk.Walk`, or into th
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -68,7 +69,7 @@ class _Round(torch.autograd.Function):
         return out * step
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor):  # type: ignore[no-untyped-def, override] # noqa: ANN205
+    def backward(ctx: Any, grad: Tensor):  # type: ignore[no-untyped-def, override]
         v, out, inside = ctx.saved_tensors
         d_frac = None
         if ctx.needs_input_grad[1]:
@@ -172,7 +173,7 @@ class Plan:
         }
         self.limits = self._limit(self.with_w, self.frac_in), self._limit(self.with_u, self.frac_h)
         self.tops = tuple(
-            self._rows(gates, lambda g: 2 ** (self.bits(g) - 1)) for gates in (self.with_w, self.with_u)
+            self._rows(gates, lambda g: 2 ** (g.bits - 1)) for gates in (self.with_w, self.with_u)
         )
 
     # -- parameters -----------------------------------------------------------
@@ -207,10 +208,6 @@ class Plan:
         top = self.tops[part].to(v)
         frac = torch.minimum(frac.to(v), self.limits[part].to(v))
         return _Round.apply(v, frac, -top, top - 1)  # type: ignore[no-any-return]
-
-    def bits(self, g: QGate) -> int:
-        """Return the width of a gate's weights."""
-        return self.network.numbers.weight_bits
 
     def _bias(self, v: Tensor, scale: float) -> Tensor:
         """Round a bias at a resolution, straight through."""
@@ -293,7 +290,9 @@ class Plan:
 
         def bias(v: Tensor, g: QGate) -> Tensor:
             k = index[g.gate.name]
-            v = self._bias(v[k * size : (k + 1) * size], 2.0 ** (self.target[g.gate.name] + n.sum_shift))
+            v = self._bias(
+                v[k * size : (k + 1) * size], 2.0 ** (self.target[g.gate.name] + n.sum_shift)
+            )
             return v * 2.0 ** self.target[g.gate.name]  # fmt: skip
 
         bases, extras, us = [], [], []
@@ -337,10 +336,10 @@ class Plan:
             if u is not None and u.numel():
                 total = total + u.abs().sum(1).amax() * 2.0 ** (n.activation_bits - 1 - self.frac_h)
             total = total + sum(v.abs().amax() for v in (p.b, p.c) if v is not None and v.numel())
-            total = float(total) * 2.0 ** (max(self.target.values()) + n.sum_shift)
+        most = float(total) * 2.0 ** (max(self.target.values()) + n.sum_shift)
         if self.walk and any(s.reset for s in self.walk.stacks):
-            total += 2.0 ** (n.hidden_bits + n.hidden_shift)
-        bits = int(np.ceil(np.log2(max(total, 1.0)))) + 2
+            most += 2.0 ** (n.hidden_bits + n.hidden_shift)
+        bits = math.ceil(math.log2(max(most, 1.0))) + 2
         if bits > MANTISSA:
             raise InputError(
                 f"{self.layer.name}: its sums can have {bits} bits, and float64 adds {MANTISSA} exactly; "

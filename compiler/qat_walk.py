@@ -90,7 +90,7 @@ class Act:
             return self.scale * v.clamp(-1, 1)
         return self.scale * (self.tables.slope * v + 0.5).clamp(0, 1)
 
-    def slope(self, a: Tensor) -> Tensor | float:
+    def slope(self, a: Tensor, smooth: bool) -> Tensor:
         """Return the derivative of the smooth function by the pre-activation code, from ``a``."""
         step = self.scale * 2.0**-self.tables.pre_frac
         if self.name == "tanh":
@@ -101,7 +101,7 @@ class Act:
             return (a.abs() < self.scale * (1 - 2.0**-self.tables.gate_frac)) * step
         if self.name == "hard_sigmoid":
             return ((a > 0) & (a < self.scale)) * (step * self.tables.slope)
-        high = (1 << (self.tables.result_bits - 1)) - 1
+        high = np.inf if smooth else (1 << (self.tables.result_bits - 1)) - 1
         low = 0 if self.name == "relu" else -high - 1
         return ((a > low) & (a < high)).to(a.dtype)
 
@@ -217,7 +217,7 @@ class _Node(torch.autograd.Function):
     """The node of autograd: see :class:`Walk` for what the tensors are."""
 
     @staticmethod
-    def forward(ctx: Any, walk: Walk, last: dict[str, Tensor], h: Tensor, c: Tensor, *given: Tensor):  # type: ignore[no-untyped-def, override] # fmt: skip # noqa: ANN205
+    def forward(ctx: Any, walk: Walk, last: dict[str, Tensor], h: Tensor, c: Tensor, *given: Tensor):  # type: ignore[no-untyped-def, override] # fmt: skip
         n, size, smooth = walk.n, walk.size, walk.smooth
         k = len(walk.stacks)
         bases, rest = given[:k], list(given[k:])
@@ -308,7 +308,7 @@ class _Node(torch.autograd.Function):
                     elif gate.source == "c":
                         pre = new_c * 2.0 ** (n.tables.pre_frac - n.cell_frac)
                         kinds[gate.name](pre if smooth else pre.add_(0.5), a, smooth)
-                    k_, post = kept.get(gate.by), gate.post
+                    k_, post = kept.get(gate.by, a), gate.post
                     if post == "blend":
                         y = rounded(k_ * (old - a)).add_(a)
                     elif post == "leak":
@@ -343,7 +343,7 @@ class _Node(torch.autograd.Function):
         return hs[1:], cs[1:]
 
     @staticmethod
-    def backward(ctx: Any, d_h: Tensor, d_c: Tensor):  # type: ignore[no-untyped-def, override] # noqa: ANN205
+    def backward(ctx: Any, d_h: Tensor, d_c: Tensor):  # type: ignore[no-untyped-def, override]
         walk: Walk = ctx.walk
         n, size = walk.n, walk.size
         hs, cs, *saved = ctx.saved_tensors
@@ -357,7 +357,7 @@ class _Node(torch.autograd.Function):
         values: dict[str, Tensor] = {}  # what a later gate of the neuron reads, by its name
         for g in gates:
             gate, a = g.gate, acts[g.gate.name]
-            slopes[gate.name] = walk.act(g).slope(a)
+            slopes[gate.name] = walk.act(g).slope(a, walk.smooth)
             k = values.get(gate.by)
             if gate.post == "blend" and k is not None:
                 others[gate.name], factors[gate.name] = 1 - k, old - a
@@ -410,6 +410,7 @@ class _Node(torch.autograd.Function):
                 for g in reversed(block):
                     gate, name, post = g.gate, g.gate.name, g.gate.post
                     a = acts[name][t]
+                    d_y: Any = None
                     if gate.to == "h":
                         d_y = g_h
                     elif gate.to == "c":
@@ -418,8 +419,6 @@ class _Node(torch.autograd.Function):
                         d_y = d_ops["rh"] * drop
                     elif gate.keep == "post":
                         d_y = d_kept[name]
-                    else:
-                        d_y = None
                     d_a: Tensor | None = None
                     if post in ("blend", "leak"):
                         k = values[gate.by][t]
@@ -441,6 +440,7 @@ class _Node(torch.autograd.Function):
                         d_a = d_y
                     if gate.keep == "act":
                         d_a = d_kept[name] if d_a is None else d_a + d_kept[name]
+                    assert d_a is not None  # noqa: S101
                     d_pre = d_a * slopes[name][t]
                     if gate.source == "c":
                         g_c = g_c + d_pre * 2.0 ** (n.tables.pre_frac - n.cell_frac)
@@ -477,14 +477,14 @@ class _ActNode(torch.autograd.Function):
         if not smooth:
             high = 1 << (act.tables.result_bits - 1)
             out.clamp_(-high, high - 1)
-        ctx.act = act
+        ctx.act, ctx.smooth = act, smooth
         ctx.save_for_backward(out)
         return out
 
     @staticmethod
     def backward(ctx: Any, d_out: Tensor) -> tuple[None, Tensor, None]:  # type: ignore[override]
         (out,) = ctx.saved_tensors
-        return None, d_out * ctx.act.slope(out), None
+        return None, d_out * ctx.act.slope(out, ctx.smooth), None
 
 
 def act_layer(network: Network, layer: QLayer, pre: Tensor, smooth: bool = False) -> Tensor:
