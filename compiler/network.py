@@ -232,6 +232,22 @@ class Network:
             )
         return replace(self, argmax=True)
 
+    def check_hardware(self) -> None:
+        """Refuse what the golden model computes and no gateware does.
+
+        Raises
+        ------
+        InputError
+            A delta threshold above zero.
+        """
+        n = self.numbers
+        if max(n.threshold, n.threshold_input) > 0:
+            raise InputError(
+                f"the program has delta thresholds of {n.threshold_input} for x and {n.threshold} for "
+                "states, and there is no gateware that skips columns yet: emulate and report work; "
+                "for hardware, quantize with --threshold 0"
+            )
+
     @property
     def elements(self) -> int:
         """Number of elements of the output vectors."""

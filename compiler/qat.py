@@ -1,8 +1,8 @@
 """Quantization-aware training: PyTorch modules whose evaluation is the golden model, code for code.
 
 ``GRU``, ``LSTM``, ``RNN``, ``MGU`` and ``Linear`` have the signature and the tensors of
-``torch.nn``'s modules of those names. Until :func:`calibrate` gives them formats they compute in
-floating point; then in integers, with straight-through gradients. :func:`trainable` makes a
+``torch.nn``'s modules of those names. Until :func:`~.trainable.calibrate` gives them formats they compute in
+floating point; then in integers, with straight-through gradients. :func:`~.trainable.trainable` makes a
 network of them from any float model, and :mod:`.finetune` trains it.
 
 In evaluation mode (``module.eval()``) everything is float64 and exact. In training mode it is
@@ -13,32 +13,26 @@ rounded by float32 as well.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
 from .cells import CELLS
-from .config import Config
 from .errors import InputError
 from .fixed import Format
-from .from_torch import from_module
 from .parts import HARD_SIGMOID_SLOPE, Part
-from .program import Program, quantize
 from .qat_float import CellPart, LinearPart, float_act, float_layer
 from .qat_plan import Parameters, Plan, gate_order
 
-__all__ = ["GRU", "LSTM", "MGU", "RNN", "Linear", "Recurrent", "calibrate", "to_program"]
+__all__ = ["GRU", "LSTM", "MGU", "RNN", "Linear", "Quantizable", "Recurrent", "encode", "run_layer"]
 
 Tensor = torch.Tensor
 
 
-class _Quantizable(nn.Module):
-    """What the modules share: the plans of their layers, none before :func:`calibrate`."""
+class Quantizable(nn.Module):
+    """What the modules share: the plans of their layers, none before :func:`~.trainable.calibrate`."""
 
     plans: tuple[Plan, ...] = ()
     thresholds: tuple[int, int] = (0, 0)
@@ -56,7 +50,7 @@ class _Quantizable(nn.Module):
         """float32 in training, float64 in evaluation."""
         return torch.float32 if self.training else torch.float64
 
-    def _adopt(self, plans: tuple[Plan, ...], thresholds: tuple[int, int], learn: bool) -> None:
+    def adopt(self, plans: tuple[Plan, ...], thresholds: tuple[int, int], learn: bool) -> None:
         """Take formats, and start from the weights that the quantizer rounded."""
         self.plans, self.thresholds = plans, thresholds
         for k, plan in enumerate(plans):
@@ -112,7 +106,7 @@ class _Quantizable(nn.Module):
         raise NotImplementedError
 
 
-class Recurrent(_Quantizable):
+class Recurrent(Quantizable):
     """A stack of recurrent layers of one cell, quantized or not yet.
 
     Parameters
@@ -327,7 +321,7 @@ class MGU(Recurrent):
         self.without_forget_bias = variant == 2
 
 
-class Linear(_Quantizable):
+class Linear(Quantizable):
     """``torch.nn.Linear`` in fixed point, with its activation."""
 
     def __init__(
@@ -357,7 +351,7 @@ class Linear(_Quantizable):
             name: value.detach().double().numpy().copy()
             for name, value in (("weight", self.weight), ("bias", self.bias)) if value is not None
         }  # fmt: skip
-        return LinearPart(path, tensors, self.activation, self.slope)
+        return LinearPart(path, "linear", tensors, self.activation, self.slope)
 
     def forward(self, input: Tensor) -> Tensor:
         """Evaluate on (..., in_features); with a threshold on (T, N, in_features)."""
@@ -377,96 +371,3 @@ class Linear(_Quantizable):
         operand = plan.operand(x, before, self.thresholds)
         after = {} if before is None else {"x": operand[-1].detach()}
         return plan.linear(self.parameters_of(0, x.dtype), operand), after
-
-
-def _modules(root: nn.Module) -> Iterator[_Quantizable]:
-    """Yield the quantizable modules, in the order of their registration."""
-    return (m for m in root.modules() if isinstance(m, _Quantizable))
-
-
-def calibrate(
-    module: nn.Module,
-    x: npt.ArrayLike | None,
-    config: Config | None = None,
-    *,
-    learn_scales: bool = False,
-    **options: Any,
-) -> Program:
-    """Give formats to the quantizable modules inside a module; it then computes in fixed point.
-
-    Parameters
-    ----------
-    module : torch.nn.Module
-        A chain of this file's modules, in the order of their registration, as
-        :func:`.from_module` reads it. Once calibrated it can be calibrated again.
-    x : array_like, shape (N, T, I) or (T, I)
-        Calibration input.
-    config : Config, optional
-    learn_scales : bool
-        Train the power of two of each row as well; otherwise the quantizer's stay.
-    **options
-        ``lengths`` and ``state``, as in :func:`gatewright.compiler.quantize`.
-
-    Returns
-    -------
-    Program
-        What the quantizer made; the module evaluates it.
-
-    Raises
-    ------
-    InputError
-        Not such a chain, or with layers of ``torch.nn`` (use :func:`.trainable` for those).
-    """
-    for m in _modules(module):
-        m.plans = ()
-    model = from_module(module)
-    program = quantize(model, x, config, **options)
-    assert isinstance(program, Program)  # noqa: S101
-    layers = list(program.network.layers)
-    owners = [(m, k) for m in _modules(module) for k in range(getattr(m, "num_layers", 1))]
-    fits = len(owners) == len(layers) and all(
-        isinstance(m, Linear) != layer.recurrent for (m, _), layer in zip(owners, layers, strict=True)
-    )  # fmt: skip
-    if not fits:
-        raise InputError(
-            f"{type(module).__name__} has layers or activations that are not quantizable modules; "
-            "use gatewright.compiler.qat's GRU, LSTM, RNN, MGU and Linear(activation=...) "
-            "throughout, or make a network of it: gatewright.compiler.finetune.trainable(module)"
-        )
-    adopt(owners, program, learn_scales)
-    return program
-
-
-def adopt(owners: list[tuple[_Quantizable, int]], program: Program, learn: bool) -> None:
-    """Hand each module the plans of its layers, which are given in the program's order."""
-    net, n = program.network, program.network.numbers
-    thresholds = max(n.threshold_input, 0), max(n.threshold, 0)
-    plans: dict[int, list[Plan]] = {}
-    for (m, _), layer in zip(owners, net.layers, strict=True):
-        plans.setdefault(id(m), []).append(Plan(net, layer, program.exponents))
-    for m in {id(m): m for m, _ in owners}.values():
-        m._adopt(tuple(plans[id(m)]), thresholds, learn)
-
-
-def to_program(module: nn.Module, config: Config) -> Program:
-    """Return the program that the module's evaluation equals, code for code.
-
-    Parameters
-    ----------
-    module : torch.nn.Module
-        Calibrated.
-    config : Config
-        Lanes and the like may differ from calibration; widths may not.
-    """
-    layers, network = [], None
-    exponents: tuple[int, ...] = ()
-    for m in _modules(module):
-        for k, plan in enumerate(m.plans):
-            layers.append(plan.export(m.parameters_of(k, torch.float64)))
-            network, exponents = plan.network, plan.exponents
-    if network is None:
-        raise InputError(f"{type(module).__name__} is not calibrated: call calibrate first")
-    made = replace(network, layers=tuple(layers))
-    program = Program(made, config)
-    program.exponents = exponents
-    return program

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 
 from .cells import CELLS
-from .model import FloatArray, Layer
+from .model import Layer
 from .model import Recurrent as FloatRecurrent
-from .parts import Part
+from .parts import HARD_SIGMOID_SLOPE, Part
 from .qat_plan import Parameters, gate_order
 
 __all__ = ["CellPart", "LinearPart", "float_act", "float_layer"]
@@ -115,15 +116,20 @@ def float_layer(
     return torch.stack(out), h, c
 
 
+@dataclass(frozen=True, eq=False)
 class CellPart(Part):
-    """A part of any cell, in the row order of :func:`~.qat_plan.gate_order`."""
+    """A part of any cell, in the row order of :func:`~.qat_plan.gate_order`.
 
-    def __init__(
-        self, path: str, cell: str, tensors: dict[str, FloatArray], candidate: str, gate: str, slope: float
-    ) -> None:  # fmt: skip
-        super().__init__(path, cell, tensors, candidate)
-        object.__setattr__(self, "gate", gate)
-        object.__setattr__(self, "slope", slope)
+    Parameters
+    ----------
+    gate : str
+        Activation of the gates; ``activation`` is that of the candidate.
+    slope : float
+        Slope of a hard sigmoid.
+    """
+
+    gate: str = "sigmoid"
+    slope: float = 0.2
 
     def _recurrent(self, name: str, reads: tuple[str, ...], at: str) -> FloatRecurrent:
         gates = gate_order(self.kind)
@@ -141,23 +147,18 @@ class CellPart(Part):
         inputs = self.tensors[f"weight_ih_{at}"].shape[1]
         return FloatRecurrent(
             name, self.kind, reads, self.hidden, inputs, w=found[0], u=found[1], b=found[2], c=found[3],
-            gate=self.gate, candidate=self.activation, slope=self.slope,  # type: ignore[attr-defined]
+            gate=self.gate, candidate=self.activation, slope=self.slope,
         )  # fmt: skip
 
 
+@dataclass(frozen=True, eq=False)
 class LinearPart(Part):
     """A linear part whose hard sigmoid has a slope of its own."""
 
-    def __init__(
-        self, path: str, tensors: dict[str, FloatArray], activation: str, slope: float
-    ) -> None:
-        super().__init__(path, "linear", tensors, activation)
-        object.__setattr__(self, "slope", slope)
+    slope: float = HARD_SIGMOID_SLOPE
 
     def layers(
         self, reads: tuple[str, ...], numbers: Counter[str]
     ) -> tuple[list[Layer], tuple[str, ...]]:
-        from dataclasses import replace
-
         made, reads = super().layers(reads, numbers)
-        return [replace(layer, slope=self.slope) for layer in made], reads  # type: ignore[attr-defined]
+        return [replace(layer, slope=self.slope) for layer in made], reads

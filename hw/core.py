@@ -59,6 +59,7 @@ class Core(wiring.Component):
     s_o: stream.Interface
 
     def __init__(self, program: Program, *, rom_files: bool = False) -> None:
+        program.network.check_hardware()
         self.program, self.rom_files = program, rom_files
         self.schedule = program.schedule
         n = program.network.numbers
