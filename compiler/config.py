@@ -59,6 +59,9 @@ class Config:
         more than this from the one passed on last. 0 changes no output.
     threshold_input : int
         The same for the elements of x; -1: as ``threshold``.
+    spare : int
+        Bits of head room in accumulators, sums, biases and shifts, 0 to 8, so that the weights of
+        a model that is trained again fit in the same hardware.
     """
 
     weight_bits: int = 8
@@ -75,6 +78,7 @@ class Config:
     engine: str = "dense"
     threshold: int = 0
     threshold_input: int = -1
+    spare: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "weight_widths", _flat(self.weight_widths))
@@ -87,6 +91,7 @@ class Config:
             ("lanes", 0, LANES_MAX),
             ("threshold", 0, THRESHOLD_MAX),
             ("threshold_input", -1, THRESHOLD_MAX),
+            ("spare", 0, 8),
             *widths,
         ):
             value = self.weight_widths[name[14:-1]] if "[" in name else getattr(self, name)
