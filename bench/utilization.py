@@ -31,7 +31,7 @@ def gru(inputs: int, hidden: int) -> Network:
     zero = np.zeros(hidden, np.int64)
     w, u = np.zeros((hidden, inputs), np.int8), np.zeros((hidden, hidden), np.int8)
     gates = tuple(
-        QGate(g, {"gate": "sigmoid", "candidate": "tanh"}[g.act], w, u, *[zero] * 6)
+        QGate(g, {"gate": "sigmoid", "candidate": "tanh"}[g.act], w, u, *[zero] * 6, bits=8)
         for g in CELLS["gru"].gates
     )
     layer = QLayer("gru", "gru", hidden, ("x",), gates, 15)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..compiler.activation import KINDS
-from ..compiler.config import Config
+from ..compiler.config import Config, parse_weight_bits
 from ..compiler.errors import InputError
 from .common import Console, Parser, add_verb, percent, read_program, read_recording, table
 
@@ -46,8 +46,12 @@ def add_verbs(verbs: Any) -> None:
     )
     group = parser.add_argument_group("fixed point and engine")
     default = Config()
+    group.add_argument(
+        "--weight-bits", metavar="2..16[,LAYER[.GATE]=N]", type=_weight_bits,
+        help=f"width of a weight (default {default.weight_bits}), and of single layers and gates, "
+        "as in 8,gru0=6,gru0.n=4",
+    )  # fmt: skip
     for name, metavar, text in (
-        ("weight-bits", "2..16", "width of a weight"),
         ("activation-bits", "2..16", "width of an input or operand"),
         ("state-bits", "2..16", "width of a state"),
         ("gate-bits", "2..16", "width of a gate"),
@@ -129,6 +133,13 @@ def _number(text: str) -> float:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
 
 
+def _weight_bits(text: str) -> dict[str, Any]:
+    try:
+        return parse_weight_bits(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def _lanes(text: str) -> int:
     return 0 if text == "auto" else _whole(text)
 
@@ -194,7 +205,10 @@ def _config(args: argparse.Namespace) -> Config:
     if args.engine == "delta":
         raise InputError("the delta engine is not there yet: use --engine dense")
     base = Config.from_toml(args.config) if args.config else Config()
-    given = {f.name: getattr(args, f.name) for f in fields(Config)}
+    given = {f.name: getattr(args, f.name, None) for f in fields(Config)}
+    given |= given.pop("weight_bits") or {}
+    if given["weight_widths"]:
+        given["weight_widths"] = {**base.weight_widths, **given["weight_widths"]}
     return replace(base, **{name: value for name, value in given.items() if value is not None})
 
 
@@ -246,8 +260,9 @@ def quantize(args: argparse.Namespace, console: Console) -> dict[str, Any]:
 def describe(program: Program | Chain) -> str:
     """Return a program's summary as text."""
     s, n = program.summary, program.config
+    narrow = "".join(f", {name} {bits}" for name, bits in n.weight_widths.items())
     widths = (
-        f"weights {n.weight_bits}, operands {n.activation_bits}, state {n.state_bits}, "
+        f"weights {n.weight_bits}{f' ({narrow[2:]})' if narrow else ''}, operands {n.activation_bits}, state {n.state_bits}, "
         f"gates {n.gate_bits} bits; activation {n.activation}"
     )
     engines = (

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from .activation import KINDS
 from .errors import InputError
 
-__all__ = ["Config"]
+__all__ = ["Config", "parse_weight_bits"]
 
 LANES_MAX = 4096
+WEIGHT_BITS = (2, 16)
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,10 @@ class Config:
     ----------
     weight_bits : int
         Width of a weight, 2 to 16. Every output row has its own power-of-two scale.
+    weight_widths : mapping of str -> int
+        Widths of the weights of single layers (``gru0``) and gates (``gru0.n``; the one gate of a
+        linear layer is ``y``), where they are not ``weight_bits``. A gate's width goes before
+        its layer's.
     activation_bits : int
         Width of an input element and of the operand made from a state, 2 to 16.
     state_bits : int
@@ -48,6 +55,7 @@ class Config:
     """
 
     weight_bits: int = 8
+    weight_widths: Mapping[str, int] = field(default_factory=dict)
     activation_bits: int = 12
     state_bits: int = 16
     gate_bits: int = 16
@@ -60,14 +68,17 @@ class Config:
     engine: str = "dense"
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "weight_widths", _flat(self.weight_widths))
+        widths = [(f"weight_widths[{name}]", *WEIGHT_BITS) for name in self.weight_widths]
         for name, low, high in (
-            ("weight_bits", 2, 16),
+            ("weight_bits", *WEIGHT_BITS),
             ("activation_bits", 2, 16),
             ("state_bits", 2, 16),
             ("gate_bits", 2, 16),
             ("lanes", 0, LANES_MAX),
+            *widths,
         ):
-            value = getattr(self, name)
+            value = self.weight_widths[name[14:-1]] if "[" in name else getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
                 raise InputError(f"{name} is a whole number from {low} to {high}, not {value!r}")
         if self.state_bits < self.activation_bits:
@@ -95,6 +106,20 @@ class Config:
             ):
                 raise InputError(f"{name} is a number from 0 to 1e12, not {value!r}")
 
+    def weight_width(self, layer: str, gate: str) -> int:
+        """Return the width of the weights of a gate."""
+        given = self.weight_widths
+        return given.get(f"{layer}.{gate}", given.get(layer, self.weight_bits))
+
+    def only(self, layers: Collection[str]) -> Config:
+        """Return the configuration of a part of a model: without widths of other layers."""
+        kept = {
+            name: width
+            for name, width in self.weight_widths.items()
+            if name in layers or name.rpartition(".")[0] in layers
+        }
+        return replace(self, weight_widths=kept)
+
     def to_json(self) -> dict[str, Any]:
         """Return every knob by name."""
         return asdict(self)
@@ -114,8 +139,11 @@ class Config:
         """Return a complete TOML file with every knob."""
         lines = ["# gatewright quantize --config FILE"]
         for key, value in asdict(self).items():
-            text = f'"{value}"' if isinstance(value, str) else str(value)
-            lines.append(f"{key} = {text.lower() if isinstance(value, bool) else text}")
+            if key != "weight_widths":
+                text = f'"{value}"' if isinstance(value, str) else str(value)
+                lines.append(f"{key} = {text.lower() if isinstance(value, bool) else text}")
+        lines += ["", '[weight_widths] # of single layers and gates: gru0 = 6, "gru0.n" = 4']
+        lines += [f"{json.dumps(name)} = {width}" for name, width in self.weight_widths.items()]
         return "\n".join(lines) + "\n"
 
     @classmethod
@@ -137,3 +165,41 @@ class Config:
             return cls.from_json(data)
         except InputError as error:
             raise InputError(f"configuration {path}: {error}") from error
+
+
+def _flat(widths: Any, prefix: str = "") -> dict[str, Any]:
+    """Return widths by full name, sorted; in TOML ``gru0.n = 4`` without quotes is a table."""
+    if not isinstance(widths, Mapping):
+        raise InputError(
+            f"weight_widths is a table of widths by layer or gate, as gru0 = 6, not {widths!r}"
+        )
+    made: dict[str, Any] = {}
+    for name, value in widths.items():
+        if isinstance(value, Mapping):
+            made |= _flat(value, f"{prefix}{name}.")
+        else:
+            made[f"{prefix}{name}"] = value
+    return dict(sorted(made.items()))
+
+
+def parse_weight_bits(text: str) -> dict[str, Any]:
+    """Read ``8``, ``8,gru0=6,gru0.n=4`` or ``gru0=6``: the knobs ``weight_bits`` and ``weight_widths``.
+
+    Raises
+    ------
+    InputError
+        Not of that form.
+    """
+    made: dict[str, Any] = {}
+    for item in text.split(","):
+        name, equals, number = (part.strip() for part in item.rpartition("="))
+        if not number.isdecimal() or bool(name) != bool(equals):
+            raise InputError(
+                f"weight widths are like 8 or 8,gru0=6,gru0.n=4, and {item.strip()!r} is not"
+            )
+        known = made.setdefault("weight_widths", {}) if equals else made
+        key = name if equals else "weight_bits"
+        if key in known:
+            raise InputError(f"weight widths {text!r} give {key} twice")
+        known[key] = int(number)
+    return made

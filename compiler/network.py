@@ -38,7 +38,9 @@ class Numbers:
 
     Parameters
     ----------
-    weight_bits, activation_bits, state_bits, gate_bits : int
+    weight_bits : int
+        Width of the widest weights; gates may have narrower ones (:attr:`QGate.bits`).
+    activation_bits, state_bits, gate_bits : int
         The user's widths, see ``docs/numerics.md``.
     activation : str
         Kind of table, see :class:`~.activation.Activation`.
@@ -105,6 +107,8 @@ class QGate:
         Left shift of each accumulator, zero or more.
     bias_input, bias_recurrent : ndarray (H,)
         Biases at the resolution of the sum.
+    bits : int
+        Width of the weights; 0 where there are none.
     """
 
     gate: Gate
@@ -117,6 +121,7 @@ class QGate:
     shift_recurrent: IntArray
     bias_input: IntArray
     bias_recurrent: IntArray
+    bits: int
 
 
 @dataclass(frozen=True, eq=False)

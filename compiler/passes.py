@@ -20,7 +20,7 @@ from .errors import InputError
 from .fixed import Format
 from .model import FloatArray, Layer, Linear, Model, Recurrent, check_lengths, reverse_steps
 from .program import Program, measured_quality, quantize_stream
-from .quantizer import choose_input_format
+from .quantizer import check_widths, choose_input_format
 
 __all__ = ["Pass", "quantize_chain", "split"]
 
@@ -141,13 +141,15 @@ def quantize_chain(
     bits, drop = config.activation_bits, config.state_bits - config.activation_bits
     x_format = choose_input_format(vectors["x"][valid].ravel(), bits)
     operand_fracs = {"x": x_format.frac}
+    check_widths(model, config)
     passes = split(model)
     each = replace(config, rate=config.rate * len(passes), argmax=False)
     stages = []
     for part in passes:
         given = np.concatenate([vectors[name] for name in part.reads], axis=2)
         program = quantize_stream(
-            part.model, reverse_steps(given, real) if part.reverse else given, each, lengths=real,
+            part.model, reverse_steps(given, real) if part.reverse else given,
+            each.only(part.model.sizes), lengths=real,
             input_format=Format(bits, min(operand_fracs[name] for name in part.reads)),
         )  # fmt: skip
         for name in part.model.outputs:
@@ -164,6 +166,6 @@ def quantize_chain(
                 f"argmax takes the outputs of one layer, not {', '.join(model.outputs)}; leave it "
                 "off, or end the model in a linear layer"
             )
-        last = Program(last.network.with_argmax(), replace(each, argmax=True), last.quality)
+        last = Program(last.network.with_argmax(), replace(last.config, argmax=True), last.quality)
         stages[-1] = replace(stages[-1], program=last)
     return Chain(x_format, model.input_size, tuple(stages), model.outputs, config, quality)

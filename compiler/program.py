@@ -212,6 +212,7 @@ class Program:
                     "name": layer.name, "cell": layer.cell, "size": layer.size,
                     "inputs": list(layer.inputs), "frac": layer.frac,
                     "activations": {g.gate.name: g.act for g in layer.gates},
+                    "weight_bits": {g.gate.name: g.bits for g in layer.gates},
                 }
                 for layer in net.layers
             ],
@@ -289,7 +290,15 @@ class Program:
                 found: dict[str, Any] = {
                     n: arrays.get(f"{item['name']}/{gate.name}/{n}") for n in ARRAYS
                 }
-                made.append(QGate(gate, item["activations"][gate.name], **found))
+                bits = int(item["weight_bits"][gate.name])
+                for weights in (found["w"], found["u"]):
+                    limit = 1 << max(0, bits - 1)
+                    if (
+                        weights is not None
+                        and not (-limit <= weights).all() & (weights < limit).all()
+                    ):
+                        raise ValueError(f"weights of {item['name']}.{gate.name} pass {bits} bits")
+                made.append(QGate(gate, item["activations"][gate.name], bits=bits, **found))
             layers.append(
                 QLayer(
                     item["name"],

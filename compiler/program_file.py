@@ -16,7 +16,7 @@ from .fixed import IntArray
 
 __all__ = ["SCHEMA", "check_digest", "damaged", "read_description", "write_npz"]
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 def _again(folder: Path) -> str:

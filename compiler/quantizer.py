@@ -18,7 +18,7 @@ from .model import FloatArray, Layer, Linear, Model, Recurrent
 from .network import BOUNDED, Network, Numbers, QGate, QLayer
 from .rounding import RECIPES, FloatGate, Recipe, round_gate
 
-__all__ = ["LINEAR_GATE", "choose_input_format", "quantize_network"]
+__all__ = ["LINEAR_GATE", "check_widths", "choose_input_format", "quantize_network"]
 
 MARGIN = 1.25  # head room over the calibrated range of values that can leave [-1, 1]
 
@@ -96,6 +96,22 @@ def _check_support(layer: Layer, config: Config) -> None:
             )
 
 
+def check_widths(model: Model, config: Config) -> None:
+    """Refuse widths of layers or gates that the model does not have."""
+    known = {
+        layer.name: ["y"] if isinstance(layer, Linear) else [g.name for g in layer.spec.weighted]
+        for layer in model.layers
+    }
+    for name in config.weight_widths:
+        if name not in known and name not in (
+            f"{n}.{g}" for n, gates in known.items() for g in gates
+        ):
+            have = ", ".join(f"{n} (gates {' '.join(gates)})" for n, gates in known.items())
+            raise InputError(
+                f"a weight width is given for {name!r}, which the model does not have; it has {have}"
+            )
+
+
 def quantize_network(
     model: Model,
     config: Config,
@@ -121,6 +137,7 @@ def quantize_network(
     Network
     """
     recipe = recipe or RECIPES[config.rounding][0]
+    check_widths(model, config)
     for layer in model.layers:
         _check_support(layer, config)
     slopes = {
@@ -175,7 +192,7 @@ def quantize_network(
                 continue
             target = tables.pre_frac if row.act in BOUNDED else fracs[layer.name]
             codes, bias = round_gate(
-                row, calibration.moments[layer.name], config.weight_bits, recipe,
+                row, calibration.moments[layer.name], config.weight_width(layer.name, row.gate.name), recipe,
                 target + 20 - frac_in, target + 20 - operand_frac[layer.name],
             )  # fmt: skip
             w, u, w_frac, u_frac = codes
@@ -193,7 +210,9 @@ def quantize_network(
     cell = max((v for k, v in calibration.ranges.items() if k.endswith(".c")), default=1.0)
     cell_bits = config.state_bits + 2
     numbers = Numbers(
-        config.weight_bits, config.activation_bits, config.state_bits, config.gate_bits,
+        max(config.weight_width(layer.name, row.gate.name)
+            for layer, gates in drafts for row, *_ in gates if row.gate.source == "acc"),
+        config.activation_bits, config.state_bits, config.gate_bits,
         config.activation, slopes.pop() if slopes else 0.2,
         sum_shift=sum_shift,
         hidden_shift=max(0, sum_shift + tables.pre_frac - hidden_frac),
@@ -210,7 +229,12 @@ def quantize_network(
             one = 2.0 ** (target + sum_shift)
             if row.gate.source != "acc":
                 empty = np.zeros(layer.size, np.int64)
-                made.append(QGate(row.gate, row.act, None, None, *([empty] * 6)))
+                made.append(
+                    QGate(
+                        row.gate, row.act, None, None, empty, empty, empty, empty, empty, empty,
+                        bits=0,
+                    )
+                )  # fmt: skip
                 continue
             inside = bool(row.gate.reset)
             made.append(
@@ -225,6 +249,7 @@ def quantize_network(
                     target + sum_shift - acc[1],
                     np.floor((b if inside else b + c) * one + 0.5).astype(np.int64),
                     np.floor((c if inside else 0 * c) * one + 0.5).astype(np.int64),
+                    bits=config.weight_width(layer.name, row.gate.name),
                 )
             )
         cell_name = layer.cell if isinstance(layer, Recurrent) else "linear"

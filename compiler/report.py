@@ -135,7 +135,7 @@ def _formats(program: Program, at: str = "") -> list[dict[str, Any]]:
                 if weights is None or not weights.size:
                     continue
                 values = weights * 2.0 ** -fracs[:, None].astype(float)
-                fmt = Format(n.weight_bits, int(fracs.min()))
+                fmt = Format(g.bits, int(fracs.min()))
                 rows.append(
                     entry(f"{layer.name}.{g.gate.name}.{part}", "weight", fmt)
                     | {

@@ -113,15 +113,15 @@ def _cycles(analysis: dict[str, Any]) -> str:
 def _weights(program: Program | Chain) -> str:
     """Draw a histogram of weight codes for every layer."""
     layers = [layer for each in program.passes for layer in each.network.layers]
-    bits = program.config.weight_bits
-    low, high = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
-    edges = np.linspace(low - 0.5, high + 0.5, min(BINS, high - low + 1) + 1)
     columns = min(2, len(layers))
     rows = -(-len(layers) // columns)
     figure, axes = _figure(rows, columns, 8, 0.4 + 2.1 * rows)
     for axis in axes.flat[len(layers) :]:
         axis.set_visible(False)
     for axis, layer in zip(axes.flat, layers, strict=False):
+        bits = max(g.bits for g in layer.gates)
+        low, high = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
+        edges = np.linspace(low - 0.5, high + 0.5, min(BINS, high - low + 1) + 1)
         parts = [("input W", BLUE, [g.w for g in layer.gates]),
                  ("recurrent U", ORANGE, [g.u for g in layer.gates])]  # fmt: skip
         for label, colour, matrices in parts:

@@ -84,10 +84,19 @@ def model(
     return Model(inputs, tuple(made))
 
 
-def config(rng: np.random.Generator, *, most_lanes: int = 192) -> Config:
-    """Return random widths and lanes."""
+def config(
+    rng: np.random.Generator, *, most_lanes: int = 192, model: Model | None = None
+) -> Config:
+    """Return random widths and lanes; with a model, half of its gates get widths of their own."""
     activation = int(rng.integers(2, 17))
+    widths = {}
+    for layer in model.layers if model else ():
+        gates = ["y"] if isinstance(layer, Linear) else [g.name for g in layer.spec.weighted]
+        for name in [layer.name, *(f"{layer.name}.{gate}" for gate in gates)]:
+            if rng.random() < 0.5:
+                widths[name] = int(rng.integers(2, 17))
     return Config(
+        weight_widths=widths,
         weight_bits=int(rng.integers(2, 17)),
         activation_bits=activation,
         state_bits=int(rng.integers(activation, 17)),
@@ -103,7 +112,7 @@ def program(seed: int, *, most_lanes: int = 192, **options: object) -> Program:
     rng = np.random.default_rng(seed)
     m = model(rng, **options)  # type: ignore[arg-type]
     x = rng.normal(size=(2, 12, m.input_size))
-    return quantize(m, x, config(rng, most_lanes=most_lanes))
+    return quantize(m, x, config(rng, most_lanes=most_lanes, model=m))
 
 
 def extreme_codes(p: Program, rng: np.random.Generator, n: int, steps: int) -> np.ndarray:

@@ -264,7 +264,23 @@ def test_quantize_without_calibration_warns(cli, tiny, tmp_path):
 def test_every_knob_is_an_option(cli):
     text = cli("quantize", "--help").out
     for field in fields(Config):
-        assert f"--{field.name.replace('_', '-')} " in text
+        option = {"weight_widths": "weight_bits"}.get(field.name, field.name)
+        assert f"--{option.replace('_', '-')} " in text
+
+
+def test_widths_of_layers_and_gates(cli, tiny, tmp_path):
+    (tmp_path / "c.toml").write_text('[weight_widths]\ngru0 = 7\n"gru0.n" = 6\n')
+    done = cli(
+        "quantize", tiny / "model.safetensors", "-o", tmp_path / "p", "--lanes", 6, "--json",
+        "--config", tmp_path / "c.toml", "--weight-bits", "5,gru0.n=4",
+    )  # fmt: skip
+    program = Program.load(tmp_path / "p")
+    assert program.config.weight_widths == {"gru0": 7, "gru0.n": 4}
+    bits = {f"{x.name}.{g.gate.name}": g.bits for x in program.network.layers for g in x.gates}
+    assert {bits.pop(f"gru0.{g}") for g in "rz"} == {7} and bits.pop("gru0.n") == 4
+    assert set(bits.values()) == {5}
+    assert done.json["config"]["weight_widths"] == {"gru0": 7, "gru0.n": 4}
+    assert "weights 5 (gru0 7, gru0.n 4)" in cli("inspect", tmp_path / "p").out
 
 
 def test_options_win_over_the_file_and_the_file_over_defaults(cli, tiny, tmp_path):
@@ -288,6 +304,9 @@ def test_write_config_is_complete_and_reads_back(cli, tmp_path):
     ("arguments", "words"),
     [
         (["--weight-bits", "1"], ["weight_bits", "2 to 16", "1"]),
+        (["--weight-bits", "8;6"], ["8,gru0=6,gru0.n=4", "8;6"]),
+        (["--weight-bits", "8,gru7=6"], ["'gru7'", "does not have", "gru0 (gates r z n)"]),
+        (["--weight-bits", "8,gru0.f=6"], ["'gru0.f'", "gru0 (gates r z n)"]),
         (["--state-bits", "8"], ["state_bits is 8"]),
         (["--activation", "cubic"], ["interpolated", "cubic"]),
         (["--lanes", "5000"], ["4096"]),

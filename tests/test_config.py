@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from gatewright.compiler.config import Config
+from gatewright.compiler.config import Config, parse_weight_bits
 from gatewright.compiler.errors import InputError
 
 
@@ -32,6 +32,9 @@ from gatewright.compiler.errors import InputError
         ("rate", float("nan"), "not nan"),
         ("clock", float("inf"), "not inf"),
         ("clock", "12e6", "clock is a number"),
+        ("weight_widths", {"gru0": 17}, r"weight_widths\[gru0\] is a whole .* 2 to 16, not 17"),
+        ("weight_widths", {"gru0": {"n": "4"}}, r"weight_widths\[gru0.n\] .* not '4'"),
+        ("weight_widths", 6, "weight_widths is a table of widths by layer or gate, .* not 6"),
     ],
 )
 def test_refuses_by_name(name: str, value: object, message: str) -> None:
@@ -47,7 +50,7 @@ def test_the_edges_are_allowed() -> None:
 
 CHANGED = Config(
     weight_bits=4, activation_bits=8, state_bits=14, gate_bits=10, lanes=7, activation="direct",
-    rounding="nearest", rate=1e5, clock=1e-3, argmax=True,
+    rounding="nearest", rate=1e5, clock=1e-3, argmax=True, weight_widths={"gru0.n": 3, "gru0": 5},
 )  # fmt: skip
 
 
@@ -69,6 +72,46 @@ def test_round_trips(config: Config, tmp_path: Path) -> None:
     path.write_text(config.to_toml())
     assert Config.from_toml(path) == config
     assert set(tomllib.loads(config.to_toml())) == {f.name for f in dataclasses.fields(Config)}
+
+
+def test_a_gate_goes_before_its_layer_and_that_before_all() -> None:
+    config = Config(weight_bits=8, weight_widths={"gru0": 6, "gru0.n": 4, "linear0.y": 3})
+    widths = [("gru0", "r", 6), ("gru0", "n", 4), ("gru1", "n", 8), ("linear0", "y", 3)]
+    assert [config.weight_width(layer, gate) for layer, gate, _ in widths] == [
+        width for *_, width in widths
+    ]
+    assert config.only(["gru0"]).weight_widths == {"gru0": 6, "gru0.n": 4}
+
+
+def test_widths_in_toml_need_no_quotes(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text("[weight_widths]\ngru0.n = 4\ngru1 = 6\n")
+    assert Config.from_toml(path) == Config(weight_widths={"gru0.n": 4, "gru1": 6})
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("8", {"weight_bits": 8}),
+        ("8, gru0=6,gru0.n=4", {"weight_bits": 8, "weight_widths": {"gru0": 6, "gru0.n": 4}}),
+        ("gru0.n=4", {"weight_widths": {"gru0.n": 4}}),
+    ],
+)
+def test_widths_on_one_line(text: str, expected: dict[str, object]) -> None:
+    assert parse_weight_bits(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "'' is not"), ("eight", "'eight' is not"), ("8,gru0", "'gru0' is not"),
+        ("8,=4", "'=4' is not"), ("-8", "'-8' is not"), ("gru0=4.5", "'gru0=4.5' is not"),
+        ("8,9", "give weight_bits twice"), ("gru0=4,gru0=5", "give gru0 twice"),
+    ],
+)  # fmt: skip
+def test_refuses_widths_on_one_line(text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        parse_weight_bits(text)
 
 
 def test_missing_keys_take_their_default(tmp_path: Path) -> None:

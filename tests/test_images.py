@@ -57,7 +57,7 @@ def test_fields_lie_side_by_side_and_constants_cost_nothing(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(15))
 def test_weights_come_back(seed: int) -> None:
     p = random(seed)
-    bits, codes = p.config.weight_bits, p.schedule.weights
+    bits, codes = p.network.numbers.weight_bits, p.schedule.weights
     assert p.images.weight_width == codes.shape[1] * bits
     sign = 1 << (bits - 1)
     for word, row in zip(p.images.weights, codes.tolist(), strict=True):

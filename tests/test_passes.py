@@ -237,6 +237,21 @@ def test_error_at_16_bits(cell):
     assert error == chain.quality["error"]["max"] <= 1e-3
 
 
+def test_widths_reach_their_pass():
+    widths = {"b0": 6, "f0.n": 5, "head": 4}
+    chain = quantize(both_ways(head=2), data(), Config(weight_widths=widths))
+    bits = {
+        f"{layer.name}.{g.gate.name}": g.bits
+        for p in chain.passes for layer in p.network.layers for g in layer.gates
+    }  # fmt: skip
+    assert bits == {
+        "f0.r": 8, "f0.z": 8, "f0.n": 5, "b0.r": 6,
+        "b0.z": 6, "b0.n": 6, "head.y": 4,
+    }  # fmt: skip
+    with pytest.raises(InputError, match=r"'layer1'.* does not have"):
+        quantize(both_ways(), data(), Config(weight_widths={"layer1": 4}))
+
+
 def test_rate_is_met_by_all_passes_together():
     config = Config(rate=40_000, clock=12e6)
     chain = quantize(both_ways(layers=2, h=8, head=2), data(), config)

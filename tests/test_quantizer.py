@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -107,12 +108,12 @@ def test_sums_of_a_run_stay_within_the_bounds(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(30))
 def test_formats(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    m, c = model(rng, cells=ALL), config(rng)
+    m = model(rng, cells=ALL)
+    c = config(rng, model=m)
     x = rng.normal(size=(2, 12, m.input_size))
     measured = calibrate(m, x)
     network = quantize_network(m, c, measured)
     n = network.numbers
-    half = 1 << (c.weight_bits - 1)
     for layer in network.layers:
         limit = 2.0 ** (n.state_bits - 1 - layer.frac)
         if layer.has_cell_state or layer.gates[-1].act in BOUNDED:
@@ -120,6 +121,9 @@ def test_formats(seed: int) -> None:
         elif measured.ranges[layer.name]:
             assert measured.ranges[layer.name] <= limit <= 2.6 * measured.ranges[layer.name]
         for g in layer.gates:
+            if g.gate.source != "acc":
+                continue
+            half = 1 << (c.weight_width(layer.name, g.gate.name) - 1)
             for codes in (g.w, g.u):
                 assert codes is None or (-half <= codes.min() and codes.max() < half)
             assert (g.shift_input >= 0).all() and (g.shift_recurrent >= 0).all()
@@ -139,6 +143,42 @@ def test_input_format_follows_the_data() -> None:
     x[0, 0] = 1.6
     fmt = quantize(m, x, Config(lanes=1, activation_bits=4)).network.input_format
     assert fmt.high * fmt.step < 0.8
+
+
+def test_widths_of_layers_and_gates_are_kept() -> None:
+    """Every gate uses the width it was given: some row's largest weight fills it."""
+    rng = np.random.default_rng(0)
+    layers = (
+        recurrent(rng, "a", "gru", ("x",), 5, 9),
+        recurrent(rng, "b", "lstm", ("a",), 9, 9),
+        Linear("y", ("b",), rng.normal(size=(4, 9))),
+    )
+    c = Config(weight_bits=7, weight_widths={"a.n": 3, "b": 5, "b.o": 9}, lanes=1)
+    network = quantize(Model(5, layers), None, c).network
+    for layer in network.layers:
+        for g in layer.gates:
+            bits = c.weight_width(layer.name, g.gate.name) if g.gate.source == "acc" else 0
+            assert g.bits == bits
+            for codes in (g.w, g.u):
+                if codes is not None:
+                    assert 1 << (bits - 2) <= np.abs(codes).max() <= 1 << (bits - 1)
+    assert network.numbers.weight_bits == 9
+
+
+@pytest.mark.parametrize("name", ["c", "a.x", "a.", "y.w", "b.h", ""])
+def test_refuses_widths_of_what_is_not_there(name: str) -> None:
+    rng = np.random.default_rng(0)
+    layers = (
+        recurrent(rng, "a", "gru", ("x",), 2, 3),
+        recurrent(rng, "b", "lstm", ("a",), 3, 3),
+        Linear("y", ("b",), np.ones((1, 3))),
+    )
+    message = re.escape(
+        f"a weight width is given for {name!r}, which the model does not have; it has a (gates "
+        "r z n), b (gates i g f o), y (gates y)"
+    )
+    with pytest.raises(InputError, match=message):
+        quantize(Model(2, layers), None, Config(weight_widths={name: 4}))
 
 
 @pytest.mark.parametrize("bits", [3, 4, 6, 8])
