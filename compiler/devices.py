@@ -21,24 +21,27 @@ class Family:
         Widest factors of one multiplier block, signed bits (weight side, operand side).
     modes : tuple of (int, int)
         Width and depth of a block RAM in the modes that synthesis uses, widest first.
+    block_cost : int
+        What Yosys counts for a block RAM, where a bit of RAM in flip-flops is 1 and of ROM 1/16.
     lut_ram : int
-        Deepest memory that becomes LUT RAM; 0 where a LUT is no memory.
+        What it counts for LUT RAM of 16 words of 4 bits; 0 where a LUT is no memory.
     """
 
     name: str
     lanes_per_multiplier: int
     operand_bits: tuple[int, int]
     modes: tuple[tuple[int, int], ...]
+    block_cost: int
     lut_ram: int
 
 
 FAMILIES = {
     f.name: f
     for f in (
-        Family("ice40up", 2, (16, 16), ((16, 256), (8, 512), (4, 1024), (2, 2048)), 0),
-        Family("ice40hx", 1, (0, 0), ((16, 256), (8, 512), (4, 1024), (2, 2048)), 0),
-        Family("ecp5", 1, (18, 18), ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384)), 64),
-        Family("gowin", 2, (18, 18), ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384)), 64),
+        Family("ice40up", 2, (16, 16), ((16, 256), (8, 512), (4, 1024), (2, 2048)), 64, 0),
+        Family("ice40hx", 1, (0, 0), ((16, 256), (8, 512), (4, 1024), (2, 2048)), 64, 0),
+        Family("ecp5", 1, (18, 18), ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384)), 128, 4),
+        Family("gowin", 2, (18, 18), ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384)), 128, 4),
     )
 }  # fmt: skip
 

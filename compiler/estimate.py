@@ -19,6 +19,7 @@ from .timing import Timing
 
 __all__ = ["Estimate", "choose_lanes", "estimate", "memories", "needs_loading"]
 
+READ_ONLY = ("weights", "beats", "activation")
 SPRAM_LANES_BITS = 64
 """Bits a cycle from the four single-port RAMs of an UP5K."""
 
@@ -55,6 +56,18 @@ class Estimate:
 def block_rams(family: Family, width: int, depth: int) -> int:
     """Return the fewest block RAMs that hold ``depth`` words of ``width`` bits."""
     return min(-(-width // w) * -(-depth // d) for w, d in family.modes)
+
+
+def _mapped(family: Family, width: int, depth: int, rom: bool) -> tuple[str, int]:
+    """Return what Yosys makes of a memory, the cheapest: kind, and how many of it."""
+    blocks = block_rams(family, width, depth)
+    costs = {"block": (family.block_cost * blocks, blocks)}
+    costs["logic"] = (round(width * depth / 16) if rom else width * depth, width * depth)
+    if family.lut_ram and not rom:
+        cells = -(-width // 4) * -(-depth // 16)
+        costs["lut"] = (family.lut_ram * cells, cells)
+    kind = min(costs, key=lambda k: costs[k][0])
+    return kind, costs[kind][1]
 
 
 def memories(program: Program) -> dict[str, tuple[int, int, int]]:
@@ -103,10 +116,10 @@ def estimate(program: Program, device: Device, loadable: bool = False) -> Estima
     for name, (width, depth, copies) in memories(program).items():
         if name == "weights" and loadable and _in_spram(program, device):
             spram = -(-width // 16)
-        elif depth <= family.lut_ram:
-            small += width * -(-depth // 16) * copies
         else:
-            rams += block_rams(family, width, depth) * copies
+            kind, count = _mapped(family, width, depth, name in READ_ONLY and not loadable)
+            rams += count * copies if kind == "block" else 0
+            small += count * copies if kind == "lut" else 0
     lanes = geometry.rows * geometry.split
     acc, total = program.network.bounds()
     base, lane, beat, ram = LUTS[device.family]

@@ -143,7 +143,6 @@ def make_system(
         return System(
             program, clock_hz=float(clock), baud=options.baud, family=board.family,
             loadable=options.loadable,
-            flash_offset=board.flash_offset if options.loadable else None,
         )  # fmt: skip
 
     return make
@@ -258,7 +257,7 @@ def build(
     if error is not None:
         error.result = {**found, "seconds": seconds}  # type: ignore[attr-defined]
         raise error
-    return {**found, "seconds": seconds}
+    return {**read_build(folder), "seconds": seconds}
 
 
 def _run(

@@ -7,6 +7,7 @@ DS117 (GW1NR, C6/I5) and DS226 (GW2AR, C8/I7), guide UG286.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -148,14 +149,15 @@ def highest(device: str, reference: int, limit: float) -> Pll:
     InputError
         The limit is below everything the PLL can make.
     """
-    fitting = [p for p in choices(device, reference) if p.output <= limit]
-    if not fitting:
-        lowest = choices(device, reference)[0].output
+    found = choices(device, reference)
+    at = bisect_right(found, limit, key=lambda p: p.output)
+    if not at:
+        lowest = found[0].output
         raise InputError(
             f"{limit / MHZ:.3g} MHz is below the {float(lowest) / MHZ:.3g} MHz that the PLL of "
             f"{device} starts at with {reference / MHZ:g} MHz"
         )
-    return fitting[-1]
+    return found[at - 1]
 
 
 def parameters(pll: Pll) -> dict[str, int | str]:

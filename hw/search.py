@@ -10,6 +10,7 @@ from typing import Generic, Protocol, TypeVar
 __all__ = ["Attempt", "fastest"]
 
 GAIN = 1.02  # a faster clock must gain 2 % to be worth another place and route
+STEP = Fraction(3, 100)
 
 
 class _HasFmax(Protocol):
@@ -71,6 +72,7 @@ def fastest(
     best: Attempt[R] | None = None
     nearest: Attempt[R] | None = None
     ceiling = clocks[-1] + 1  # the lowest clock that was missed
+    misses = 0
     clock = max((c for c in clocks if c <= goal), default=clocks[0])
     for number in range(2 * tries):
         if best is not None and number >= tries:
@@ -80,9 +82,11 @@ def fastest(
             best = done if best is None or done.clock > best.clock else best
         else:
             ceiling = min(ceiling, clock)
+            misses += 1
             if nearest is None or done.route.fmax / done.clock > nearest.route.fmax / nearest.clock:
                 nearest = done
-        limit = min(Fraction(done.route.fmax), ceiling)
+        # What was reached once may be missed by a little again and again: take larger steps.
+        limit = min(Fraction(done.route.fmax), ceiling * (1 - STEP * max(0, misses - 1)))
         floor = best.clock if best else 0
         below = [c for c in clocks if floor < c <= limit and c < ceiling]
         if best is not None and (not below or below[-1] < best.clock * GAIN):

@@ -4,21 +4,52 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from amaranth.hdl import C, ClockDomain, Elaboratable, Instance, Module, Signal
+from amaranth.lib import io, wiring
 from amaranth.lib.cdc import FFSynchronizer
+from amaranth.lib.wiring import In, Out
 
 from .boards import Board
 from .pll import Pll, primitive
 
-if TYPE_CHECKING:
-    from amaranth.lib import wiring
-
-__all__ = ["WAKE_CYCLES", "Top"]
+__all__ = ["WAKE_CYCLES", "Top", "Wake"]
 
 WAKE_CYCLES = 1024
 """Cycles that the reset lasts after lock; block RAM of iCE40 needs 3 us after configuration."""
+
+
+class Wake(wiring.Component):
+    """Holds the system in reset until its clock has been steady for a while.
+
+    Members
+    -------
+    locked : In(1)
+        Of the PLL; asynchronous.
+    running : Out(1)
+        Low for ``WAKE_CYCLES`` cycles of ``boot`` after lock, and again from two cycles after a
+        loss of lock.
+    """
+
+    locked: Signal
+    running: Signal
+
+    def __init__(self) -> None:
+        super().__init__({"locked": In(1), "running": Out(1)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        locked = Signal()
+        m.submodules.synchronizer = FFSynchronizer(self.locked, locked, o_domain="boot")
+        cycle = Signal(range(WAKE_CYCLES))
+        with m.If(~locked):
+            m.d.boot += [cycle.eq(0), self.running.eq(0)]
+        with m.Elif(cycle != WAKE_CYCLES - 1):
+            m.d.boot += cycle.eq(cycle + 1)
+        with m.Else():
+            m.d.boot += self.running.eq(1)
+        return m
 
 
 class Top(Elaboratable):
@@ -47,25 +78,21 @@ class Top(Elaboratable):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         clock, locked = Signal(), Signal()
-        m.domains.boot = boot = ClockDomain(reset_less=True, local=True)
+        m.domains.boot = boot = ClockDomain(reset_less=True)
         m.domains.sync = sync = ClockDomain()
         self._clock(m, platform, clock, locked)
 
-        awake = Signal()
-        steady = Signal(range(WAKE_CYCLES))
-        m.submodules.lock = FFSynchronizer(locked, awake, o_domain="boot")
-        running = Signal()
-        m.d.comb += [boot.clk.eq(clock), sync.clk.eq(clock), sync.rst.eq(~running)]
-        with m.If(~awake):
-            m.d.boot += [steady.eq(0), running.eq(0)]
-        with m.Elif(steady != WAKE_CYCLES - 1):
-            m.d.boot += steady.eq(steady + 1)
-        with m.Else():
-            m.d.boot += running.eq(1)
+        m.submodules.wake = wake = Wake()
+        m.d.comb += [
+            boot.clk.eq(clock), sync.clk.eq(clock), wake.locked.eq(locked),
+            sync.rst.eq(~wake.running),
+        ]  # fmt: skip
 
         m.submodules.system = system = self.system
-        uart = self._request(platform, "uart", {"rx": "i", "tx": "o"})
-        m.d.comb += [system.rx.eq(uart.rx.i), uart.tx.o.eq(system.tx)]  # type: ignore[attr-defined]
+        uart = platform.request("uart", 0, dir="-")
+        m.submodules.receive = receive = io.Buffer("i", uart.rx)
+        m.submodules.transmit = transmit = io.Buffer("o", uart.tx)
+        m.d.comb += [system.rx.eq(receive.i), transmit.o.eq(system.tx)]  # type: ignore[attr-defined]
         return m
 
     def _clock(self, m: Module, platform: Any, clock: Signal, locked: Signal) -> None:
@@ -81,16 +108,9 @@ class Top(Elaboratable):
                 "SB_IO", p_PIN_TYPE=C(0b000001, 6), io_PACKAGE_PIN=port, o_D_IN_0=source
             )
         else:
-            source = platform.request(name, dir="i").i
+            m.submodules.pin = pin = io.Buffer("i", platform.request(name, dir="-"))
+            source = pin.i
         if self.pll is None:
             m.d.comb += [clock.eq(source), locked.eq(1)]
         else:
             m.submodules.pll = primitive(self.board.pll, self.pll, source, clock, locked)
-
-    @staticmethod
-    def _request(platform: Any, name: str, wanted: dict[str, str]) -> Any:
-        """Request a resource, without the pins of it that nothing uses."""
-        parts = [part.name for part in platform.lookup(name, 0).ios]
-        return platform.request(name, 0, dir={p: wanted.get(p, "-") for p in parts})
-
-
