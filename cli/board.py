@@ -152,10 +152,10 @@ def describe_build(report: dict[str, Any]) -> str:
     if "fmax_mhz" in report:
         verdict = "met" if report["met"] else "MISSED"
         rows += [
-            ("clock", f"{report['target_mhz']:.2f} MHz, {verdict}: reaches {report['fmax_mhz']:.2f} "
-             f"(seed {report['seed']})"),
-            ("speed", f"{report['steps_per_second']:,.0f} steps a second, "
-             f"{report['microseconds_per_step']:,.2f} microseconds a step"),
+            ("clock", (f"{report['target_mhz']:.2f} MHz, {verdict}: reaches {report['fmax_mhz']:.2f} "
+             f"(seed {report['seed']})")),
+            ("speed", (f"{report['steps_per_second']:,.0f} steps a second, "
+             f"{report['microseconds_per_step']:,.2f} microseconds a step")),
         ]  # fmt: skip
     if report.get("hold_violations"):
         rows.append(("hold", f"{report['hold_violations']} violations named by place and route"))
@@ -180,9 +180,7 @@ def flash(args: argparse.Namespace, console: Console) -> dict[str, Any]:
 
     report = read_build(args.build)
     board = find_board(args.board or report["board"])
-    done = write(
-        board, args.build, report, persistent=args.persistent, progress=console.note
-    )
+    done = write(board, args.build, report, persistent=args.persistent, progress=console.note)
     console.say(f"{done['bitstream']} is in the {done['memory']} of {board.name}")
     if not board.sram and not args.persistent:
         console.note(f"{board.name} is written through its flash: there is no way around it here")

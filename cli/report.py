@@ -15,7 +15,9 @@ __all__ = ["add_verbs"]
 def add_verbs(verbs: Any) -> None:
     """Add the verb of this group."""
     parser = add_verb(verbs, "report", report, "report formats, memories, cycles and error")
-    parser.add_argument("program", metavar="DIR", type=Path, help="folder of a program or of a build")
+    parser.add_argument(
+        "program", metavar="DIR", type=Path, help="folder of a program or of a build"
+    )
     parser.add_argument("--data", metavar="X", type=Path, help="add what this input does")
     parser.add_argument(
         "--model", metavar="MODEL", type=Path, help="add the error against the float model"

@@ -20,7 +20,16 @@ from ..compiler.estimate import Estimate, choose_lanes, estimate, needs_loading
 from ..compiler.program import Program
 from .boards import Board
 from .fit import shortage
-from .flow import BITSTREAM, Route, count_cells, pack, place_and_route, synthesize, tools
+from .flow import (
+    BITSTREAM,
+    OverfullError,
+    Route,
+    count_cells,
+    pack,
+    place_and_route,
+    synthesize,
+    tools,
+)
 from .pll import Pll, choices, highest
 from .search import Attempt, fastest
 from .system import System
@@ -134,9 +143,7 @@ def _cached(folder: Path, key: str) -> dict[str, Any] | None:
     return data if hashlib.sha256(content).hexdigest() == data.get("sha256") else None
 
 
-def make_system(
-    program: Program, board: Board, options: Options
-) -> Callable[[Fraction], System]:
+def make_system(program: Program, board: Board, options: Options) -> Callable[[Fraction], System]:
     """Return what makes the system of a board for a clock in hertz."""
 
     def make(clock: Fraction) -> System:
@@ -282,6 +289,11 @@ def _run(
     made: dict[Fraction, Path] = {}
     logs = work / "logs"
 
+    def refuse_shortage(used: dict[str, int]) -> None:
+        message = shortage(program, board, used, options.loadable)
+        if message:
+            raise CheckError(f"{program.geometry.lanes} lanes on {board.name}: {message}")
+
     def netlist(clock: Fraction) -> Path:
         """Return the folder with the netlist for a clock, which sets PLL and serial divisors."""
         if clock not in made:
@@ -290,9 +302,7 @@ def _run(
             write_top(board, plls[clock], system, folder)
             cells = count_cells(board.family, synthesize(board, folder, logs, progress))
             found["synthesized"] = cells
-            message = shortage(program, board, cells, options.loadable)
-            if message:
-                raise CheckError(f"{program.geometry.lanes} lanes on {board.name}: {message}")
+            refuse_shortage(cells)
         return made[clock]
 
     def attempt(clock: Fraction, seed: int) -> Route:
@@ -302,14 +312,13 @@ def _run(
         log = logs / f"{folder.name}_{float(clock) / 1e6:.2f}MHz_seed{seed}.log"
         try:
             route = place_and_route(board, folder, log, float(clock), seed, progress)
-        except CheckError as error:
-            raise CheckError(f"{program.geometry.lanes} lanes on {board.name}: {error}") from error
+        except OverfullError as error:
+            refuse_shortage(error.used)
+            raise
         progress(f"  reaches {route.fmax / 1e6:.2f} MHz where {float(clock) / 1e6:.2f} are wanted")
         return route
 
-    best = fastest(
-        sorted(plls), goal, attempt, seed=options.seed, tries=options.tries
-    )
+    best = fastest(sorted(plls), goal, attempt, seed=options.seed, tries=options.tries)
     _report(program, board, best, found)
     if not best.met:
         raise CheckError(
@@ -336,5 +345,3 @@ def _report(program: Program, board: Board, best: Attempt[Route], found: dict[st
         "microseconds_per_step": round(1e6 * cycles / clock, 3),
         "hold_violations": best.route.hold,
     }
-
-

@@ -55,8 +55,7 @@ def explain(board: Board, code: int, text: str) -> Exception | None:
     if re.search(r"device not found|no cable|cannot find|no dfu|failed to claim|not found", says):
         return InputError(
             f"no {board.name} answers on USB (looked for {board.usb}): connect and power it; "
-            f"'{LOADER} --scan-usb' lists what is there"
-            + (f"; {board.note}" if board.note else "")
+            f"'{LOADER} --scan-usb' lists what is there" + (f"; {board.note}" if board.note else "")
         )
     if "no device found" in says:
         return InputError(

@@ -17,14 +17,14 @@ from .boards import Board
 from .tools import Progress, run_tool, tool_version
 
 __all__ = [
-    "BITSTREAM", "RESOURCES", "Route", "count_cells", "overfull", "pack", "place_and_route",
+    "BITSTREAM", "RESOURCES", "OverfullError", "Route", "count_cells", "overfull", "pack", "place_and_route",
     "read_report", "synthesize", "tools",
 ]  # fmt: skip
 
 BITSTREAM = {"ice40up": "top.bin", "ice40hx": "top.bin", "ecp5": "top.bit", "gowin": "top.fs"}
 """Name of the bitstream by family."""
 
-_ICE40 = {
+_ICE40: dict[str, tuple[str, ...]] = {
     "luts": ("ICESTORM_LC",), "multipliers": ("ICESTORM_DSP",), "block_rams": ("ICESTORM_RAM",),
     "spram": ("ICESTORM_SPRAM",),
 }  # fmt: skip
@@ -55,6 +55,14 @@ _CELLS: dict[str, dict[str, str]] = {
         "block_rams": r"SDPX?9?B|DPX?9?B|SPX?9?|pROMX?9?", "luts": r"LUT[1-4]|ALU",
     },
 }  # fmt: skip
+
+
+class OverfullError(CheckError):
+    """A design needs more of a resource than the device has; ``used`` says how much."""
+
+    def __init__(self, used: dict[str, int]) -> None:
+        super().__init__(f"it does not fit: {used}")
+        self.used = used
 
 
 @dataclass(frozen=True)
@@ -121,10 +129,13 @@ def synthesize(board: Board, folder: Path, logs: Path, progress: Progress) -> di
 def count_cells(family: str, netlist: dict[str, Any]) -> dict[str, int]:
     """Count what a synthesized netlist takes of each resource."""
     cells = [cell["type"] for cell in netlist["modules"]["top"]["cells"].values()]
-    return {
+    found = {
         name: sum(bool(re.fullmatch(pattern, kind)) for kind in cells)
         for name, pattern in _CELLS[family].items()
     }
+    if family == "gowin":  # two 9 x 9 take the place of one 18 x 18
+        found["multipliers"] -= cells.count("MULT9X9") // 2
+    return found
 
 
 def place_and_route(
@@ -134,8 +145,10 @@ def place_and_route(
 
     Raises
     ------
+    OverfullError
+        It does not fit.
     CheckError
-        It does not fit, or the tool failed; the message names what is short.
+        The tool failed.
     """
     platform = board.make_platform()
     family = board.family
@@ -164,7 +177,7 @@ def place_and_route(
     if code or not report.is_file():
         over = overfull(family, text)
         if over:
-            raise CheckError("; ".join(f"{n} {used:,} of {of:,}" for n, (used, of) in over.items()))
+            raise OverfullError(over)
         raise _failed(log, "place and route")
     fmax, resources = read_report(family, json.loads(report.read_text()))
     hold = re.search(r"(\d+) Hold/min time violations", text)
@@ -176,9 +189,7 @@ def _gowin_chip(board: Board) -> str:
     return {"GW1NR-9C": "GW1N-9C", "GW2AR-18C": "GW2A-18C"}.get(board.device, board.device)
 
 
-def read_report(
-    family: str, report: dict[str, Any]
-) -> tuple[float, dict[str, dict[str, int]]]:
+def read_report(family: str, report: dict[str, Any]) -> tuple[float, dict[str, dict[str, int]]]:
     """Return the slowest clock in hertz, and used and available resources, of a nextpnr report."""
     fmax = min((c["achieved"] for c in report["fmax"].values()), default=0.0) * 1e6
     use = report["utilization"]
@@ -194,13 +205,13 @@ def read_report(
     return fmax, resources
 
 
-def overfull(family: str, log: str) -> dict[str, tuple[int, int]]:
-    """Return used and available of the resources that a nextpnr log says are exceeded."""
+def overfull(family: str, log: str) -> dict[str, int]:
+    """Return what is used of the resources that a nextpnr log says are exceeded."""
     found = {}
     for name, kinds in RESOURCES[family].items():
         row = re.findall(rf"\b{kinds[0]}:\s+(\d+)/\s*(\d+)\s+\d+%", log)
         if row and int(row[-1][0]) > int(row[-1][1]):
-            found[name] = (int(row[-1][0]), int(row[-1][1]))
+            found[name] = int(row[-1][0])
     return found
 
 

@@ -150,7 +150,7 @@ def highest(device: str, reference: int, limit: float) -> Pll:
         The limit is below everything the PLL can make.
     """
     found = choices(device, reference)
-    at = bisect_right(found, limit, key=lambda p: p.output)
+    at = bisect_right([p.output for p in found], Fraction(limit))
     if not at:
         lowest = found[0].output
         raise InputError(
@@ -160,7 +160,7 @@ def highest(device: str, reference: int, limit: float) -> Pll:
     return found[at - 1]
 
 
-def parameters(pll: Pll) -> dict[str, int | str]:
+def parameters(pll: Pll) -> dict[str, int]:
     """Return the parameters of the primitive that the frequency decides, by name."""
     if pll.device.startswith("iCE40"):
         r, f, q = pll.divisors

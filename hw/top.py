@@ -6,7 +6,16 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
-from amaranth.hdl import C, ClockDomain, Elaboratable, Instance, Module, Signal
+from amaranth.hdl import (
+    C,
+    ClockDomain,
+    ClockSignal,
+    Elaboratable,
+    Instance,
+    Module,
+    ResetSignal,
+    Signal,
+)
 from amaranth.lib import io, wiring
 from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.wiring import In, Out
@@ -78,20 +87,20 @@ class Top(Elaboratable):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         clock, locked = Signal(), Signal()
-        m.domains.boot = boot = ClockDomain(reset_less=True)
-        m.domains.sync = sync = ClockDomain()
+        m.domains.boot = ClockDomain(reset_less=True)
+        m.domains.sync = ClockDomain()
         self._clock(m, platform, clock, locked)
 
         m.submodules.wake = wake = Wake()
         m.d.comb += [
-            boot.clk.eq(clock), sync.clk.eq(clock), wake.locked.eq(locked),
-            sync.rst.eq(~wake.running),
+            ClockSignal("boot").eq(clock), ClockSignal("sync").eq(clock), wake.locked.eq(locked),
+            ResetSignal("sync").eq(~wake.running),
         ]  # fmt: skip
 
         m.submodules.system = system = self.system
         uart = platform.request("uart", 0, dir="-")
-        m.submodules.receive = receive = io.Buffer("i", uart.rx)
-        m.submodules.transmit = transmit = io.Buffer("o", uart.tx)
+        m.submodules.receive = receive = io.Buffer(io.Direction.Input, uart.rx)
+        m.submodules.transmit = transmit = io.Buffer(io.Direction.Output, uart.tx)
         m.d.comb += [system.rx.eq(receive.i), transmit.o.eq(system.tx)]  # type: ignore[attr-defined]
         return m
 
@@ -108,7 +117,7 @@ class Top(Elaboratable):
                 "SB_IO", p_PIN_TYPE=C(0b000001, 6), io_PACKAGE_PIN=port, o_D_IN_0=source
             )
         else:
-            m.submodules.pin = pin = io.Buffer("i", platform.request(name, dir="-"))
+            m.submodules.pin = pin = io.Buffer(io.Direction.Input, platform.request(name, dir="-"))
             source = pin.i
         if self.pll is None:
             m.d.comb += [clock.eq(source), locked.eq(1)]

@@ -43,8 +43,12 @@ def test_folder_holds_report_bitstream_program_and_logs(program, calls, tmp_path
     assert report["met"] and report["target_mhz"] <= report["fmax_mhz"] == 50
     assert report["resources"]["multipliers"] == {"used": 7, "available": 8}
     cycles = program.schedule.cycles()[0]
-    assert report["steps_per_second"] == pytest.approx(report["target_mhz"] * 1e6 / cycles, rel=1e-3)
-    assert report["steps_per_second"] * report["microseconds_per_step"] == pytest.approx(1e6, rel=1e-2)
+    assert report["steps_per_second"] == pytest.approx(
+        report["target_mhz"] * 1e6 / cycles, rel=1e-3
+    )
+    assert report["steps_per_second"] * report["microseconds_per_step"] == pytest.approx(
+        1e6, rel=1e-2
+    )
     assert set(report["estimate"]) == {
         "luts", "multipliers", "block_rams", "spram", "cycles_per_step",
     }  # fmt: skip
@@ -55,7 +59,10 @@ def test_clock_is_the_fastest_that_closes(program, calls, tmp_path, monkeypatch)
     monkeypatch.setenv("FAKE_FMAX", "37.4")
     report = run(program, tmp_path)
     assert report["target_mhz"] == 36.75 and report["met"]
-    assert [line.split()[0] for line in calls.read_text().splitlines()] == ["48.000000", "36.750000"]
+    assert [line.split()[0] for line in calls.read_text().splitlines()] == [
+        "48.000000",
+        "36.750000",
+    ]
 
 
 def test_given_clock_is_kept_and_a_miss_is_an_error(program, calls, tmp_path, monkeypatch):
@@ -124,7 +131,9 @@ def test_failures_are_explained_and_logs_kept(
 
 def test_missing_tool_says_how_to_get_it(program, calls, tmp_path, monkeypatch):
     monkeypatch.setenv("YOSYS", "no-such-yosys")
-    with pytest.raises(MissingToolError, match=r"'no-such-yosys'.*pip install 'gatewright\[build\]'"):
+    with pytest.raises(
+        MissingToolError, match=r"'no-such-yosys'.*pip install 'gatewright\[build\]'"
+    ):
         run(program, tmp_path)
     monkeypatch.delenv("YOSYS")
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -217,7 +226,7 @@ def test_reads_what_is_exceeded_from_a_log():
         "Info: \t        ICESTORM_DSP:      11/      8   137%\n"
         "ERROR: Unable to place cell 'a', no BELs remaining to implement cell type 'ICESTORM_DSP'\n"
     )
-    assert overfull("ice40up", log) == {"multipliers": (11, 8)}
+    assert overfull("ice40up", log) == {"multipliers": 11}
 
 
 def test_counts_cells_of_each_family():

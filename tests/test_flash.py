@@ -13,12 +13,12 @@ from gatewright.hw.flash import detected_model, explain, flash
 DETECT = "index 0:|\tidcode 0x{id}|\tmanufacturer {maker}|\tfamily {family}|\tmodel  {model}|\tirlength 8"
 ECP5 = {"maker": "lattice", "family": "ECP5"}
 OUTPUTS = [
-    (127, "openFPGALoader: error while loading shared libraries: libusb-1.0.so.0: cannot open "
-     "shared object file: No such file or directory", MissingToolError, "apt install libusb-1.0-0"),
-    (1, "unable to open ftdi device: -3 (device not found)\nJTAG init failed with: unable to open "
-     "ftdi device", InputError, "no ulx3s-25f answers on USB (looked for 0403:6015)"),
-    (1, "unable to open ftdi device: -4 (usb_open() failed)\nJTAG init failed with: unable to open "
-     "ftdi device", InputError, 'ATTR{idVendor}=="0403", ATTR{idProduct}=="6015"'),
+    (127, ("openFPGALoader: error while loading shared libraries: libusb-1.0.so.0: cannot open "
+     "shared object file: No such file or directory"), MissingToolError, "apt install libusb-1.0-0"),
+    (1, ("unable to open ftdi device: -3 (device not found)\nJTAG init failed with: unable to open "
+     "ftdi device"), InputError, "no ulx3s-25f answers on USB (looked for 0403:6015)"),
+    (1, ("unable to open ftdi device: -4 (usb_open() failed)\nJTAG init failed with: unable to open "
+     "ftdi device"), InputError, 'ATTR{idVendor}=="0403", ATTR{idProduct}=="6015"'),
     (1, "Error: Failed to claim cable", InputError, "no ulx3s-25f answers"),
     (1, "Error: no device found", InputError, "its FPGA does not"),
     (1, "Open file DONE\nParse file DONE\nsomething odd", CheckError, "something odd"),

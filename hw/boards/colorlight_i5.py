@@ -6,6 +6,8 @@ schematic/i5_v6.0-extboard.pdf (serial port of the on-board DAPLink).
 
 from __future__ import annotations
 
+from typing import Any
+
 from amaranth.build import Attrs, Clock, Pins, PinsN, Resource
 from amaranth.vendor import LatticeECP5Platform
 from amaranth_boards.resources import UARTResource
@@ -19,10 +21,10 @@ class ColorlightI5Platform(LatticeECP5Platform):
     device = "LFE5U-25F"
     package = "BG381"
     speed = "6"
-    default_clk = "clk25"
-    resources = [  # noqa: RUF012
+    default_clk: Any = "clk25"
+    resources: Any = [  # noqa: RUF012
         Resource("clk25", 0, Pins("P3", dir="i"), Clock(25e6), Attrs(IO_TYPE="LVCMOS33")),
         Resource("led", 0, PinsN("U16", dir="o"), Attrs(IO_TYPE="LVCMOS33")),
         UARTResource(0, rx="H18", tx="J17", attrs=Attrs(IO_TYPE="LVCMOS33")),
     ]
-    connectors = []  # noqa: RUF012
+    connectors: Any = []  # noqa: RUF012

@@ -6,6 +6,8 @@ Pins: wiki.sipeed.com/hardware/en/tang/tang-nano-20k/nano-20k.html and its schem
 
 from __future__ import annotations
 
+from typing import Any
+
 from amaranth.build import Attrs, Clock, Pins, Resource
 from amaranth.vendor import GowinPlatform
 from amaranth_boards.resources import LEDResources, UARTResource
@@ -18,12 +20,10 @@ class TangNano20kPlatform(GowinPlatform):
 
     part = "GW2AR-LV18QN88C8/I7"
     family = "GW2AR-18C"
-    default_clk = "clk27"
-    resources = [  # noqa: RUF012
+    default_clk: Any = "clk27"
+    resources: Any = [  # noqa: RUF012
         Resource("clk27", 0, Pins("4", dir="i"), Clock(27e6), Attrs(IO_TYPE="LVCMOS33")),
-        *LEDResources(
-            pins="15 16 17 18 19 20", invert=True, attrs=Attrs(IO_TYPE="LVCMOS33")
-        ),
+        *LEDResources(pins="15 16 17 18 19 20", invert=True, attrs=Attrs(IO_TYPE="LVCMOS33")),
         UARTResource(0, rx="70", tx="69", attrs=Attrs(PULL_MODE="UP", IO_TYPE="LVCMOS33")),
     ]
-    connectors = []  # noqa: RUF012
+    connectors: Any = []  # noqa: RUF012
