@@ -135,7 +135,7 @@ def uses(name: str, module: str) -> bool:
 
 
 HARDWARE_READS = (
-    "activation", "atomic", "cells", "data", "errors", "fixed", "hardware", "images", "network", "program",
+    "activation", "atomic", "cells", "data", "devices", "errors", "estimate", "fixed", "hardware", "images", "network", "program",
     "schedule", "timing",
 )  # fmt: skip
 TRAINING = (
