@@ -43,6 +43,9 @@ class Config:
     rounding : str
         How weights are rounded: ``compensated`` (each column's rounding error is made up
         for by the columns after it, weighed by the calibration data) or ``nearest``.
+    calibration_method : str
+        How formats are chosen on the calibration data: ``error`` (by the error of the outputs over
+        time), ``minmax``, ``percentile`` or ``mse`` (by the values of each vector).
     rate : float
         Steps per second the engine must reach at ``clock``; 0 asks for nothing. Used
         where ``lanes`` is 0.
@@ -62,6 +65,7 @@ class Config:
     lanes: int = 0
     activation: str = "interpolated"
     rounding: str = "compensated"
+    calibration_method: str = "error"
     rate: float = 0.0
     clock: float = 12e6
     argmax: bool = False
@@ -89,6 +93,7 @@ class Config:
         for name, choices in (
             ("activation", tuple(KINDS)),
             ("rounding", ("compensated", "nearest")),
+            ("calibration_method", ("error", "minmax", "percentile", "mse")),
             ("engine", ("dense",)),
         ):
             if getattr(self, name) not in choices:
