@@ -21,8 +21,9 @@ from .model import Layer, Linear, Model, Recurrent
 from .network import BOUNDED, Network, Numbers, QGate, QLayer
 from .rounding import RECIPES, FloatGate, Recipe, Rounded, Rounder
 
-__all__ = ["LINEAR_GATE", "check_widths", "quantize_network"]
+__all__ = ["LINEAR_GATE", "Like", "check_widths", "quantize_network"]
 
+MOST_SHIFT = 20  # bits between the finest weights' accumulator and its pre-activation
 LINEAR_GATE = Gate("y", act="candidate", recurrent="")
 
 
@@ -90,6 +91,61 @@ def check_widths(model: Model, config: Config) -> None:
             )
 
 
+@dataclass(frozen=True, eq=False)
+class Like:
+    """Formats and shifts to take over, so that another model fits in a given hardware.
+
+    Parameters
+    ----------
+    network : Network
+        The network the hardware was made for.
+    shift : int
+        The least shift that a row may have.
+    """
+
+    network: Network
+    shift: int
+
+    def formats(self) -> Formats:
+        """Return the formats of the program's vectors."""
+        net, n = self.network, self.network.numbers
+        hidden_frac = n.sum_shift + n.tables.pre_frac - n.hidden_shift
+        return Formats(
+            net.input_format,
+            {layer.name: n.state_bits - 1 - layer.frac for layer in net.layers},
+            n.hidden_bits - 1 - hidden_frac,
+            n.cell_bits - 1 - n.cell_frac,
+        )
+
+    def check(self, model: Model, calibration: Calibration) -> None:
+        """Refuse a model of other layers, or one whose values leave the formats."""
+        net = self.network
+        have, want = (
+            [(x.name, x.size, x.inputs) for x in layers] for layers in (net.layers, model.layers)
+        )
+        if have != want or net.input_size != model.input_size:
+            raise InputError(
+                f"the model has another structure than the program: layers {want} of "
+                f"{model.input_size} inputs against {have} of {net.input_size}; build a new bitstream"
+            )
+        n = net.numbers
+        hidden_frac = n.sum_shift + n.tables.pre_frac - n.hidden_shift
+        for name, largest in calibration.ranges.items():
+            layer, _, part = name.partition(".")
+            if layer == "x" or part not in ("", "hidden", "c"):
+                continue
+            bits, frac = {
+                "": (n.state_bits, net.layer(layer).frac),
+                "hidden": (n.hidden_bits, hidden_frac),
+                "c": (n.cell_bits, n.cell_frac),
+            }[part]
+            if largest > 2.0 ** (bits - 1 - frac):
+                raise InputError(
+                    f"{name} reaches {largest:.3g} on the calibration data, the program's format ends at "
+                    f"{2.0 ** (bits - 1 - frac):.3g}; build a new bitstream"
+                )
+
+
 def quantize_network(
     model: Model,
     config: Config,
@@ -97,6 +153,7 @@ def quantize_network(
     recipe: Recipe | None = None,
     formats: Formats | None = None,
     rounder: Rounder | None = None,
+    like: Like | None = None,
 ) -> Network:
     """Quantize a model.
 
@@ -112,6 +169,8 @@ def quantize_network(
         Default: :func:`~.formats.choose_formats`.
     rounder : Rounder, optional
         Of the same calibration; keeps what it has computed for the next time.
+    like : Like, optional
+        Formats and shifts to take over instead of those that the data asks for.
 
     Returns
     -------
@@ -123,6 +182,11 @@ def quantize_network(
     for layer in model.layers:
         _check_support(layer, config)
     slope = _slope(model)
+    finest, unused = MOST_SHIFT, 0
+    if like is not None:
+        like.check(model, calibration)
+        formats = like.formats()
+        finest = unused = like.network.numbers.sum_shift - like.shift
     formats = formats or choose_formats(model, config, calibration)
     tables = Activation(config.activation, config.gate_bits, config.state_bits)
     fracs = {name: config.state_bits - 1 - bits for name, bits in formats.integer.items()}
@@ -139,12 +203,21 @@ def quantize_network(
             target = tables.pre_frac if row.act in BOUNDED else fracs[layer.name]
             bits = config.weight_width(layer.name, row.gate.name) if row.gate.source == "acc" else 0
             made = bits and rounder.gate(
-                layer.name, row, bits, recipe, target + 20 - frac_in, target + 20 - frac_state
+                layer.name,
+                row,
+                bits,
+                recipe,
+                target + finest - frac_in,
+                target + finest - frac_state,
             )
-            gates.append(_Draft(row, bits, target, made or None, frac_in, frac_state))
+            gates.append(
+                _Draft(row, bits, target, target + unused, made or None, frac_in, frac_state)
+            )
         drafts.append((layer, gates))
     every = [d for _, gates in drafts for d in gates if d.rounded]
     sum_shift = max(0, *(int((d.acc - d.target).max()) for d in every))
+    if like is not None:
+        sum_shift = like.network.numbers.sum_shift
 
     hidden_bits, cell_bits = config.gate_bits + 2, config.state_bits + 2
     hidden_frac = min(tables.pre_frac, hidden_bits - 1 - formats.hidden)
@@ -192,13 +265,14 @@ def _slope(model: Model) -> float:
 class _Draft:
     """A gate whose weights are rounded (None: it has none), before the program's one shift is known.
 
-    ``target`` is the fraction of its pre-activation, ``frac_in`` and ``frac_state`` are those of
-    its operands.
+    ``target`` is the fraction of its pre-activation, ``unused`` that of the accumulator of a row of
+    zeros, ``frac_in`` and ``frac_state`` are those of its operands.
     """
 
     row: FloatGate
     bits: int
     target: int
+    unused: int
     rounded: Rounded | None
     frac_in: int
     frac_state: int
@@ -212,7 +286,7 @@ class _Draft:
             (self.rounded.u, self.rounded.u_frac + self.frac_state),
         )
         return np.stack([
-            np.where(np.abs(codes).any(1) if codes.size else False, frac, self.target)
+            np.where(np.abs(codes).any(1) if codes.size else False, frac, self.unused)
             for codes, frac in parts
         ])  # fmt: skip
 

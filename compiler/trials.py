@@ -19,7 +19,7 @@ from .fixed import Format, IntArray
 from .formats import Formats, Loss, choose_formats, improve
 from .model import Linear, Model
 from .network import Network
-from .quantizer import quantize_network
+from .quantizer import Like, quantize_network
 from .rounding import RECIPES, Recipe, Rounder
 
 __all__ = ["Trials"]
@@ -39,12 +39,19 @@ class Trials:
     measured : Calibration
     input_format : Format, optional
         Format of x, where it is not to be chosen.
+    like : Like, optional
+        Formats and shifts to take over.
     """
 
     def __init__(
-        self, model: Model, measured: Calibration, input_format: Format | None = None
+        self,
+        model: Model,
+        measured: Calibration,
+        input_format: Format | None = None,
+        like: Like | None = None,
     ) -> None:
         self.model, self.measured, self.input_format = model, measured, input_format
+        self.like = like
         self.rounder = Rounder(measured.moments)
         self._formats: dict[tuple[object, ...], tuple[Formats, Loss]] = {}
 
@@ -63,6 +70,8 @@ class Trials:
 
         The error is 0 where none was measured.
         """
+        if self.like is not None:
+            return self.like.formats(), Loss(0.0, 0.0)
         c = config
         key = (c.calibration_method, c.activation_bits, c.state_bits, c.gate_bits, c.activation)
         if key not in self._formats:
@@ -81,7 +90,9 @@ class Trials:
         return self._formats[key]
 
     def _quantize(self, config: Config, recipe: Recipe, formats: Formats) -> Network:
-        return quantize_network(self.model, config, self.measured, recipe, formats, self.rounder)
+        return quantize_network(
+            self.model, config, self.measured, recipe, formats, self.rounder, self.like
+        )
 
     def network(self, config: Config) -> Network:
         """Quantize by the recipe that loses least; the error is that of outputs, argmax or not."""

@@ -1,0 +1,259 @@
+"""Two reliable byte streams over a serial line that may lose, repeat and garble bytes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth.hdl import Array, Cat, Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from .framing import FrameReceiver, FrameSender
+from .protocol import CRC_BYTES, MAX_PAYLOAD, DownHeader, Flag, UpHeader, size
+from .uart import BitTime, UartReceiver, UartTransmitter
+
+__all__ = ["Link"]
+
+OFFSET = 16  # bits of a place in a stream
+
+
+class Link(wiring.Component):
+    """The board's end of a session, as ``docs/link.md`` says.
+
+    A frame from the host is answered with a frame, if only to say what has arrived. Payload is
+    taken where it continues the down stream, else dropped, so a repeated frame does nothing.
+    What goes up is kept until the host has acknowledged it, and sent again when it asks.
+    The board has no clock for this: the host notices what is missing, and asks.
+
+    Parameters
+    ----------
+    time : BitTime
+    window : int
+        Each direction has a buffer of ``2**window`` bytes, 9 to 14.
+
+    Members
+    -------
+    rx : In(1), tx : Out(1)
+        The serial line.
+    down : Out(stream.Signature(8))
+        Bytes from the host, in order, each once.
+    up : In(stream.Signature(8))
+        Bytes for the host.
+    status : In(8)
+        Sent with every frame; see :class:`.protocol.Status`.
+    opened : Out(1)
+        High for a cycle when a session begins: both streams are empty from the next cycle on, and
+        whoever is at their ends starts anew.
+
+    Timing: a byte a 4 cycles in either stream.
+    """
+
+    rx: Signal
+    tx: Signal
+    down: stream.Interface
+    up: stream.Interface
+    status: Signal
+    opened: Signal
+
+    def __init__(self, *, time: BitTime, window: int = 9) -> None:
+        if not 9 <= window <= 14:
+            raise ValueError(f"window must be in 9..14, not {window!r}")
+        self.time, self.window = time, window
+        super().__init__({
+            "rx": In(1), "tx": Out(1, init=1), "down": Out(stream.Signature(8)),  # type: ignore[call-arg]
+            "up": In(stream.Signature(8)), "status": In(8), "opened": Out(1),
+        })  # fmt: skip
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.uart_rx = uart_rx = UartReceiver(self.time)
+        m.submodules.uart_tx = uart_tx = UartTransmitter(self.time)
+        m.submodules.receiver = self._receiver = FrameReceiver()
+        m.submodules.sender = self._sender = FrameSender()
+        m.d.comb += [
+            uart_rx.rx.eq(self.rx), self.tx.eq(uart_tx.tx),
+            self._receiver.raw.eq(uart_rx.data), self._receiver.raw_valid.eq(uart_rx.valid),
+            self._receiver.raw_broken.eq(uart_rx.broken),
+        ]  # fmt: skip
+        wiring.connect(m, self._sender.o, uart_tx.i)
+
+        # Places in the streams; buffers are addressed by their lowest bits.
+        self._received, self._consumed = Signal(OFFSET), Signal(OFFSET)
+        self._sent, self._written = Signal(OFFSET), Signal(OFFSET)
+        self._acked = Signal(OFFSET)
+        self._session, self._tag, self._errors = Signal(8), Signal(8), Signal(8)
+        self._answer, self._rewind, self._opening = Signal(), Signal(), Signal()
+        self._hold = Signal()  # the header is being made: nothing is consumed
+        down: Any = Memory(shape=8, depth=1 << self.window, init=[])
+        up: Any = Memory(shape=8, depth=1 << self.window, init=[])
+        m.submodules.down_buffer, m.submodules.up_buffer = down, up
+        self._send(m, up.read_port())
+        self._give(m, down.read_port())
+        self._take(m, up.write_port())
+        # A flag that a frame sets in the cycle in which it is served stays set.
+        opening_session = self._receive(m, down.write_port())
+        with m.If(self.opened):
+            m.d.sync += [
+                self._received.eq(0), self._consumed.eq(0), self._sent.eq(0),
+                self._written.eq(0), self._acked.eq(0), self._opening.eq(0), self._rewind.eq(0),
+                self._session.eq(opening_session), self._answer.eq(1),
+            ]  # fmt: skip
+        return m
+
+    def _receive(self, m: Module, write: Any) -> Signal:
+        """Take frames apart; return the session that a frame names."""
+        rx, count = self._receiver, size(DownHeader)
+        place = Signal(range(count + CRC_BYTES + 1))  # of the byte in the frame, up to here
+        flags, session, tag, ack = Signal(2), Signal(8), Signal(8), Signal(OFFSET)
+        fits = Signal()  # every byte had room, and the payload continues the stream
+        ahead = Signal(OFFSET)  # where the frame's next byte goes
+        room, same = Signal(), Signal()
+        expected = Signal(8)
+        m.d.comb += [
+            expected.eq(Mux(place[0], self._received[:8], self._received[8:])),  # places 3, 4
+            write.addr.eq(ahead[: self.window]),
+            write.data.eq(rx.data),
+        ]
+        m.d.sync += [
+            room.eq((ahead + 1)[: self.window] != self._consumed[: self.window]),
+            same.eq(rx.data == expected),
+        ]
+        # `same` compares the byte of the cycle before: it is looked at one cycle late.
+        late = Signal()
+        m.d.sync += late.eq(rx.valid & ((place == 3) | (place == 4)))
+        with m.If(late & ~same):
+            m.d.sync += fits.eq(0)
+        with m.If(rx.start):
+            m.d.sync += [place.eq(0), fits.eq(1), ahead.eq(self._received)]
+        with m.Elif(rx.valid):
+            with m.If(place != count + CRC_BYTES):
+                m.d.sync += place.eq(place + 1)
+            with m.Switch(place):
+                with m.Case(0):
+                    m.d.sync += flags.eq(rx.data)
+                with m.Case(1):
+                    m.d.sync += session.eq(rx.data)
+                with m.Case(2):
+                    m.d.sync += tag.eq(rx.data)
+                with m.Case(3, 4):
+                    pass
+                with m.Case(5, 6):
+                    m.d.sync += ack.eq(Cat(ack[8:], rx.data))
+                with m.Default():
+                    with m.If(room):
+                        m.d.comb += write.en.eq(1)
+                        m.d.sync += ahead.eq(ahead + 1)
+                    with m.Else():
+                        m.d.sync += fits.eq(0)
+
+        whole, ours, some = Signal(), Signal(), Signal()
+        m.d.sync += [
+            whole.eq(place == count + CRC_BYTES), ours.eq(session == self._session),
+        ]  # fmt: skip
+        good = Signal()
+        m.d.comb += [good.eq(rx.good & whole), some.eq(rx.bad | (rx.good & ~whole))]
+        m.d.sync += self._errors.eq(self._errors + some)
+        with m.If(good):
+            m.d.sync += self._answer.eq(1)
+            with m.If(flags & Flag.OPEN):
+                m.d.sync += [self._opening.eq(1), self._tag.eq(tag)]
+            with m.Elif(ours):
+                m.d.sync += [self._tag.eq(tag), self._acked.eq(ack)]
+                with m.If(flags & Flag.RESEND):
+                    m.d.sync += self._rewind.eq(1)
+                with m.If(fits):
+                    m.d.sync += self._received.eq(ahead - CRC_BYTES)
+        return session
+
+    def _give(self, m: Module, read: Any) -> None:
+        """Feed the down stream from its buffer."""
+        waits, have = Signal(), Signal()  # bytes wait; one is at the memory's output
+        looked = Signal()  # `waits` is up to date
+        m.d.comb += [
+            read.addr.eq(self._consumed[: self.window]),
+            self.down.payload.eq(read.data),
+            self.down.valid.eq(have & ~self._hold),
+        ]
+        m.d.sync += [waits.eq(self._consumed != self._received), looked.eq(1)]
+        with m.If(~have):
+            m.d.sync += have.eq(looked & waits)
+        with m.Elif(self.down.valid & self.down.ready):
+            m.d.sync += [have.eq(0), looked.eq(0), self._consumed.eq(self._consumed + 1)]
+        # The host is told now and then of room in the buffer, though there is no result.
+        told = Signal()
+        m.d.sync += told.eq(self._consumed[self.window - 2])
+        with m.If(told != self._consumed[self.window - 2]):
+            m.d.sync += self._answer.eq(1)
+        with m.If(self.opened):
+            m.d.sync += [have.eq(0), looked.eq(0)]
+
+    def _take(self, m: Module, write: Any) -> None:
+        """Write the up stream into its buffer."""
+        room, looked = Signal(), Signal()
+        used = Signal(self.window + 1)
+        m.d.comb += [
+            used.eq(self._written - self._acked), self.up.ready.eq(room & looked),
+            write.addr.eq(self._written[: self.window]), write.data.eq(self.up.payload),
+            write.en.eq(self.up.valid & self.up.ready),
+        ]  # fmt: skip
+        m.d.sync += [room.eq(~used[-1]), looked.eq(1)]
+        with m.If(write.en | self.opened):
+            m.d.sync += looked.eq(0)
+        with m.If(write.en):
+            m.d.sync += self._written.eq(self._written + 1)
+
+    def _send(self, m: Module, read: Any) -> None:
+        """Make frames: whenever one is asked for, or there is something to send."""
+        count = size(UpHeader)
+        place = Signal(range(max(count, MAX_PAYLOAD + 1)))
+        high = Signal(8)  # of an offset, kept while its low byte is sent
+        some = Signal()  # there are bytes that were not sent
+        offsets = [self._received, self._consumed, self._sent]
+        header: list[Any] = [self._tag, self._session, self.status, self._errors]
+        for offset in offsets:
+            header += [offset[:8], high]
+        out = self._sender.i
+        m.d.comb += read.addr.eq(self._sent[: self.window])
+        m.d.sync += some.eq(self._sent != self._written)
+        with m.FSM():
+            with m.State("WAIT-CAUSE"):
+                m.d.sync += place.eq(0)
+                with m.If(self._opening):
+                    # No frame is being made, so nothing of the old session gets into a new one.
+                    m.d.comb += self.opened.eq(1)
+                with m.Elif(self._rewind):
+                    m.d.sync += [self._rewind.eq(0), self._sent.eq(self._acked)]
+                    m.next = "HEADER"
+                with m.Elif(some | self._answer):
+                    m.next = "HEADER"
+            with m.State("HEADER"):
+                m.d.comb += [
+                    out.valid.eq(1), out.payload.data.eq(Array(header)[place[:4]]), self._hold.eq(1),
+                ]  # fmt: skip
+                with m.If(out.ready):
+                    m.d.sync += place.eq(place + 1)
+                    with m.Switch(place):
+                        with m.Case(0):
+                            m.d.sync += self._answer.eq(0)
+                        for k, offset in enumerate(offsets):
+                            with m.Case(4 + 2 * k):
+                                m.d.sync += high.eq(offset[8:])
+                        with m.Case(count - 1):
+                            m.d.sync += place.eq(0)
+                            m.next = "LOOK"
+            with m.State("LOOK"):
+                m.next = "PAYLOAD"
+            with m.State("PAYLOAD"):
+                full = place == MAX_PAYLOAD
+                m.d.comb += [
+                    out.valid.eq(1), out.payload.data.eq(read.data),
+                    out.payload.close.eq(~some | full),
+                ]  # fmt: skip
+                with m.If(out.ready):
+                    m.d.sync += place.eq(place + 1)
+                    m.next = "LOOK"
+                    with m.If(out.payload.close):
+                        m.next = "WAIT-CAUSE"
+                    with m.Else():
+                        m.d.sync += self._sent.eq(self._sent + 1)
