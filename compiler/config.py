@@ -61,19 +61,19 @@ class Config:
     """
 
     weight_bits: int = 8
-    weight_widths: Mapping[str, int] = field(default_factory=dict)
     activation_bits: int = 12
     state_bits: int = 16
     gate_bits: int = 16
     lanes: int = 0
     activation: str = "interpolated"
     rounding: str = "compensated"
-    calibration_method: str = "error"
     rate: float = 0.0
     clock: float = 12e6
     argmax: bool = False
     engine: str = "dense"
     spare: int = 0
+    calibration_method: str = "error"
+    weight_widths: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "weight_widths", _flat(self.weight_widths))

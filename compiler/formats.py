@@ -154,7 +154,7 @@ def improve(
             while (moved := move(best)) is not None:
                 found = error(moved)
                 # A peak that grows while the mean falls is a value that was clipped.
-                if found.mean >= gain * least.mean or found.peak > least.peak:
+                if not (found.mean < gain * least.mean and found.peak <= least.peak):
                     break
                 best, least = moved, found
     return best, least
