@@ -229,6 +229,8 @@ def quantize_network(
         hidden_bits=hidden_bits,
         cell_bits=cell_bits,
         cell_frac=cell_bits - 1 - formats.cell,
+        threshold_input=config.thresholds[0],
+        threshold=config.thresholds[1],
     )  # fmt: skip
     layers = tuple(
         QLayer(

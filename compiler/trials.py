@@ -73,7 +73,8 @@ class Trials:
         if self.like is not None:
             return self.like.formats(), Loss(0.0, 0.0)
         c = config
-        key = (c.calibration_method, c.activation_bits, c.state_bits, c.gate_bits, c.activation)
+        key = (c.calibration_method, c.activation_bits, c.state_bits, c.gate_bits, c.activation,
+               c.thresholds)  # fmt: skip
         if key not in self._formats:
             start = choose_formats(self.model, config, self.measured, self.input_format)
             found = start, Loss(0.0, 0.0)
