@@ -64,6 +64,10 @@ def add_verbs(verbs: Any) -> None:
     group.add_argument("--activation", metavar="|".join(KINDS), help="how tanh is evaluated")
     group.add_argument("--rounding", metavar="compensated|nearest", help="how weights are rounded")
     group.add_argument(
+        "--calibration-method", metavar="error|minmax|percentile|mse",
+        help="how formats are chosen on the calibration data",
+    )  # fmt: skip
+    group.add_argument(
         "--argmax",
         action="store_true",
         default=None,
