@@ -17,7 +17,6 @@ from amaranth.back import verilog
 from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
-
 from gatewright.compiler.program import Program
 from gatewright.hw import Core
 
