@@ -40,6 +40,10 @@ def add_verbs(verbs: Any) -> None:
         help="typical input (.npy .npz .csv) that sets ranges and formats",
     )  # fmt: skip
     parser.add_argument("-o", "--output", metavar="PROGRAM", type=Path, help="folder to write")
+    parser.add_argument(
+        "--like", metavar="PROGRAM", type=Path,
+        help="take over this program's formats, so that the new one can be loaded into its core",
+    )  # fmt: skip
     parser.add_argument("--config", metavar="FILE.toml", type=Path, help="options from a file")
     parser.add_argument(
         "--write-config", metavar="FILE", help="write every option to a file, - for the screen"
@@ -70,6 +74,10 @@ def add_verbs(verbs: Any) -> None:
     )
     group.add_argument("--rate", type=_number, metavar="R", help="steps per second that auto meets")
     group.add_argument("--clock", type=_number, metavar="HZ", help="clock that --rate counts on")
+    group.add_argument(
+        "--spare", metavar="0..8", type=_whole,
+        help="bits of head room for the weights of a model trained again (default 0), see --like",
+    )  # fmt: skip
     group.add_argument("--engine", metavar="dense", help="kind of engine")
     for name in LATER:
         parser.add_argument(f"--{name}", help=argparse.SUPPRESS)
@@ -197,14 +205,14 @@ def _layer(layer: Layer) -> dict[str, Any]:
     }
 
 
-def _config(args: argparse.Namespace) -> Config:
+def _config(args: argparse.Namespace, base: Config | None = None) -> Config:
     """Join defaults, the configuration file and the options, which win."""
     for name, message in LATER.items():
         if getattr(args, name) is not None:
             raise InputError(message)
     if args.engine == "delta":
         raise InputError("the delta engine is not there yet: use --engine dense")
-    base = Config.from_toml(args.config) if args.config else Config()
+    base = Config.from_toml(args.config) if args.config else base or Config()
     given = {f.name: getattr(args, f.name, None) for f in fields(Config)}
     given |= given.pop("weight_bits") or {}
     if given["weight_widths"]:
@@ -239,7 +247,11 @@ def quantize(args: argparse.Namespace, console: Console) -> dict[str, Any]:
             "distributed (mean 0, deviation 1); give typical input wherever that is not so",
             file=sys.stderr,
         )
-    program = make(model, x, config, lengths=lengths)
+    like = read_program(args.like) if args.like else None
+    if like is not None:
+        # Options that were not given are those of the other program.
+        config = replace(_config(args, like.config), lanes=like.config.lanes)
+    program = make(model, x, config, lengths=lengths, like=like)
     program.save(args.output)
     # With the configuration on the screen, the summary would spoil it.
     if args.write_config != "-":

@@ -52,6 +52,9 @@ class Config:
         Emit the index of the largest output of each step instead of the outputs.
     engine : str
         ``dense``.
+    spare : int
+        Bits of head room in accumulators, sums, biases and shifts, 0 to 8, so that the weights of
+        a model that is trained again fit in the same hardware.
     """
 
     weight_bits: int = 8
@@ -66,6 +69,7 @@ class Config:
     clock: float = 12e6
     argmax: bool = False
     engine: str = "dense"
+    spare: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "weight_widths", _flat(self.weight_widths))
@@ -76,6 +80,7 @@ class Config:
             ("state_bits", 2, 16),
             ("gate_bits", 2, 16),
             ("lanes", 0, LANES_MAX),
+            ("spare", 0, 8),
             *widths,
         ):
             value = self.weight_widths[name[14:-1]] if "[" in name else getattr(self, name)

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .errors import InputError
 from .fixed import IntArray, bits_signed, bits_unsigned
 from .schedule import NUMERIC, Schedule
 
-__all__ = ["Field", "Images", "Layout", "build", "hex_lines"]
+__all__ = ["Field", "Images", "Layout", "build", "hex_lines", "ranges"]
 
 ROW_FIELDS = ("bias_input", "bias_recurrent", "shift_input", "shift_recurrent")
 
@@ -66,8 +67,53 @@ def _pack(columns: list[tuple[IntArray, int]]) -> list[int]:
     return [int.from_bytes(packed[i].tobytes(), "little") for i in range(depth)]
 
 
-def build(schedule: Schedule) -> Images:
-    """Pack the weights and the beat table of a schedule."""
+def _columns(schedule: Schedule) -> list[tuple[str, IntArray, bool]]:
+    """Return name, values and signedness of every field of the beat table."""
+    columns: list[tuple[str, IntArray, bool]] = [(n, schedule.table(n), False) for n in NUMERIC]
+    for name in ROW_FIELDS:
+        rows = schedule.row_table(name)
+        columns += [(f"{name}[{i}]", rows[:, i], "bias" in name) for i in range(rows.shape[1])]
+    return columns
+
+
+def ranges(schedule: Schedule, spare: int = 0) -> Layout:
+    """Lay out the beat table: just the bits its values need.
+
+    Parameters
+    ----------
+    schedule : Schedule
+    spare : int
+        Extra range for the weights of another model: biases get twice as many bits more, and
+        shifts reach so many further.
+    """
+    layout: Layout = {}
+    offset = 0
+    for name, values, signed in _columns(schedule):
+        low, high = int(values.min()), int(values.max())
+        if spare and "shift" in name:
+            low, high = 0, high + spare
+        signed = signed and (low != high or spare > 0)
+        base = 0 if signed else low
+        width = bits_signed(low, high) + 2 * spare if signed else bits_unsigned(high - low)
+        layout[name] = Field(offset, width, base, signed)
+        offset += width
+    return layout
+
+
+def build(schedule: Schedule, layout: Layout | None = None) -> Images:
+    """Pack the weights and the beat table of a schedule.
+
+    Parameters
+    ----------
+    schedule : Schedule
+    layout : Layout, optional
+        Default: :func:`ranges` of the schedule.
+
+    Raises
+    ------
+    InputError
+        A value does not fit in its field.
+    """
     bits = schedule.network.numbers.weight_bits
     codes = schedule.weights & ((1 << bits) - 1)
     lanes = codes.shape[1]
@@ -75,22 +121,28 @@ def build(schedule: Schedule) -> Images:
     for start in range(0, len(codes), 4096):  # bounded memory for large networks
         part = codes[start : start + 4096]
         weights += _pack([(part[:, i], bits) for i in range(lanes)])
-    columns: list[tuple[str, IntArray, bool]] = [(n, schedule.table(n), False) for n in NUMERIC]
-    for name in ROW_FIELDS:
-        rows = schedule.row_table(name)
-        columns += [(f"{name}[{i}]", rows[:, i], "bias" in name) for i in range(rows.shape[1])]
-    layout: Layout = {}
-    packed, offset = [], 0
-    for name, values, signed in columns:
-        low, high = int(values.min()), int(values.max())
-        signed = signed and low != high
-        base = 0 if signed else low
-        width = bits_signed(low, high) if signed else bits_unsigned(high - low)
-        layout[name] = Field(offset, width, base, signed)
-        packed.append(((values - base) & ((1 << width) - 1), width))
-        offset += width
-    beats = _pack(packed) if offset else [0] * len(schedule.beats)
-    return Images(weights, lanes * bits, beats, max(1, offset), layout)
+    layout = layout or ranges(schedule)
+    packed, width = [], 0
+    columns = {name: values for name, values, _ in _columns(schedule)}
+    if set(columns) != set(layout):
+        raise InputError(
+            f"beats have the fields {', '.join(sorted(columns))}, the hardware has "
+            f"{', '.join(sorted(layout))}; build a new bitstream"
+        )
+    for name, field in layout.items():
+        values = columns[name]
+        low = -(1 << field.width >> 1) if field.signed else field.base
+        high = low + (1 << field.width) - 1
+        if values.min() < low or values.max() > high:
+            raise InputError(
+                f"{name} takes values from {values.min()} to {values.max()}, the hardware has room for "
+                f"{low} to {high}; build a new bitstream, or quantize the first program with more "
+                "--spare bits"
+            )
+        packed.append(((values - field.base) & ((1 << field.width) - 1), field.width))
+        width += field.width
+    beats = _pack(packed) if width else [0] * len(schedule.beats)
+    return Images(weights, lanes * bits, beats, max(1, width), layout)
 
 
 def hex_lines(words: list[int], width: int) -> str:

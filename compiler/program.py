@@ -20,11 +20,13 @@ from .config import Config
 from .errors import InputError
 from .fixed import Format, IntArray
 from .geometry import Geometry, choose_geometry, choose_lanes
-from .images import Images, build, hex_lines
+from .hardware import Hardware, differences
+from .hardware import digest as hardware_digest
+from .images import Images, hex_lines
 from .model import FloatArray, Model, check_lengths
 from .network import Network, Numbers, QGate, QLayer
 from .program_file import SCHEMA, check_digest, damaged, read_description, write_npz
-from .quantizer import LINEAR_GATE, quantize_network
+from .quantizer import LINEAR_GATE, Like, quantize_network
 from .rounding import RECIPES
 from .schedule import Schedule
 
@@ -65,14 +67,21 @@ class Program:
         Feature i of x is divided by ``2**exponents[i]`` before it is quantized; empty: none is.
     geometry : Geometry
     schedule : Schedule
+    hardware : Hardware
+        Widths of the datapath and of the beat table's fields.
     """
 
     def __init__(
-        self, network: Network, config: Config, quality: dict[str, Any] | None = None
+        self,
+        network: Network,
+        config: Config,
+        quality: dict[str, Any] | None = None,
+        hardware: Hardware | None = None,
     ) -> None:
         self.network, self.config = network, config
         self.exponents: tuple[int, ...] = ()
         self.quality = quality or {}
+        self._given = hardware
         lanes = config.lanes or self._choose_lanes()
         self.geometry: Geometry = choose_geometry(network, lanes)
         self.schedule = Schedule(network, self.geometry)
@@ -112,9 +121,22 @@ class Program:
         return self.network.output_size
 
     @cached_property
+    def hardware(self) -> Hardware:
+        """Widths of the datapath: the network's own, unless they were given."""
+        return self._given or Hardware.of(self.network, self.schedule, self.config.spare)
+
+    @cached_property
     def images(self) -> Images:
         """Memory contents."""
-        return build(self.schedule)
+        return self.hardware.images(self.network, self.schedule)
+
+    @cached_property
+    def hardware_digest(self) -> str:
+        """SHA-256, in hex, over all that the gateware depends on except its memories' contents.
+
+        Programs of one hardware digest can be exchanged in a loadable core.
+        """
+        return hardware_digest(self)
 
     @cached_property
     def digest(self) -> str:
@@ -173,6 +195,7 @@ class Program:
         images = self.images
         return {
             "digest": self.digest,
+            "hardware_digest": self.hardware_digest,
             "macs_per_step": self.network.macs,
             "cycles_per_step": steady,
             "latency_cycles": latency,
@@ -182,8 +205,8 @@ class Program:
             "utilization": round(self.network.macs / (self.geometry.lanes * steady), 4),
             "weight_rom_bits": len(images.weights) * images.weight_width,
             "beat_rom_bits": len(images.beats) * images.beat_width,
-            "accumulator_bits": self.network.bounds()[0],
-            "sum_bits": self.network.bounds()[1],
+            "accumulator_bits": self.hardware.acc_bits,
+            "sum_bits": self.hardware.sum_bits,
             **self.quality,
         }
 
@@ -191,7 +214,8 @@ class Program:
 
     def _describe(self) -> dict[str, Any]:
         net, n = self.network, self.network.numbers
-        return {
+        given = {"hardware": self._given.to_json()} if self._given else {}
+        return given | {
             "schema": SCHEMA,
             "config": self.config.to_json(),
             "geometry": self.geometry._asdict(),
@@ -312,7 +336,8 @@ class Program:
             network = network.with_argmax()
         summary = data.get("summary", {})
         quality = {k: summary[k] for k in ("error", "saturations", "calibration") if k in summary}
-        program = cls(network, config, quality)
+        given = Hardware.from_json(data["hardware"]) if "hardware" in data else None
+        program = cls(network, config, quality, given)
         program.exponents = read_exponents(data)
         return program
 
@@ -367,6 +392,7 @@ def quantize(
     *,
     lengths: npt.ArrayLike | None = None,
     state: Mapping[str, tuple[FloatArray, FloatArray]] | None = None,
+    like: Program | None = None,
 ) -> Program | Chain:
     """Quantize a float model and lay it out on an engine.
 
@@ -382,6 +408,15 @@ def quantize(
         True length of each zero-padded calibration sequence.
     state : mapping of layer -> (h, c), shapes (N, H), optional
         State before the first step of each calibration sequence, as a decoder has it.
+    like : Program, optional
+        Take over formats, shifts and field widths of this program, so that the new one has the
+        same ``hardware_digest`` and can be loaded into its core. ``config`` then defaults to its.
+        Head room comes from the first program's ``Config(spare=...)``.
+
+    Raises
+    ------
+    InputError
+        The model does not fit in the hardware of ``like``, among others.
 
     Returns
     -------
@@ -398,7 +433,18 @@ def quantize(
         if exponents:
             model = model.with_input_scale(exponents)
             calibration = data * 2.0 ** -np.array(exponents)
-    program = _quantize_scaled(model, calibration, config, lengths, state)
+    if like is not None:
+        config = config or like.config
+        if not model.streams or not isinstance(like, Program):
+            raise InputError(
+                "like takes the place of one program; a model that walks sequences from their end "
+                "has several: quantize it without"
+            )
+        program: Program | Chain = quantize_stream(
+            model, calibration, config, lengths=lengths, state=state, like=like
+        )
+    else:
+        program = _quantize_scaled(model, calibration, config, lengths, state)
     program.exponents = exponents
     return program
 
@@ -431,6 +477,7 @@ def quantize_stream(
     lengths: npt.ArrayLike | None = None,
     state: Mapping[str, tuple[FloatArray, FloatArray]] | None = None,
     input_format: Format | None = None,
+    like: Program | None = None,
 ) -> Program:
     """Quantize a model that streams, as :func:`quantize` does.
 
@@ -438,8 +485,15 @@ def quantize_stream(
     ----------
     input_format : Format, optional
         Format of x, where it is not to be chosen on the calibration data.
+    like : Program, optional
+        See :func:`quantize`.
     """
     config = config or Config()
+    fixed = None
+    if like is not None:
+        config = replace(config, lanes=like.geometry.lanes)
+        shifts = [f.base for name, f in like.hardware.layout.items() if "shift" in name]
+        fixed = Like(like.network, max(shifts))
     measured = calibrate(model, calibration, lengths, state)
     x, valid = measured.data, measured.valid
     reference = model.run(x, dict(measured.state))
@@ -448,7 +502,7 @@ def quantize_stream(
     # The error is that of the outputs, also where only their argmax will be emitted.
     widths = replace(config, argmax=False)
     for recipe in RECIPES[config.rounding]:
-        network = quantize_network(model, widths, measured, recipe, input_format)
+        network = quantize_network(model, widths, measured, recipe, input_format, fixed)
         start = {name: (h[part], c[part]) for name, (h, c) in measured.state.items()}
         codes = network.input_format.quantize(x[part])
         trial = golden.run(network, codes, golden.State.encode(network, start))
@@ -460,7 +514,17 @@ def quantize_stream(
     difference = np.abs(result.outputs * network.output_steps - reference)[valid]
     if config.argmax:
         network = network.with_argmax()
-    return Program(network, config, measured_quality(difference, result, measured.synthetic))
+    quality = measured_quality(difference, result, measured.synthetic)
+    if like is None:
+        return Program(network, config, quality)
+    program = Program(network, config, quality, like.hardware)
+    unlike = differences(program, like)
+    if unlike:
+        raise InputError(
+            f"the model does not fit in the hardware of the program: {'; '.join(unlike[:3])}; build a "
+            "new bitstream"
+        )
+    return program
 
 
 def measured_quality(

@@ -6,6 +6,8 @@ bring its accumulators to the resolution of the sum.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 
 from .activation import Activation
@@ -18,8 +20,9 @@ from .model import FloatArray, Layer, Linear, Model, Recurrent
 from .network import BOUNDED, Network, Numbers, QGate, QLayer
 from .rounding import RECIPES, FloatGate, Recipe, round_gate
 
-__all__ = ["LINEAR_GATE", "check_widths", "choose_input_format", "quantize_network"]
+__all__ = ["LINEAR_GATE", "Like", "check_widths", "choose_input_format", "quantize_network"]
 
+MOST_SHIFT = 20  # bits between the finest weights' accumulator and its pre-activation
 MARGIN = 1.25  # head room over the calibrated range of values that can leave [-1, 1]
 
 
@@ -112,12 +115,57 @@ def check_widths(model: Model, config: Config) -> None:
             )
 
 
+@dataclass(frozen=True, eq=False)
+class Like:
+    """Formats and shifts to take over, so that another model fits in a given hardware.
+
+    Parameters
+    ----------
+    network : Network
+        The network the hardware was made for.
+    shift : int
+        The least shift that a row may have.
+    """
+
+    network: Network
+    shift: int
+
+    def check(self, model: Model, calibration: Calibration) -> None:
+        """Refuse a model of other layers, or one whose values leave the formats."""
+        net = self.network
+        have, want = (
+            [(x.name, x.size, x.inputs) for x in layers] for layers in (net.layers, model.layers)
+        )
+        if have != want or net.input_size != model.input_size:
+            raise InputError(
+                f"the model has another structure than the program: layers {want} of "
+                f"{model.input_size} inputs against {have} of {net.input_size}; build a new bitstream"
+            )
+        n = net.numbers
+        hidden_frac = n.sum_shift + n.tables.pre_frac - n.hidden_shift
+        for name, largest in calibration.ranges.items():
+            layer, _, part = name.partition(".")
+            if layer == "x" or part not in ("", "hidden", "c"):
+                continue
+            bits, frac = {
+                "": (n.state_bits, net.layer(layer).frac),
+                "hidden": (n.hidden_bits, hidden_frac),
+                "c": (n.cell_bits, n.cell_frac),
+            }[part]
+            if largest > 2.0 ** (bits - 1 - frac):
+                raise InputError(
+                    f"{name} reaches {largest:.3g} on the calibration data, the program's format ends at "
+                    f"{2.0 ** (bits - 1 - frac):.3g}; build a new bitstream"
+                )
+
+
 def quantize_network(
     model: Model,
     config: Config,
     calibration: Calibration,
     recipe: Recipe | None = None,
     input_format: Format | None = None,
+    like: Like | None = None,
 ) -> Network:
     """Quantize a model.
 
@@ -131,6 +179,8 @@ def quantize_network(
         Default: the first of the configured rounding.
     input_format : Format, optional
         Default: the one with the least error on the calibration data.
+    like : Like, optional
+        Formats to take over instead of those that the data asks for.
 
     Returns
     -------
@@ -159,6 +209,12 @@ def quantize_network(
             # A layer that is silent on the calibration data says nothing about its range.
             integer = _integer_bits(MARGIN * (calibration.ranges[layer.name] or 1.0))
         fracs[layer.name] = config.state_bits - 1 - integer
+    finest, unused = MOST_SHIFT, 0
+    if like is not None:
+        like.check(model, calibration)
+        fracs = {layer.name: layer.frac for layer in like.network.layers}
+        input_format = like.network.input_format
+        finest = unused = like.network.numbers.sum_shift - like.shift
     if input_format is None:
         input_format = choose_input_format(calibration.samples, config.activation_bits)
     drop = config.state_bits - config.activation_bits
@@ -193,12 +249,12 @@ def quantize_network(
             target = tables.pre_frac if row.act in BOUNDED else fracs[layer.name]
             codes, bias = round_gate(
                 row, calibration.moments[layer.name], config.weight_width(layer.name, row.gate.name), recipe,
-                target + 20 - frac_in, target + 20 - operand_frac[layer.name],
+                target + finest - frac_in, target + finest - operand_frac[layer.name],
             )  # fmt: skip
             w, u, w_frac, u_frac = codes
             acc = np.stack([
-                np.where(np.abs(w).any(1) if w.size else False, w_frac + frac_in, target),
-                np.where(np.abs(u).any(1) if u.size else False, u_frac + operand_frac[layer.name], target),
+                np.where(np.abs(w).any(1) if w.size else False, w_frac + frac_in, target + unused),
+                np.where(np.abs(u).any(1) if u.size else False, u_frac + operand_frac[layer.name], target + unused),
             ])  # fmt: skip
             sum_shift = max(sum_shift, int((acc - target).max()))
             gates.append((row, w, u, w_frac, u_frac, *bias, acc))
@@ -209,6 +265,8 @@ def quantize_network(
     hidden_frac = min(tables.pre_frac, hidden_bits - 1 - max(0, _integer_bits(MARGIN * hidden)))
     cell = max((v for k, v in calibration.ranges.items() if k.endswith(".c")), default=1.0)
     cell_bits = config.state_bits + 2
+    if like is not None:
+        sum_shift = like.network.numbers.sum_shift
     numbers = Numbers(
         max(config.weight_width(layer.name, row.gate.name)
             for layer, gates in drafts for row, *_ in gates if row.gate.source == "acc"),
@@ -220,6 +278,10 @@ def quantize_network(
         cell_bits=cell_bits,
         cell_frac=cell_bits - 1 - max(0, _integer_bits(MARGIN * cell)),
     )  # fmt: skip
+
+    if like is not None:
+        had = like.network.numbers
+        numbers = replace(numbers, hidden_shift=had.hidden_shift, cell_frac=had.cell_frac)
 
     layers = []
     for layer, gates in drafts:

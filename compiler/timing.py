@@ -18,7 +18,7 @@ __all__ = ["Timing", "replay"]
 class Timing:
     """Latencies in cycles that gateware and :func:`replay` share (see ``docs/engine.md``)."""
 
-    MAC = 4  # a word is issued -> its product is in the accumulator
+    MAC = 5  # a word is issued -> its product is in the accumulator
     EARLY = 3  # a beat is issued -> it reads a kept reset gate
     CELL = 5  # a beat is issued -> it reads the new cell state as its pre-activation
     LATE = 11  # a beat is issued -> it reads a kept gate and the old state

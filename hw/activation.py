@@ -73,13 +73,13 @@ class ActivationUnit(wiring.Component):
                 if t.fraction_bits:
                     index = Mux(index > len(base) - 1, len(base) - 1, index)
                 m.submodules.rom = rom = Rom(words=base, width=base_bits)
-                m.d.comb += [rom.en.eq(1), rom.addr.eq(index)]
+                m.d.comb += rom.addr.eq(index)
                 m.d.comb += value.eq(Delay(m, rom.data, 2).at(4))
             else:
                 slope_bits = max(max(slope).bit_length(), 1)
                 words = [b | s << base_bits for b, s in zip(base, slope, strict=True)]
                 m.submodules.rom = rom = Rom(words=words, width=base_bits + slope_bits)
-                m.d.comb += [rom.en.eq(1), rom.addr.eq(argument >> t.fraction_bits)]
+                m.d.comb += rom.addr.eq(argument >> t.fraction_bits)
                 start = Delay(m, rom.data[:base_bits], 2).at(3)
                 if t.fraction_bits:
                     # Cycle 2: slope times the rest of the argument. Cycle 3: add and round.

@@ -5,20 +5,22 @@ from __future__ import annotations
 from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect, flipped
 
 from ..compiler.program import Program
 from ..compiler.timing import Timing
-from .arith import Delay, count, round_shift, saturate
+from .arith import Delay, count
 from .elementwise import Elementwise
 from .lanes import Lanes
-from .memory import Ram, Rom
+from .memory import Ram
+from .port import Port
 from .sequencer import Sequencer
+from .weights import Weights
 
-__all__ = ["LOAD", "READ", "Core"]
+__all__ = ["FAMILIES", "Core"]
 
-READ, LOAD = 0, 1
-"""Commands of the state port."""
+FAMILIES = ("generic", "ice40up", "ice40hx", "ecp5", "gowin")
+"""Families of FPGA with primitives of their own; ``generic`` leaves all to the synthesizer."""
 
 
 class Core(wiring.Component):
@@ -27,9 +29,19 @@ class Core(wiring.Component):
     Parameters
     ----------
     program : Program
+    family : str
+        One of :data:`FAMILIES`: which primitives are used. Cycles are the same for all.
+    loadable : bool
+        Weights and beat table are RAM, read and loaded over the state port.
     rom_files : bool
         Read weights and beat table from ``weights.hex`` and ``beats.hex`` (for Verilog);
         otherwise they are part of the design (for the Amaranth simulator).
+
+    Attributes
+    ----------
+    initialized : bool
+        Weights are there after power-up; otherwise (SPRAM) they must be loaded before the
+        first step, and what comes out until then is not defined.
 
     Members
     -------
@@ -39,12 +51,15 @@ class Core(wiring.Component):
     o : Out(stream)
         Output elements, ``data``, then ``first`` and ``last`` of the step.
     c : In(stream)
-        State commands, 0 read and 1 load. Taken between steps, when the core is idle; while
-        one waits, no new step is let in.
+        State commands, 0 read and 1 load. A loadable core has 3 bits: 2 read weights, 3 load
+        weights, 4 read beat table, 5 load beat table, others do nothing. Taken between steps,
+        when the core is idle; while one waits, no new step is let in.
     s_i : In(stream)
-        State words after a load command: for each layer h, and c where the cell has one.
+        State words after a load command: for each layer h, and c where the cell has one. For
+        memories all words in order of their addresses, each in 16-bit chunks from the lowest
+        up (:func:`~.port.chunks`).
     s_o : Out(stream)
-        State words after a read command, in the same order.
+        State words or chunks after a read command, in the same order.
 
     Timing: cycles per step as ``Program.summary`` says; every output of every step at the
     cycle that ``Schedule.predict`` gives while the source offers and the sink takes.
@@ -58,25 +73,38 @@ class Core(wiring.Component):
     s_i: stream.Interface
     s_o: stream.Interface
 
-    def __init__(self, program: Program, *, rom_files: bool = False) -> None:
+    def __init__(
+        self, program: Program, *, rom_files: bool = False, family: str = "generic",
+        loadable: bool = False,
+    ) -> None:  # fmt: skip
+        if family not in FAMILIES:
+            raise ValueError(f"family is one of {', '.join(FAMILIES)}, not {family!r}")
         self.program, self.rom_files = program, rom_files
-        self.schedule = program.schedule
-        n = program.network.numbers
-        self.acc_bits, self.sum_bits = program.network.bounds()
-        s = self.schedule
+        self.family, self.loadable = family, loadable
+        self.schedule = s = program.schedule
+        n, images, widths = program.network.numbers, program.images, program.hardware
         self.elementwise = Elementwise(
-            schedule=s, images=program.images, acc_bits=self.acc_bits, sum_bits=self.sum_bits,
-            file="beats.hex" if rom_files else "",
+            schedule=s, images=images, acc_bits=widths.acc_bits, sum_bits=widths.sum_bits,
+            loadable=loadable, file="beats.hex" if rom_files else "",
         )  # fmt: skip
-        word = signed(self.elementwise.state_bits)
+        self.weights = Weights(
+            images=images, family=family, loadable=loadable,
+            file="weights.hex" if rom_files else "",
+        )  # fmt: skip
+        self.initialized = self.weights.initialized
+        self.port = Port(
+            schedule=s, state_bits=self.elementwise.state_bits, loadable=loadable,
+            weights=(len(images.weights), images.weight_width),
+            beats=(len(images.beats), images.beat_width),
+        )  # fmt: skip
         super().__init__({
             "i": In(stream.Signature(data.StructLayout({"data": signed(n.activation_bits), "first": 1}))),
             "o": Out(stream.Signature(
                 data.StructLayout({"data": signed(n.state_bits), "first": 1, "last": 1})
             )),
-            "c": In(stream.Signature(1)),
-            "s_i": In(stream.Signature(word)),
-            "s_o": Out(stream.Signature(word)),
+            "c": In(self.port.c.signature.flip()),
+            "s_i": In(self.port.s_i.signature.flip()),
+            "s_o": Out(self.port.s_o.signature),
         })  # fmt: skip
 
     def elaborate(self, platform: object) -> Module:
@@ -84,19 +112,14 @@ class Core(wiring.Component):
         s, geometry, net = self.schedule, self.schedule.geometry, self.program.network
         n = net.numbers
         split, bits = geometry.split, n.activation_bits
-        images = self.program.images
         m.submodules.elementwise = el = self.elementwise
         m.submodules.sequencer = seq = Sequencer(schedule=s)
         m.submodules.lanes = lanes = Lanes(
             rows=geometry.rows, split=split, beat=geometry.beat, weight_bits=n.weight_bits,
-            operand_bits=net.operand_bits, acc_bits=self.acc_bits,
+            operand_bits=net.operand_bits, acc_bits=self.program.hardware.acc_bits,
         )  # fmt: skip
-        m.submodules.weights = weights = Rom(
-            words=images.weights, width=images.weight_width,
-            file="weights.hex" if self.rom_files else "",
-        )  # fmt: skip
-
-        state_busy = Signal()  # the state port has the memories
+        m.submodules.weights = weights = self.weights
+        m.submodules.port = port = self.port
 
         # -- Input buffer: two steps, one being read while the next is written.
         depth = 1 << (max(1, s.input_words) - 1).bit_length()
@@ -110,7 +133,7 @@ class Core(wiring.Component):
         take = self.i.valid & self.i.ready
         full_bank = (in_bank == split - 1) | last
         m.d.comb += [
-            self.i.ready.eq(~first | ((held != 2) & ~self.c.valid & ~state_busy)),
+            self.i.ready.eq(~first | ((held != 2) & ~self.c.valid & ~port.busy)),
             inputs.w_en.eq(Mux(take, 1 << in_bank, 0)),
             inputs.w_addr.eq(Cat(in_word, in_parity) if depth > 1 else in_parity),
             seq.input_word.eq(take & full_bank),
@@ -146,21 +169,22 @@ class Core(wiring.Component):
         m.d.comb += [
             inputs.r_addr[0].eq(half(seq.address, seq.parity, depth)),
             operands.r_addr[0].eq(half(seq.address, seq.parity ^ seq.old, words)),
-            weights.en.eq(1),
-            weights.addr.eq(seq.weight_address),
+            weights.addr.eq(Mux(port.m_busy, port.m_addr, seq.weight_address)),
         ]
-        # Cycle 1: the memories answer; choose, blank the state of a step that starts afresh.
+        # Cycle 1: the operands are there; choose, blank the state of a step that starts afresh.
         chosen = Delay(m, seq.is_input).at(1)
         blank = Delay(m, seq.old & seq.fresh & ~seq.is_input).at(1)
         amount = Delay(m, seq.shift).at(1)
         for b in range(split):
             value = Mux(chosen, inputs.r_data[0][b].as_signed(), operands.r_data[0][b].as_signed())
-            m.d.sync += lanes.operand[b].eq(Mux(blank, 0, value) << amount)
+            operand = Signal(signed(net.operand_bits), name=f"operand_{b}", reset_less=True)
+            m.d.sync += operand.eq(Mux(blank, 0, value) << amount)
+            m.d.comb += lanes.operand[b].eq(Delay(m, operand, 2).at(3))
+        # Cycle 2: the weights are there. Cycle 3: multiply.
         m.d.sync += lanes.weight.eq(weights.data)
-        # Cycle 2: multiply.
-        m.d.comb += lanes.valid.eq(Delay(m, seq.valid, reset_less=False).at(2))
+        m.d.comb += lanes.valid.eq(Delay(m, seq.valid, reset_less=False).at(3))
         for name in ("tile_first", "tile_last", "part_first", "reset"):
-            m.d.comb += getattr(lanes, name).eq(Delay(m, getattr(seq, name)).at(2))
+            m.d.comb += getattr(lanes, name).eq(Delay(m, getattr(seq, name)).at(3))
 
         m.d.comb += [
             el.chain_valid.eq(lanes.chain_valid),
@@ -176,30 +200,31 @@ class Core(wiring.Component):
         self._outputs(m, el)
         idle = Signal()
         m.d.comb += idle.eq(seq.idle & (held == 0) & el.idle)
-        load_word, load_bank, load_en, load_value = self._state_port(
-            m, el, idle, state_busy, after_reset
-        )
+        self._connect_port(m, el, weights)
+        m.d.comb += [port.idle.eq(idle), port.fresh.eq(after_reset)]
+        with m.If(port.loaded):
+            m.d.sync += after_reset.eq(0)
 
         # -- Operand writes: the elementwise unit's, or a loaded state's into the older half.
         e = geometry.beat
         m.d.comb += [
             operands.w_en.eq(
                 Mux(
-                    state_busy,
-                    load_en << load_bank,
+                    port.busy,
+                    port.o_en,
                     Mux(el.w_en, ((1 << e) - 1) << (el.w_bank * e), 0),
                 )
             ),
             operands.w_addr.eq(
                 Mux(
-                    state_busy,
-                    half(load_word, ~write_parity, words),
+                    port.busy,
+                    half(port.o_word, ~write_parity, words),
                     half(el.w_addr, write_parity, words),
                 )
             ),
         ]
         m.d.comb += [
-            operands.w_data[b].eq(Mux(state_busy, load_value, el.w_data[b % e]))
+            operands.w_data[b].eq(Mux(port.busy, port.o_code, el.w_data[b % e]))
             for b in range(split)
         ]
         return m
@@ -251,86 +276,21 @@ class Core(wiring.Component):
         m.d.sync += room.eq(room + (sent & beat_last) - el.output_start)
         m.d.comb += el.output_room.eq(room != 0)
 
-    def _state_port(
-        self, m: Module, el: Elementwise, idle: Signal, busy: Signal, after_reset: Signal
-    ) -> tuple[Signal, Signal, Signal, object]:
-        """Serve read and load commands; return word, bank, enable and code for the operand memory."""
-        s, n = self.schedule, self.program.network.numbers
-        e, split = s.geometry.beat, s.geometry.split
-        word = Signal(count(s.memory_words))
-        bank = Signal(count(split))
-        enable = Signal()
-        if not s.states:
-            m.d.comb += [self.c.ready.eq(idle), self.s_i.ready.eq(1)]
-            return word, bank, enable, self.s_i.payload[: n.activation_bits]
-        vector = Signal(count(len(s.states)))
-        neuron = Signal(count(max(size for _, _, _, size in s.states)))
-        lane = Signal(count(e))
-        address = Signal(count(s.state_words))
-        size, is_h = Signal.like(neuron), Signal()
-        follow = Signal.like(address)
-        follow_word = Signal.like(word)
-        with m.Switch(vector):
-            for v, (_layer, kind, _base, length) in enumerate(s.states):
-                after = s.states[v + 1] if v + 1 < len(s.states) else s.states[0]
-                with m.Case(v):
-                    m.d.comb += [
-                        size.eq(length - 1), is_h.eq(kind == "h"), follow.eq(after[2]),
-                        follow_word.eq(s.bases[after[0]]),
-                    ]  # fmt: skip
-        last = (vector == len(s.states) - 1) & (neuron == size)
-
-        step = Signal()
-        with m.If(step):
-            m.d.sync += [
-                neuron.eq(neuron + 1), lane.eq(Mux(lane == e - 1, 0, lane + 1)),
-                bank.eq(Mux(bank == split - 1, 0, bank + 1)),
-            ]  # fmt: skip
-            with m.If(lane == e - 1):
-                m.d.sync += address.eq(address + 1)
-            with m.If(bank == split - 1):
-                m.d.sync += word.eq(word + 1)
-            with m.If(neuron == size):
-                m.d.sync += [
-                    neuron.eq(0), lane.eq(0), bank.eq(0), address.eq(follow), word.eq(follow_word),
-                    vector.eq(Mux(vector == len(s.states) - 1, 0, vector + 1)),
-                ]  # fmt: skip
-
-        code = saturate(round_shift(self.s_i.payload, n.operand_shift), n.activation_bits)
+    def _connect_port(self, m: Module, el: Elementwise, weights: Weights) -> None:
+        """Give the state port its streams and the memories."""
+        port, beats = self.port, el.beats
+        connect(m, flipped(self.c), port.c)
+        connect(m, flipped(self.s_i), port.s_i)
+        connect(m, port.s_o, flipped(self.s_o))
         m.d.comb += [
-            el.load_addr.eq(address),
-            el.load_data.eq(self.s_i.payload),
-            el.read_addr.eq(address),
-        ]
-        with m.FSM():
-            with m.State("WAIT-COMMAND"):
-                m.d.comb += self.c.ready.eq(idle)
-                m.d.sync += [address.eq(s.states[0][2]), word.eq(s.bases[s.states[0][0]])]
-                with m.If(self.c.valid & idle):
-                    m.d.sync += busy.eq(1)
-                    with m.If(self.c.payload == LOAD):
-                        m.next = "WAIT-WORD"
-                    with m.Else():
-                        m.next = "FETCH"
-            with m.State("WAIT-WORD"):
-                m.d.comb += self.s_i.ready.eq(1)
-                with m.If(self.s_i.valid):
-                    m.d.comb += [step.eq(1), el.load_en.eq(1 << lane), enable.eq(is_h)]
-                    with m.If(last):
-                        m.d.sync += [busy.eq(0), after_reset.eq(0)]
-                        m.next = "WAIT-COMMAND"
-            with m.State("FETCH"):
-                m.next = "SEND"
-            with m.State("SEND"):
-                # Before the first step the memories hold nothing: the state is the reset state.
-                value = el.read_data[0]
-                for i in range(1, e):
-                    value = Mux(lane == i, el.read_data[i], value)
-                m.d.comb += [self.s_o.valid.eq(1), self.s_o.payload.eq(Mux(after_reset, 0, value))]
-                with m.If(self.s_o.ready):
-                    m.d.comb += step.eq(1)
-                    m.next = "FETCH"
-                    with m.If(last):
-                        m.d.sync += busy.eq(0)
-                        m.next = "WAIT-COMMAND"
-        return word, bank, enable, code
+            el.load_en.eq(port.load_en), el.load_addr.eq(port.load_addr),
+            el.load_data.eq(port.load_data), el.read_addr.eq(port.read_addr),
+        ]  # fmt: skip
+        m.d.comb += [port.read_data[i].eq(value) for i, value in enumerate(el.read_data)]
+        if self.loadable:
+            m.d.comb += [
+                weights.w_en.eq(port.m_weights), weights.w_data.eq(port.m_data),
+                beats.held.eq(port.m_busy), beats.addr.eq(port.m_addr),
+                beats.w_en.eq(port.m_table), beats.w_data.eq(port.m_data),
+                port.m_read.eq(Mux(port.m_beats, beats.word, weights.data)),
+            ]  # fmt: skip

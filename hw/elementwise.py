@@ -20,7 +20,8 @@ from ..compiler.schedule import POSTS, Schedule
 from ..compiler.timing import Timing
 from .activation import ActivationUnit
 from .arith import Delay, count, round_shift, saturate, shift
-from .memory import Ram, Rom
+from .beats import Beats
+from .memory import Ram
 
 __all__ = ["Elementwise"]
 
@@ -35,8 +36,14 @@ class Elementwise(wiring.Component):
         Contents and layout of the beat table.
     acc_bits, sum_bits : int
         Widths from ``Network.bounds``.
+    loadable : bool
     file : str
-        Hexadecimal file of the beat table; empty keeps it in the design.
+        Of the beat table, see :class:`~.beats.Beats`.
+
+    Attributes
+    ----------
+    beats : Beats
+        A submodule; the core serves its memory.
 
     Members
     -------
@@ -84,10 +91,12 @@ class Elementwise(wiring.Component):
     read_data: Any
 
     def __init__(
-        self, *, schedule: Schedule, images: Images, acc_bits: int, sum_bits: int, file: str = ""
-    ) -> None:
-        self.schedule, self.images, self.file = schedule, images, file
+        self, *, schedule: Schedule, images: Images, acc_bits: int, sum_bits: int,
+        loadable: bool = False, file: str = "",
+    ) -> None:  # fmt: skip
+        self.schedule, self.images = schedule, images
         self.acc_bits, self.sum_bits = acc_bits, sum_bits
+        self.beats = Beats(images=images, loadable=loadable, file=file)
         n = schedule.network.numbers
         e = schedule.geometry.beat
         self.has_cell = any(layer.has_cell_state for layer in schedule.network.layers)
@@ -127,24 +136,8 @@ class Elementwise(wiring.Component):
         acts = {ACTIVATIONS[b.act] for b in s.beats if b.lanes}
         posts = {POSTS[b.post] for b in s.beats if b.lanes}
 
-        # -- Beat table: two registers deep, so that the memory's output is registered.
-        m.submodules.rom = rom = Rom(
-            words=self.images.beats, width=self.images.beat_width, file=self.file
-        )
-        pointer = Signal(range(rom.depth))
-        fetched, have = Signal(), Signal()
-        word = Signal(self.images.beat_width, reset_less=True)
-        fetched_last, at_last = Signal(), Signal()
-        go = Signal()
-        load = Signal()
-        m.d.comb += [load.eq(go | ~have), rom.en.eq(load | ~fetched), rom.addr.eq(pointer)]
-        with m.If(load):
-            m.d.sync += [word.eq(rom.data), have.eq(fetched), at_last.eq(fetched_last)]
-        end = pointer == len(self.images.beats) - 1
-        with m.If(rom.en):
-            m.d.sync += [
-                fetched.eq(1), fetched_last.eq(end), pointer.eq(Mux(end, 0, pointer + 1)),
-            ]  # fmt: skip
+        m.submodules.beats = beats = self.beats
+        word, have, at_last, go = beats.word, beats.valid, beats.last, beats.next
 
         # -- Cycle 0: start the beat when its rows and its place at the output are there.
         def get(name: str) -> Value:

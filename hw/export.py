@@ -12,7 +12,7 @@ from ..compiler.data import atomic_folder
 from ..compiler.images import hex_lines
 from ..compiler.program import Program
 from .core import Core
-from .memory import ROM_VERILOG
+from .memory import TABLE_VERILOG
 
 if TYPE_CHECKING:
     from ..compiler.chain import Chain
@@ -36,7 +36,7 @@ def core_verilog(program: Program) -> str:
         f"// gatewright core, program {program.digest[:16]}\n"
         "// The simulator or synthesizer must find weights.hex and beats.hex in its working folder.\n"
     )
-    return header + ROM_VERILOG + "\n" + text
+    return header + TABLE_VERILOG + "\n" + text
 
 
 def write_verilog(program: Program | Chain, folder: str | Path) -> list[str]:

@@ -1,71 +1,102 @@
-"""Memories: one-port ROM (inline, or from a ``$readmemh`` file) and banked RAM."""
+"""Memories: tables (inline, or from a ``$readmemh`` file; fixed or loadable), ROM, banked RAM."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Instance, Module, Signal
+from amaranth.hdl import Const, Instance, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from .arith import count
 
-__all__ = ["ROM_VERILOG", "Ram", "Rom"]
+__all__ = ["CHUNK", "TABLE_VERILOG", "Ram", "Rom", "Table"]
 
-ROM_VERILOG = """\
-// Read-only memory with a synchronous read port, loaded from a hexadecimal text file.
-module gatewright_rom #(
+CHUNK = 16
+"""Bits in which a :class:`Table` is written and read over the state port."""
+
+TABLE_VERILOG = """\
+// Memory with a synchronous read port and an output register, loaded from a hexadecimal text
+// file. CHUNKS = 0 makes it read-only; otherwise each 16 bits of a word have a write enable.
+module gatewright_table #(
     parameter WIDTH = 8,
     parameter DEPTH = 2,
     parameter ADDRESS = 1,
+    parameter CHUNKS = 0,
     parameter FILE = ""
 ) (
     input  wire               clk,
     input  wire               en,
+    input  wire               out_en,
     input  wire [ADDRESS-1:0] addr,
+    input  wire [(CHUNKS ? CHUNKS : 1)-1:0] w_en,
+    input  wire [15:0]        w_data,
     output reg  [WIDTH-1:0]   data
 );
     reg [WIDTH-1:0] memory [0:DEPTH-1];
+    reg [WIDTH-1:0] word;
     initial $readmemh(FILE, memory);
-    always @(posedge clk) if (en) data <= memory[addr];
+    always @(posedge clk) begin
+        if (en) word <= memory[addr];
+        if (out_en) data <= word;
+    end
+    genvar k;
+    generate for (k = 0; k < CHUNKS; k = k + 1) begin : chunk
+        localparam BITS = WIDTH - 16 * k < 16 ? WIDTH - 16 * k : 16;
+        always @(posedge clk) if (w_en[k]) memory[addr][16 * k +: BITS] <= w_data[BITS-1:0];
+    end endgenerate
 endmodule
 """
 
 
-class Rom(wiring.Component):
-    """Read-only memory, one synchronous read port.
+class Table(wiring.Component):
+    """Memory of wide words: one synchronous read port with an output register, written in chunks.
 
     Parameters
     ----------
     words : list of int
-        Contents.
+        Contents after power-up.
     width : int
         Bits of a word.
     file : str
         Name of the hexadecimal file; empty keeps the contents in the design itself.
+    loadable : bool
+        Make it a RAM; otherwise ``w_en`` is without effect.
 
     Members
     -------
-    en : In(1)
-        Read in this cycle.
+    en, out_en : In(1)
+        Read in this cycle; take what was read to the output.
     addr : In(unsigned)
+        Of reading and writing.
     data : Out(width)
+    w_en : In(chunks)
+        Write ``w_data`` to these 16 bits of the word, lowest first. In such a cycle what is
+        read is not defined.
+    w_data : In(16)
 
-    Timing: ``data`` follows ``addr`` by ``latency`` cycle and holds while ``en`` is low.
+    Timing: ``data`` follows ``addr`` by ``latency`` cycles.
     """
 
     en: Signal
+    out_en: Signal
     addr: Signal
     data: Signal
-    latency = 1
+    w_en: Signal
+    w_data: Signal
+    latency = 2
 
-    def __init__(self, *, words: list[int], width: int, file: str = "") -> None:
-        self.words, self.width, self.file = words, width, file
+    def __init__(
+        self, *, words: list[int], width: int, file: str = "", loadable: bool = False
+    ) -> None:
+        self.words, self.width, self.file, self.loadable = words, width, file, loadable
         # One-word memories still have an address bit: simulators refuse zero-width ports.
         self.depth = max(2, len(words))
+        self.chunks = -(-width // CHUNK)
         super().__init__({
-            "en": In(1), "addr": In(count(self.depth)), "data": Out(width),
+            "en": In(1), "out_en": In(1), "addr": In(count(self.depth)), "data": Out(width),
+            "w_en": In(self.chunks), "w_data": In(CHUNK),
         })  # fmt: skip
 
     def elaborate(self, platform: object) -> Module:
@@ -73,16 +104,66 @@ class Rom(wiring.Component):
         if self.file:
             from amaranth.hdl import ClockSignal
 
-            m.submodules.rom = Instance(
-                "gatewright_rom",
+            m.submodules.table = Instance(
+                "gatewright_table",
                 p_WIDTH=self.width, p_DEPTH=self.depth, p_ADDRESS=len(self.addr), p_FILE=self.file,
-                i_clk=ClockSignal(), i_en=self.en, i_addr=self.addr, o_data=self.data,
+                p_CHUNKS=self.chunks if self.loadable else 0,
+                i_clk=ClockSignal(), i_en=self.en, i_out_en=self.out_en, i_addr=self.addr,
+                i_w_en=self.w_en if self.loadable else Const(0, 1), i_w_data=self.w_data,
+                o_data=self.data,
             )  # fmt: skip
-        else:
-            memory: Any = Memory(shape=self.width, depth=self.depth, init=self.words)
-            m.submodules.memory = memory
-            port = memory.read_port()
-            m.d.comb += [port.en.eq(self.en), port.addr.eq(self.addr), self.data.eq(port.data)]
+            return m
+        width = self.chunks * CHUNK if self.loadable else self.width
+        memory: Any = Memory(shape=width, depth=self.depth, init=self.words)
+        m.submodules.memory = memory
+        # Reading beside writing is never asked for, so no bypass is built.
+        read = memory.read_port(transparent_for=())
+        m.d.comb += [read.en.eq(self.en), read.addr.eq(self.addr)]
+        with m.If(self.out_en):
+            m.d.sync += self.data.eq(read.data)
+        if self.loadable:
+            write = memory.write_port(granularity=CHUNK if self.chunks > 1 else None)
+            m.d.comb += [
+                write.en.eq(self.w_en),
+                write.addr.eq(self.addr),
+                write.data.eq(self.w_data.replicate(self.chunks)),
+            ]
+        return m
+
+
+class Rom(wiring.Component):
+    """Read-only memory with one synchronous read port, for contents that are part of the design.
+
+    Parameters
+    ----------
+    words : list of int
+        Contents.
+    width : int
+        Bits of a word.
+
+    Members
+    -------
+    addr : In(unsigned)
+    data : Out(width)
+
+    Timing: ``data`` follows ``addr`` by ``latency`` cycles.
+    """
+
+    addr: Signal
+    data: Signal
+    latency = 1
+
+    def __init__(self, *, words: list[int], width: int) -> None:
+        self.words, self.width = words, width
+        self.depth = max(2, len(words))
+        super().__init__({"addr": In(count(self.depth)), "data": Out(width)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        memory: Any = Memory(shape=self.width, depth=self.depth, init=self.words)
+        m.submodules.memory = memory
+        port = memory.read_port()
+        m.d.comb += [port.addr.eq(self.addr), self.data.eq(port.data)]
         return m
 
 

@@ -52,7 +52,7 @@ class System(wiring.Component):
         self.program, self.clock_hz, self.baud = program, clock_hz, baud
         self.family, self.loadable = family, loadable
         self.time = BitTime.of(clock_hz, baud)
-        self.core = Core(program)
+        self.core = Core(program, family=family, loadable=loadable)
         self.window = WINDOWS.get(family, WINDOW)
         self.identity = Identity.of(
             program, loadable=loadable, window=self.window, clock_hz=clock_hz

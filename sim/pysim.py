@@ -17,7 +17,8 @@ from ..compiler.errors import CheckError
 from ..compiler.fixed import IntArray
 from ..compiler.golden import State
 from ..compiler.program import Program
-from ..hw.core import LOAD, READ, Core
+from ..hw.core import Core
+from ..hw.port import LOAD, READ
 
 __all__ = ["Continue", "Load", "Read", "Recording", "record"]
 

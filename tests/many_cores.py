@@ -10,7 +10,7 @@ from gatewright.compiler import golden
 from gatewright.compiler.errors import CheckError
 from gatewright.compiler.program import Program
 from gatewright.hw.export import TOP, write_verilog
-from gatewright.hw.memory import ROM_VERILOG
+from gatewright.hw.memory import TABLE_VERILOG
 from gatewright.sim.runner import VERILATOR, Recorded, _environment, _tools, make_job
 
 PORT = re.compile(r"^  (input|output) (\[\d+:0\] )?(\w+);", re.MULTILINE)
@@ -18,11 +18,11 @@ PORT = re.compile(r"^  (input|output) (\[\d+:0\] )?(\w+);", re.MULTILINE)
 
 def design(programs: list[Program], folder: Path) -> Path:
     """Write a top level ``many`` with one renamed core a program, ports prefixed ``k0_``, ..."""
-    text, ports, instances = [ROM_VERILOG], ["input clk", "input rst"], []
+    text, ports, instances = [TABLE_VERILOG], ["input clk", "input rst"], []
     for k, program in enumerate(programs):
         write_verilog(program, folder / f"core{k}")
         core = (folder / f"core{k}/core.v").read_text()
-        core = core.replace(ROM_VERILOG, "").replace(TOP, f"core{k}")
+        core = core.replace(TABLE_VERILOG, "").replace(TOP, f"core{k}")
         for name in ("weights", "beats"):
             core = core.replace(f"{name}.hex", f"{name}{k}.hex")
             (folder / f"{name}{k}.hex").write_bytes((folder / f"core{k}/{name}.hex").read_bytes())

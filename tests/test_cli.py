@@ -647,3 +647,33 @@ def test_demo(cli, tmp_path):
     for line in done.out.splitlines():
         if line.startswith(str(tmp_path)):
             assert Path(line.split()[0]).exists()
+
+
+def test_quantize_like_another_program(tmp_path, capsys):
+    """A model trained again takes the place of the first one in its hardware."""
+    rng = np.random.default_rng(5)
+    paths = []
+    for k in range(2):
+        arrays = {
+            "weight_ih_l0": rng.normal(0, 0.3, (12, 3)), "weight_hh_l0": rng.normal(0, 0.3, (12, 4)),
+            "bias_ih_l0": rng.normal(0, 0.1, 12), "bias_hh_l0": rng.normal(0, 0.1, 12),
+        }  # fmt: skip
+        paths.append(tmp_path / f"{k}.npz")
+        np.savez(paths[-1], **arrays)
+    np.save(tmp_path / "x.npy", rng.normal(size=(50, 3)))
+    common = ["--calibration", str(tmp_path / "x.npy")]
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert (
+        main(["quantize", str(paths[0]), *common, "--lanes", "6", "--spare", "1", "-o", str(first)])
+        == 0
+    )
+    assert main(["quantize", str(paths[1]), *common, "--like", str(first), "-o", str(second)]) == 0
+    a, b = Program.load(first), Program.load(second)
+    assert a.digest != b.digest
+    assert a.hardware_digest == b.hardware_digest
+    wide = ["--state-bits", "14"]
+    assert (
+        main(["quantize", str(paths[1]), *common, *wide, "--like", str(first), "-o", str(second)])
+        == 1
+    )
+    assert "state_bits 14 against 16" in capsys.readouterr().err

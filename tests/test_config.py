@@ -50,7 +50,7 @@ def test_the_edges_are_allowed() -> None:
 
 CHANGED = Config(
     weight_bits=4, activation_bits=8, state_bits=14, gate_bits=10, lanes=7, activation="direct",
-    rounding="nearest", rate=1e5, clock=1e-3, argmax=True, weight_widths={"gru0.n": 3, "gru0": 5},
+    rounding="nearest", rate=1e5, clock=1e-3, argmax=True, weight_widths={"gru0.n": 3, "gru0": 5}, spare=1,
 )  # fmt: skip
 
 

@@ -135,7 +135,7 @@ def uses(name: str, module: str) -> bool:
 
 
 HARDWARE_READS = (
-    "activation", "atomic", "cells", "data", "errors", "fixed", "images", "network", "program",
+    "activation", "atomic", "cells", "data", "errors", "fixed", "hardware", "images", "network", "program",
     "schedule", "timing",
 )  # fmt: skip
 TORCH = ("compiler/load.py", "compiler/from_torch.py", "compiler/torch_check.py", "cli/example.py")

@@ -1,0 +1,140 @@
+"""What a core is built from besides the contents of its memories, and its digest.
+
+Two programs of one hardware digest run on one bitstream: their weights and beat tables can be
+exchanged. Widths of accumulators, sums and beat fields come from a program's own weights unless
+they are taken over from another one (``quantize(..., like=...)``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from .activation import ACTIVATIONS
+from .errors import InputError
+from .images import Field, Images, Layout, build, ranges
+from .network import Network
+from .schedule import POSTS, Schedule
+
+if TYPE_CHECKING:
+    from .program import Program
+
+__all__ = ["GATEWARE", "Hardware", "describe", "differences", "digest"]
+
+GATEWARE = 2
+"""Raised whenever the meaning of a memory word changes: older bitstreams must refuse it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Hardware:
+    """Widths that depend on the weights.
+
+    Parameters
+    ----------
+    acc_bits, sum_bits : int
+        Widths of an accumulator and of a row's sum, see :meth:`~.network.Network.bounds`.
+    layout : Layout
+        Fields of a word of the beat table.
+    """
+
+    acc_bits: int
+    sum_bits: int
+    layout: Layout
+
+    @classmethod
+    def of(cls, network: Network, schedule: Schedule, spare: int = 0) -> Hardware:
+        """Return the fewest bits a network needs, and ``spare`` more for a later one."""
+        acc_bits, sum_bits = network.bounds()
+        return cls(acc_bits + spare, sum_bits + 2 * spare, ranges(schedule, spare))
+
+    def images(self, network: Network, schedule: Schedule) -> Images:
+        """Pack the memories.
+
+        Raises
+        ------
+        InputError
+            A value does not fit in its field, or a sum in its width.
+        """
+        for name, need, have in zip(
+            ("accumulators", "sums"), network.bounds(), (self.acc_bits, self.sum_bits), strict=True
+        ):
+            if need > have:
+                raise InputError(
+                    f"the network needs {name} of {need} bits, the hardware has {have}; build a new "
+                    "bitstream, or quantize the first program with more --spare bits"
+                )
+        return build(schedule, self.layout)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON object that :meth:`from_json` reads back."""
+        layout = {k: [f.offset, f.width, f.base, int(f.signed)] for k, f in self.layout.items()}
+        return {"acc_bits": self.acc_bits, "sum_bits": self.sum_bits, "layout": layout}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Hardware:
+        """Read what :meth:`to_json` wrote."""
+        fields = sorted(data["layout"].items(), key=lambda item: item[1][:2])
+        layout = {
+            str(name): Field(int(offset), int(width), int(base), bool(signed))
+            for name, (offset, width, base, signed) in fields
+        }
+        made = cls(int(data["acc_bits"]), int(data["sum_bits"]), layout)
+        if not (0 < made.acc_bits <= 64 and 0 < made.sum_bits <= 64):
+            raise ValueError(f"accumulators of {made.acc_bits} and sums of {made.sum_bits} bits")
+        at = 0
+        for name, field in layout.items():
+            if field.offset != at or not 0 <= field.width <= 64:
+                raise ValueError(f"field {name} has {field.width} bits at {field.offset}")
+            at += field.width
+        return made
+
+
+def describe(program: Program) -> dict[str, Any]:
+    """Return all that the gateware of a program depends on, contents of its memories apart."""
+    s, net = program.schedule, program.network
+    active = [b for b in s.beats if b.lanes]
+    return {
+        "gateware": GATEWARE,
+        "geometry": s.geometry._asdict(),
+        "numbers": asdict(net.numbers),
+        "input_size": net.input_size,
+        "elements": net.elements,
+        "argmax": net.argmax,
+        "operand_bits": net.operand_bits,
+        "blocks": [
+            [b.tiles, [[x.is_input, *x[1:]] for x in b.segments]] for b in s.blocks
+        ],
+        "states": [[kind, base, size, s.bases[name]] for name, kind, base, size in s.states],
+        "memories": [
+            s.memory_words, s.state_words, s.kept_depth, s.produced, len(s.beats), s.words,
+        ],
+        "weight_width": program.images.weight_width,
+        "activations": sorted({ACTIVATIONS[b.act] for b in active}),
+        "operations": sorted({POSTS[b.post] for b in active}),
+        "reset_product": any(b.reset for b in active),
+        "hardware": program.hardware.to_json(),
+    }  # fmt: skip
+
+
+def digest(program: Program) -> str:
+    """Return the SHA-256 of :func:`describe`, in hex."""
+    return hashlib.sha256(json.dumps(describe(program), sort_keys=True).encode()).hexdigest()
+
+
+def differences(a: Program, b: Program) -> list[str]:
+    """Name what keeps two programs from sharing a bitstream, with both values."""
+    found = []
+    x, y = describe(a), describe(b)
+    for name in x:
+        if x[name] == y[name]:
+            continue
+        if isinstance(x[name], dict):
+            found += [
+                f"{k} {x[name][k]} against {y[name].get(k)}"
+                for k in x[name] if x[name][k] != y[name].get(k)
+            ]  # fmt: skip
+        else:
+            found.append(f"{name} {x[name]} against {y[name]}")
+    return found
