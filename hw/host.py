@@ -14,7 +14,7 @@ from ..compiler.fixed import IntArray
 from ..compiler.golden import State
 from ..compiler.model import FloatArray, check_lengths
 from ..compiler.program import Program
-from .identity import CHUNK, IDENTITY_BYTES, Identity, Sizes, digest_id, hardware_id
+from .identity import CHUNK, IDENTITY_BYTES, Identity, Sizes, chunks, digest_id, hardware_id
 from .protocol import COUNTERS, PROTOCOL, Op, Status
 from .session import Session, Transport
 
@@ -259,29 +259,26 @@ class Device:
             raise
         if not self.loadable:
             return  # its digest is the program's: what it holds is what would be loaded
-        chunks = memory_chunks(self.program)
-        done, total = 0, 2 * sum(len(chunk) for chunk in chunks.values())
-        for part, (load, read) in enumerate(
-            ((Op.LOAD_BEATS, Op.READ_BEATS), (Op.LOAD_WEIGHTS, Op.READ_WEIGHTS))
-        ):
-            words = list(chunks.values())[part]
+        memories = chunks(self.program)
+        done, total = 0, sum(len(words) for _, words in memories)
+        commands = ((Op.LOAD_BEATS, Op.READ_BEATS), (Op.LOAD_WEIGHTS, Op.READ_WEIGHTS))
+        for (load, read), (memory, words) in zip(commands, memories, strict=True):
             data = to_bytes(words, self.sizes.word_bytes)
 
             def step(fraction: float, start: int = done, size: int = len(words)) -> None:
                 if progress is not None:
                     progress((start + fraction * size) / total)
 
-            self.session.exchange(bytes([load]) + data, 0, step)
-            done += len(words)
+            self.session.exchange(bytes([load]) + data, 0)
             got = from_bytes(
-                self.session.exchange(bytes([read]), len(data)), self.sizes.word_bytes
+                self.session.exchange(bytes([read]), len(data), step), self.sizes.word_bytes
             ) & ((1 << CHUNK) - 1)  # fmt: skip
             done += len(words)
             wrong = np.flatnonzero(got != words)
             if len(wrong):
                 k = int(wrong[0])
                 raise CheckError(
-                    f"{self.name}: word {k} of the board's {list(chunks)[part]} was loaded with "
+                    f"{self.name}: word {k} of the board's {memory} was loaded with "
                     f"{words[k]:#06x} and read back as {got[k]:#06x}, {len(wrong)} differ; the board's "
                     "memory or clock is at fault"
                 )
@@ -289,20 +286,6 @@ class Device:
         self.identify()
         if not self.loaded:
             raise CheckError(f"{self.name}: the board does not take the program it was loaded with")
-
-
-def memory_chunks(program: Program) -> dict[str, IntArray]:
-    """Return the contents of the loadable memories in chunks of 16 bits, low chunk first."""
-    made = {}
-    images = program.images
-    for name, words, width in (
-        ("beat table", images.beats, images.beat_width),
-        ("weights", images.weights, images.weight_width),
-    ):
-        size = 2 * -(-width // CHUNK)
-        raw = b"".join(word.to_bytes(size, "little") for word in words)
-        made[name] = np.frombuffer(raw, "<u2").astype(np.int64)
-    return made
 
 
 def to_bytes(codes: IntArray, size: int) -> bytes:

@@ -15,6 +15,8 @@ from .uart import BitTime, UartReceiver, UartTransmitter
 
 __all__ = ["Link"]
 
+SHORT_BITS = 5  # a short frame has 2**5 bytes of payload
+
 
 class Link(wiring.Component):
     """The board's end of a session, as ``docs/link.md`` says.
@@ -217,10 +219,15 @@ class Link(wiring.Component):
             header += [offset[:8], high]
         token = Signal.like(self._sender.i.payload)
         m.d.comb += [read.addr.eq(self._sent[: self.window]), self._sender.i.payload.eq(token)]
-        m.d.sync += [some.eq(self._sent != self._written), full.eq(place == MAX_PAYLOAD)]
+        # What is sent again comes in a short frame first, so that something gets through.
+        short = Signal()
+        m.d.sync += [
+            some.eq(self._sent != self._written),
+            full.eq((place == MAX_PAYLOAD) | (short & place[SHORT_BITS])),
+        ]
         with m.FSM():
             with m.State("WAIT-CAUSE"):
-                m.d.sync += place.eq(0)
+                m.d.sync += [place.eq(0), short.eq(self._rewind)]
                 with m.If(self._opening):
                     # No frame is being made, so nothing of the old session gets into a new one.
                     m.d.sync += self.opened.eq(1)

@@ -18,6 +18,7 @@ __all__ = ["LinkCounts", "Session", "Transport"]
 
 LEAST_WINDOW = 9
 TRIES = 10  # silences in a row after which nobody is there
+LEAST_PAYLOAD = 16
 TAGS_OUT = 64  # frames that may be unanswered; tags count to 256
 BABBLE = 1024  # bytes without a good frame that are as bad as silence
 
@@ -121,6 +122,7 @@ class Session:
         self._marks: dict[int, int] = {}  # tag -> place after its frame
         self._asked: int | None = None  # tag of the frame that asked for a repeat
         self._errors: int | None = None
+        self._most = MAX_PAYLOAD  # of a frame; less on a bad line
         for _ in range(BABBLE):  # what another session left
             if not self.transport.read(0):
                 break
@@ -202,9 +204,9 @@ class Session:
         end = first + len(self._down)
         while True:
             room = self._consumed + self._size - WINDOW_MARGIN - self._sent
-            count = min(room, end - self._sent, MAX_PAYLOAD)
+            count = min(room, end - self._sent, self._most)
             # A small piece is worth a frame only when it is the last, or nothing is under way.
-            small = count < min(64, end - self._sent) and self._sent != self._received
+            small = count < min(64, self._most, end - self._sent) and self._sent != self._received
             if count <= 0 or small or len(self._marks) >= TAGS_OUT:
                 break
             start = self._sent - first
@@ -277,8 +279,11 @@ class Session:
             if received < should:
                 # That frame, or one before it, did not arrive; those after it are in vain.
                 self.counts.resent += 1
+                self._most = max(LEAST_PAYLOAD, self._most // 2)
                 self._sent = received
                 self._marks.clear()
+            else:
+                self._most = min(MAX_PAYLOAD, self._most + LEAST_PAYLOAD)
         self._take_payload(header, payload)
 
     def _take_payload(self, header: UpHeader, payload: bytes) -> None:

@@ -23,7 +23,7 @@ from ..compiler.model import FloatArray, check_lengths
 from ..compiler.program import Program
 from ..hw.export import TOP, write_verilog
 
-__all__ = ["SIMULATORS", "Bench", "Simulation", "compare", "simulate"]
+__all__ = ["SIMULATORS", "Bench", "Simulation", "compare", "environment_of", "simulate"]
 
 VERILATOR = (
     "-Wno-CASEINCOMPLETE", "-Wno-WIDTH", "--x-initial", "0",
@@ -99,7 +99,7 @@ def _environment(**changes: str) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _tools(simulator: str) -> dict[str, str]:
+def environment_of(simulator: str) -> dict[str, str]:
     """Return the environment a simulator needs, or say which tool is missing."""
     if importlib.util.find_spec("cocotb_tools") is None:
         raise MissingToolError("cocotb is not installed: pip install 'gatewright[sim]'")
@@ -154,7 +154,7 @@ class Bench:
         waves: bool = False,
     ) -> None:
         self.program, self.simulator, self.waves = program, simulator, waves
-        self.environment = _tools(simulator)
+        self.environment = environment_of(simulator)
         self._temporary = None if folder else tempfile.TemporaryDirectory(prefix="gatewright-")
         self.folder = Path(folder or self._temporary.name).resolve()  # type: ignore[union-attr]
         write_verilog(program, self.folder / "verilog")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import tempfile
 from pathlib import Path
 
 from amaranth.back import verilog
@@ -43,7 +42,9 @@ def build_board(system: System, folder: str | Path) -> Path:
         check=False,
     )  # fmt: skip
     if done.returncode:
-        raise CheckError(f"Verilator could not build the design:\n{(done.stdout + done.stderr)[-2000:]}")
+        raise CheckError(
+            f"Verilator could not build the design:\n{(done.stdout + done.stderr)[-2000:]}"
+        )
     return folder / "build" / f"V{TOP}"
 
 
