@@ -157,17 +157,20 @@ def emulate_recording(
     import numpy as np
 
     from ..compiler.chain import Chain
+    from ..compiler.delta import skipping
+    from ..compiler.program import Program
 
     codes = program.encode(data.x)
     start = time.monotonic()
     done = program.evaluate(codes, state, data.lengths)
     seconds = time.monotonic() - start
     outputs = program.decode(done.outputs)
-    steps = outputs.shape[0] * outputs.shape[1]
+    steps, valid = outputs.shape[0] * outputs.shape[1], None
     if data.lengths is not None:
         valid = np.arange(outputs.shape[1]) < np.asarray(data.lengths)[:, None]
         outputs = np.where(valid[..., None], outputs, 0.0)
         steps = int(valid.sum())
+    delta = skipping(program, done, valid) if isinstance(program, Program) else None
     return outputs, {
         "steps": steps,
         "sequences": len(outputs),
@@ -181,6 +184,7 @@ def emulate_recording(
         },
         "accuracy": accuracy(outputs, data),
         **({"buffer": _buffer(program, data)} if isinstance(program, Chain) else {}),
+        **({"delta": delta} if delta else {}),
     }
 
 
@@ -209,6 +213,12 @@ def emulate(args: argparse.Namespace, console: Console) -> dict[str, Any]:
         b = result["buffer"]
         console.say(
             f"sequence buffer: {b['words']:,} words, {b['bits']:,} bits for {b['steps']:,} steps"
+        )
+    if "delta" in result:
+        d = result["delta"]
+        console.say(
+            f"unchanged columns: {percent(d['skipped'])} of {d['columns']:,} a step; skipping them "
+            f"would save {d['saved']:,.0f} of {d['walk']:,} cycles"
         )
     if result["accuracy"] is not None:
         console.say(f"accuracy at the last step: {percent(result['accuracy'])}")

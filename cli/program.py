@@ -22,7 +22,6 @@ __all__ = ["add_model", "add_verbs", "describe", "read_model"]
 
 MODEL = "trained model: .pt .pth .safetensors .npz .onnx .keras .h5 .json"
 LATER = {
-    "threshold": "the delta engine is not there yet: leave out --threshold",
     "board": "boards are not there yet: leave out --board and give --clock and --rate or --lanes",
 }
 
@@ -75,10 +74,20 @@ def add_verbs(verbs: Any) -> None:
     group.add_argument("--rate", type=_number, metavar="R", help="steps per second that auto meets")
     group.add_argument("--clock", type=_number, metavar="HZ", help="clock that --rate counts on")
     group.add_argument(
+        "--engine", metavar="dense|delta", help="delta: report what skipping unchanged columns saves"
+    )  # fmt: skip
+    group.add_argument(
+        "--threshold", type=_whole, metavar="CODES",
+        help="delta: pass a state on only where its operand changed by more codes than this",
+    )  # fmt: skip
+    group.add_argument(
+        "--threshold-input", type=_whole, metavar="CODES",
+        help="the same for the elements of x (default: as --threshold)",
+    )  # fmt: skip
+    group.add_argument(
         "--spare", metavar="0..8", type=_whole,
         help="bits of head room for the weights of a model trained again (default 0), see --like",
     )  # fmt: skip
-    group.add_argument("--engine", metavar="dense", help="kind of engine")
     for name in LATER:
         parser.add_argument(f"--{name}", help=argparse.SUPPRESS)
 
@@ -210,8 +219,6 @@ def _config(args: argparse.Namespace, base: Config | None = None) -> Config:
     for name, message in LATER.items():
         if getattr(args, name) is not None:
             raise InputError(message)
-    if args.engine == "delta":
-        raise InputError("the delta engine is not there yet: use --engine dense")
     base = Config.from_toml(args.config) if args.config else base or Config()
     given = {f.name: getattr(args, f.name, None) for f in fields(Config)}
     given |= given.pop("weight_bits") or {}

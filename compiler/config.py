@@ -15,6 +15,7 @@ from .errors import InputError
 __all__ = ["Config", "parse_weight_bits"]
 
 LANES_MAX = 4096
+THRESHOLD_MAX = 65535
 WEIGHT_BITS = (2, 16)
 
 
@@ -51,7 +52,13 @@ class Config:
     argmax : bool
         Emit the index of the largest output of each step instead of the outputs.
     engine : str
-        ``dense``.
+        ``dense``, or ``delta``: a column whose operand has not changed is skipped. There is no
+        gateware for skipping yet; what it would save is reported.
+    threshold : int
+        Delta engine: an operand made from a state is passed on only where its code differs by
+        more than this from the one passed on last. 0 changes no output.
+    threshold_input : int
+        The same for the elements of x; -1: as ``threshold``.
     spare : int
         Bits of head room in accumulators, sums, biases and shifts, 0 to 8, so that the weights of
         a model that is trained again fit in the same hardware.
@@ -69,6 +76,8 @@ class Config:
     clock: float = 12e6
     argmax: bool = False
     engine: str = "dense"
+    threshold: int = 0
+    threshold_input: int = -1
     spare: int = 0
 
     def __post_init__(self) -> None:
@@ -80,6 +89,8 @@ class Config:
             ("state_bits", 2, 16),
             ("gate_bits", 2, 16),
             ("lanes", 0, LANES_MAX),
+            ("threshold", 0, THRESHOLD_MAX),
+            ("threshold_input", -1, THRESHOLD_MAX),
             ("spare", 0, 8),
             *widths,
         ):
@@ -94,12 +105,17 @@ class Config:
         for name, choices in (
             ("activation", tuple(KINDS)),
             ("rounding", ("compensated", "nearest")),
-            ("engine", ("dense",)),
+            ("engine", ("dense", "delta")),
         ):
             if getattr(self, name) not in choices:
                 raise InputError(
                     f"{name} is one of {', '.join(choices)}, not {getattr(self, name)!r}"
                 )
+        if self.engine != "delta" and (self.threshold, self.threshold_input) != (0, -1):
+            raise InputError(
+                f"a threshold of {max(self.threshold, self.threshold_input)} needs the delta engine, "
+                f"and engine is {self.engine!r}: set engine to delta or leave the threshold out"
+            )
         if not isinstance(self.argmax, bool):
             raise InputError(f"argmax is true or false, not {self.argmax!r}")
         for name in ("rate", "clock"):
@@ -110,6 +126,14 @@ class Config:
                 or not 0 <= value < 1e12
             ):
                 raise InputError(f"{name} is a number from 0 to 1e12, not {value!r}")
+
+    @property
+    def thresholds(self) -> tuple[int, int]:
+        """Thresholds of x and of states; -1 where the engine is dense."""
+        if self.engine != "delta":
+            return -1, -1
+        own = self.threshold_input
+        return self.threshold if own < 0 else own, self.threshold
 
     def weight_width(self, layer: str, gate: str) -> int:
         """Return the width of the weights of a gate."""

@@ -86,6 +86,12 @@ class Program:
         self.geometry: Geometry = choose_geometry(network, lanes)
         self.schedule = Schedule(network, self.geometry)
 
+    def with_lanes(self, lanes: int) -> Program:
+        """Return the same network on another engine; its outputs are the same."""
+        program = Program(self.network, replace(self.config, lanes=lanes), self.quality)
+        program.exponents = self.exponents
+        return program
+
     def _choose_lanes(self) -> int:
         if not self.config.rate:
             return choose_lanes(self.network, DEFAULT_LANES)

@@ -277,6 +277,8 @@ def quantize_network(
         hidden_bits=hidden_bits,
         cell_bits=cell_bits,
         cell_frac=cell_bits - 1 - max(0, _integer_bits(MARGIN * cell)),
+        threshold_input=config.thresholds[0],
+        threshold=config.thresholds[1],
     )  # fmt: skip
 
     if like is not None:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from . import golden
 from .chain import Chain
+from .delta import skipping
 from .errors import InputError
 from .fixed import Format, IntArray
 from .model import Model
@@ -80,6 +81,8 @@ def analyze(
                 for place, clipped in sorted(done.saturations.items())
             },
         }
+        if chain is None and (delta := skipping(program.passes[0], done, valid)):
+            result["data"]["delta"] = delta
         given = _inputs(chain, codes[: TRACED[0]], valid[: TRACED[0]]) if chain else [codes]
         for each, rows, fed, at in zip(program.passes, formats, given, where, strict=True):
             _peaks(each, fed, valid, rows, at)

@@ -79,6 +79,7 @@ class Core(wiring.Component):
     ) -> None:  # fmt: skip
         if family not in FAMILIES:
             raise ValueError(f"family is one of {', '.join(FAMILIES)}, not {family!r}")
+        program.network.check_hardware()
         self.program, self.rom_files = program, rom_files
         self.family, self.loadable = family, loadable
         self.schedule = s = program.schedule

@@ -135,9 +135,14 @@ def uses(name: str, module: str) -> bool:
 
 
 HARDWARE_READS = (
-    "activation", "atomic", "cells", "data", "errors", "fixed", "hardware", "images", "network", "program",
+    "activation", "atomic", "cells", "data", "devices", "errors", "estimate", "fixed", "hardware", "images", "network", "program",
     "schedule", "timing",
 )  # fmt: skip
+TRAINING = (
+    "compiler/finetune.py", "compiler/qat.py", "compiler/qat_float.py", "compiler/qat_node.py",
+    "compiler/qat_plan.py", "compiler/qat_walk.py", "compiler/trainable.py",
+)  # fmt: skip
+"""PyTorch modules: imported by name when something is trained, by nothing else when it is loaded."""
 TORCH = ("compiler/load.py", "compiler/from_torch.py", "compiler/torch_check.py", "cli/example.py")
 
 
@@ -169,8 +174,10 @@ def test_layers(name):
     if folder != "examples":
         at_load = {m.split(".")[0] for m, loaded in imports(name) if loaded}
         slow = {"torch", "matplotlib", "onnx", "onnxruntime", "h5py", "keras"}
-        assert at_load & slow == set()
-        assert not uses(name, "torch") or name in TORCH
+        assert at_load & slow == ({"torch"} if name in TRAINING else set())
+        assert not uses(name, "torch") or name in (*TORCH, *TRAINING)
+        trains = {f"gatewright.{part.removesuffix('.py').replace('/', '.')}" for part in TRAINING}
+        assert name in TRAINING or {m for m, loaded in imports(name) if loaded} & trains == set()
 
 
 # -- files ------------------------------------------------------------------------

@@ -1,0 +1,80 @@
+"""Why a program does not fit on a board, and what would."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..compiler.devices import FAMILIES, Device
+from ..compiler.estimate import block_rams, estimate, fits, memories
+from ..compiler.program import Program
+from .boards import BOARDS, Board
+
+__all__ = ["available", "fitting_boards", "shortage"]
+
+NAMES = {
+    "luts": "LUTs", "multipliers": "multipliers", "block_rams": "block RAMs",
+    "spram": "single-port RAMs",
+}  # fmt: skip
+
+
+def available(device: Device) -> dict[str, int]:
+    """Return what a device has of each resource."""
+    return {
+        "luts": device.luts, "multipliers": device.multipliers, "block_rams": device.block_rams,
+        "spram": device.spram_bits // (16384 * 16),
+    }  # fmt: skip
+
+
+def fitting_boards(program: Program, loadable: bool = False) -> list[Board]:
+    """Return the boards that a program is estimated to fit on, in the order of the table."""
+    return [b for b in BOARDS.values() if fits(program, b.capacity, loadable)]
+
+
+def shortage(
+    program: Program, board: Board, used: Mapping[str, int], loadable: bool = False
+) -> str:
+    """Say what is short of a board, and the way out; empty where nothing is.
+
+    Parameters
+    ----------
+    program : Program
+    board : Board
+    used : mapping of str -> int
+        What is needed of each resource, estimated or of a netlist.
+    loadable : bool
+    """
+    have = available(board.capacity)
+    short = {name: n for name, n in used.items() if n > have.get(name, 0)}
+    if not short:
+        return ""
+    needs = " and ".join(
+        f"needs {n:,} {NAMES[name]}, the board has {have.get(name, 0):,}"
+        for name, n in short.items()
+    )
+    return f"{needs}: try {_way_out(program, board, short, loadable)}"
+
+
+def _way_out(program: Program, board: Board, short: Mapping[str, int], loadable: bool) -> str:
+    """Name what would make a program fit: narrower weights, fewer lanes, another board."""
+    ways = []
+    bits = program.network.numbers.weight_bits
+    if "block_rams" in short:
+        family = FAMILIES[board.family]
+        width, depth, _ = memories(program)["weights"]
+        rest = short["block_rams"] - block_rams(family, width, depth)
+        for fewer in range(bits - 1, 1, -1):
+            if rest + block_rams(family, width * fewer // bits, depth) <= board.capacity.block_rams:
+                ways.append(f"--weight-bits {fewer}")
+                break
+    elif program.geometry.lanes > 1:
+        # What fewer lanes save is estimated, also where what is used comes from a netlist.
+        have, now = available(board.capacity), estimate(program, board.capacity, loadable).resources
+        for p in range(program.geometry.lanes - 1, 0, -1):
+            then = estimate(program.with_lanes(p), board.capacity, loadable).resources
+            if all(short[n] - now[n] + then[n] <= have[n] for n in short):
+                ways.append(f"--lanes {p}")
+                break
+    others = [b.name for b in fitting_boards(program) if b.name != board.name]
+    if others:
+        ways.append(f"board {others[0]}")
+    return " or ".join(ways) or "a smaller network"
