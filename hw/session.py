@@ -133,7 +133,8 @@ class Session:
             while heard < BABBLE and (raw := self.transport.read(self.transport.silence)):
                 heard += len(raw)
                 for header, _payload in self._frames(raw):
-                    if (header.session, header.tag) == (self._id, self._tag):
+                    # Tags tell a session of another host with the same number apart.
+                    if header.session == self._id and header.tag in self._marks:
                         self._note(header)
                         return
             self.counts.silences += 1

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import random
+import select
+import threading
+import tty
 from collections import deque
 from typing import Any
 
@@ -10,7 +14,7 @@ from amaranth.sim import Simulator
 
 from ..hw.system import System
 
-__all__ = ["NoisyLine", "SimulatedBoard"]
+__all__ = ["NoisyLine", "PseudoTerminal", "SimulatedBoard"]
 
 SILENCE_BITS = 1500  # a frame has up to 2,550
 
@@ -23,8 +27,6 @@ class SimulatedBoard:
     Parameters
     ----------
     system : System
-    flash : bytes, optional
-        Contents of its SPI flash.
     skew : float
         The host's bit time relative to what was asked for.
     """
@@ -62,7 +64,8 @@ class SimulatedBoard:
             for k, bit in enumerate(bits):
                 ctx.set(rx, bit)
                 end = round((k + 1) * self.cycles_per_bit)
-                await ctx.tick().repeat(end - at)
+                for _ in range(end - at):
+                    await ctx.tick()
                 at = end
 
     async def _listen(self, ctx: Any) -> None:
@@ -74,7 +77,8 @@ class SimulatedBoard:
             value, at = 0, 0
             for k in range(10):
                 middle = int((k + 0.5) * self.cycles_per_bit)
-                await ctx.tick().repeat(middle - at)
+                for _ in range(middle - at):
+                    await ctx.tick()
                 at = middle
                 value |= ctx.get(tx) << k
             if value & 1 or not value >> 9:
@@ -160,3 +164,52 @@ class NoisyLine:
     def close(self) -> None:
         """Close the line below."""
         self.transport.close()
+
+
+class PseudoTerminal:
+    """A board behind a pseudo-terminal, for programs that open a serial port.
+
+    Parameters
+    ----------
+    board : Transport
+        A simulated one that is fast enough for the host's timeouts (:class:`.verilated.VerilatedBoard`).
+
+    Attributes
+    ----------
+    port : str
+        Name of the port to open.
+    """
+
+    def __init__(self, board: Any) -> None:
+        self.board = board
+        self._master, self._slave = os.openpty()
+        tty.setraw(self._slave)
+        self.port = os.ttyname(self._slave)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        idle = 0
+        while not self._stop.is_set():
+            # With nothing to say on either side the simulation need not run.
+            if select.select([self._master], [], [], 0.01 if idle > 50 else 0)[0]:
+                self.board.write(os.read(self._master, 4096))
+                idle = 0
+            data = self.board.read(self.board.silence / 20)
+            idle = 0 if data else idle + 1
+            if data:
+                os.write(self._master, data)
+
+    def close(self) -> None:
+        """Hang up, as a board that is unplugged does."""
+        self._stop.set()
+        self._thread.join()
+        os.close(self._slave)
+        os.close(self._master)
+
+    def __enter__(self) -> PseudoTerminal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
