@@ -61,6 +61,10 @@ def add_verbs(verbs: Any) -> None:
         "--stall", metavar="P", type=float, default=0.0, help="chance of a pause on every transfer"
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the pauses")
+    parser.add_argument(
+        "--netlist", metavar="FAMILY",
+        help="simulate what synthesis makes of it: ice40up, ice40hx, ecp5 or gowin",
+    )  # fmt: skip
     parser.add_argument("--limit", metavar="N", type=int, default=0, help="first N sequences only")
 
 
@@ -263,7 +267,7 @@ def simulate(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     check_output(args.output, data)
     done = run(
         program, data.x, lengths=data.lengths, simulator=args.simulator, stall=args.stall,
-        seed=args.seed, wave=args.wave, progress=console.note,
+        seed=args.seed, wave=args.wave, netlist=args.netlist or "", progress=console.note,
     )  # fmt: skip
     result = {
         "bit_exact": done.bit_exact,
@@ -277,6 +281,8 @@ def simulate(args: argparse.Namespace, console: Console) -> dict[str, Any]:
         "stall": args.stall,
         "seed": args.seed,
     }
+    if args.netlist:
+        result |= {"netlist": args.netlist, "cells": done.cells}
     if done.passes:
         result["passes"] = [
             {"bit_exact": each.bit_exact, "cycle_exact": each.cycle_exact,
@@ -291,11 +297,15 @@ def simulate(args: argparse.Namespace, console: Console) -> dict[str, Any]:
         result["wave"] = str(args.wave)
     check_simulation(result)
     low, high = done.cycles_per_step
-    console.say(f"bit-exact: {done.steps:,} steps in {done.simulator}, every output equals golden")
+    what = f"the {args.netlist} netlist in {done.simulator}" if args.netlist else done.simulator
+    console.say(f"bit-exact: {done.steps:,} steps in {what}, every output equals golden")
     console.say(
         f"cycles a step: {low} to {high}, predicted {done.cycles_predicted}"
         + (f" without pauses (stall {args.stall:g})" if args.stall else ", every step as predicted")
     )
+    if args.netlist:
+        cells = ", ".join(f"{count:,} {name}" for name, count in done.cells.items())
+        console.say(f"netlist: {cells}")
     for path in filter(None, (args.output, args.wave)):
         console.say(f"written: {path}")
     return result

@@ -11,7 +11,7 @@ from amaranth.back import verilog
 from ..compiler.errors import CheckError
 from ..hw.system import System
 from .board import SILENCE_BITS
-from .runner import VERILATOR, environment_of
+from .runner import VERILATOR, _tools
 
 __all__ = ["VerilatedBoard", "build_board"]
 
@@ -38,7 +38,7 @@ def build_board(system: System, folder: str | Path) -> Path:
         str(Path(__file__).with_suffix("").parent / "board.cpp"),
     ]  # fmt: skip
     done = subprocess.run(  # noqa: S603
-        command, env={**os.environ, **environment_of("verilator")}, capture_output=True, text=True,
+        command, env={**os.environ, **_tools("verilator")}, capture_output=True, text=True,
         check=False,
     )  # fmt: skip
     if done.returncode:

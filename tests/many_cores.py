@@ -11,7 +11,7 @@ from gatewright.compiler.errors import CheckError
 from gatewright.compiler.program import Program
 from gatewright.hw.export import TOP, write_verilog
 from gatewright.hw.memory import TABLE_VERILOG
-from gatewright.sim.runner import VERILATOR, Recorded, _environment, environment_of, make_job
+from gatewright.sim.runner import VERILATOR, Recorded, _environment, _tools, make_job
 
 PORT = re.compile(r"^  (input|output) (\[\d+:0\] )?(\w+);", re.MULTILINE)
 
@@ -56,7 +56,7 @@ def record_many(
     log = folder / "many.log"
     # Only ports are looked at, and compiling takes much longer than running.
     arguments = [*VERILATOR]
-    environment = environment_of("verilator")
+    environment = _tools("verilator")
     flags = f"{environment.get('MAKEFLAGS', '')} OPT_FAST=-O0"
     with _environment(**environment | {"MAKEFLAGS": flags}, COCOTB_LOG_LEVEL="WARNING"):
         runner.build(
