@@ -229,7 +229,9 @@ def test_an_unknown_command_is_refused(lstm: Bench) -> None:
 
 
 def test_another_program_is_refused(gru: Bench, lstm: Bench) -> None:
-    with pytest.raises(InputError, match=r"the board holds hardware \w+ .3 inputs, 2 outputs, 4 lanes"):
+    with pytest.raises(
+        InputError, match=r"the board holds hardware \w+ .3 inputs, 2 outputs, 4 lanes"
+    ):
         Device(gru.start(), lstm.program)
     with pytest.raises(InputError) as error:
         Device(lstm.start(), gru_program(17))
