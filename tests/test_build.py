@@ -15,7 +15,8 @@ from gatewright.hw.boards import BOARDS, find_board
 from gatewright.hw.build import Options, build, lay_out, make_system, read_build, write_top
 from gatewright.hw.fit import shortage
 from gatewright.hw.flash_image import flash_image
-from gatewright.hw.flow import BITSTREAM, count_cells, overfull, read_reportfrom gatewright.hw.pll import highest
+from gatewright.hw.flow import BITSTREAM, count_cells, overfull, read_report
+from gatewright.hw.pll import highest
 
 KEYS = {
     "bitstream", "fmax_mhz", "target_mhz", "met", "resources", "steps_per_second",
