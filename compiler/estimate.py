@@ -83,7 +83,10 @@ def memories(program: Program) -> dict[str, tuple[int, int, int]]:
     depth = 1 << (max(1, s.input_words) - 1).bit_length()
     words = 1 << (max(1, s.memory_words) - 1).bit_length()
     found = {
-        "weights": (images.weight_width, len(images.weights), 1),
+        **{
+            f"weights{f' plane {k}' if k else ''}": (plane.width, plane.depth, 1)
+            for k, plane in enumerate(images.planes)
+        },
         "beats": (images.beat_width, len(images.beats), 1),
         "inputs": (n.activation_bits, 2 * depth, split),
         "operands": (n.activation_bits, 2 * words, split),
@@ -113,11 +116,13 @@ def estimate(program: Program, device: Device, loadable: bool = False) -> Estima
     family = FAMILIES[device.family]
     net, geometry = program.network, program.geometry
     rams, small, spram = LINK_RAMS[device.family], 0, 0
+    in_spram = loadable and _in_spram(program, device)
     for name, (width, depth, copies) in memories(program).items():
-        if name == "weights" and loadable and _in_spram(program, device):
-            spram = -(-width // 16)
+        if name.startswith("weights") and in_spram:
+            spram += -(-width // 16)
         else:
-            kind, count = _mapped(family, width, depth, name in READ_ONLY and not loadable)
+            rom = name.split()[0] in READ_ONLY and not loadable
+            kind, count = _mapped(family, width, depth, rom)
             rams += count * copies if kind == "block" else 0
             small += count * copies if kind == "lut" else 0
     lanes = geometry.rows * geometry.split
@@ -154,7 +159,7 @@ LINK_RAMS = {"ice40up": 2, "ice40hx": 2, "ecp5": 2, "gowin": 2}
 
 def _in_spram(program: Program, device: Device) -> bool:
     """Return whether the weights go to single-port RAM: too large for block RAM, narrow enough."""
-    width, depth, _ = memories(program)["weights"]
+    width, depth = program.images.weight_width, program.images.planes[0].depth
     blocks = block_rams(FAMILIES[device.family], width, depth)
     return bool(device.spram_bits) and blocks > 16 and width <= SPRAM_LANES_BITS and depth <= 16384
 

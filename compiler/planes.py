@@ -50,6 +50,14 @@ class Plane:
         return len(self.bits)
 
     @property
+    def runs(self) -> list[list[int]]:
+        """The bits in short: lane, lowest bit and number of bits, for each lane."""
+        found: dict[int, list[int]] = {}
+        for lane, bit in self.bits:
+            found.setdefault(lane, [lane, bit, 0])[2] += 1
+        return list(found.values())
+
+    @property
     def address_bits(self) -> int:
         """Low bits of the address that tell its words apart."""
         return (self.end - self.start - 1).bit_length()

@@ -22,7 +22,7 @@ from .fixed import Format, IntArray
 from .geometry import Geometry, choose_geometry, choose_lanes
 from .hardware import Hardware, differences
 from .hardware import digest as hardware_digest
-from .images import Images, hex_lines
+from .images import Images, hex_files
 from .model import FloatArray, Model, check_lengths
 from .network import Network, Numbers, QGate, QLayer
 from .program_file import SCHEMA, check_digest, damaged, read_description, write_npz
@@ -208,7 +208,7 @@ class Program:
             "split": self.geometry.split,
             "beat": self.geometry.beat,
             "utilization": round(self.network.macs / (self.geometry.lanes * steady), 4),
-            "weight_rom_bits": len(images.weights) * images.weight_width,
+            "weight_rom_bits": images.weight_bits,
             "beat_rom_bits": len(images.beats) * images.beat_width,
             "accumulator_bits": self.hardware.acc_bits,
             "sum_bits": self.hardware.sum_bits,
@@ -252,7 +252,7 @@ class Program:
         return out
 
     def save(self, folder: str | Path) -> None:
-        """Write ``program.json``, ``weights.npz``, ``weights.hex`` and ``beats.hex``.
+        """Write ``program.json``, ``weights.npz`` and the memory images (:func:`~.images.hex_files`).
 
         The folder appears whole or not at all, with the same bytes for the same program.
         """
@@ -270,10 +270,8 @@ class Program:
                 json.dumps(description, indent=1, sort_keys=True) + "\n"
             )
             write_npz(tmp / "weights.npz", self._arrays())
-            (tmp / "weights.hex").write_text(
-                hex_lines(self.images.weights, self.images.weight_width)
-            )
-            (tmp / "beats.hex").write_text(hex_lines(self.images.beats, self.images.beat_width))
+            for name, text in hex_files(self.images).items():
+                (tmp / name).write_text(text)
 
     @classmethod
     def load(cls, folder: str | Path) -> Program:

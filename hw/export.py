@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from amaranth.back import verilog as back
 
 from ..compiler.data import atomic_folder
-from ..compiler.images import hex_lines
+from ..compiler.images import hex_files
 from ..compiler.program import Program
 from .core import Core
 from .memory import TABLE_VERILOG
@@ -23,7 +23,7 @@ TOP = "gatewright_core"
 
 
 def core_verilog(program: Program, **options: Any) -> str:
-    """Return the Verilog of a program's core; it reads ``weights.hex`` and ``beats.hex``.
+    """Return the Verilog of a program's core; it reads :func:`~.compiler.images.hex_files`.
 
     The same program gives the same text, byte for byte.
 
@@ -40,13 +40,14 @@ def core_verilog(program: Program, **options: Any) -> str:
     text = re.sub(r"reg (\\\$auto\$verilog_backend\S*) += 0;", r"reg \1 ; initial \1 = 0;", text)
     header = (
         f"// gatewright core, program {program.digest[:16]}\n"
-        "// The simulator or synthesizer must find weights.hex and beats.hex in its working folder.\n"
+        f"// The simulator or synthesizer must find {' '.join(hex_files(program.images))} in its "
+        "working folder.\n"
     )
     return header + TABLE_VERILOG + "\n" + text
 
 
 def write_verilog(program: Program | Chain, folder: str | Path, **options: Any) -> list[str]:
-    """Write ``core.v``, ``weights.hex`` and ``beats.hex`` into a folder.
+    """Write ``core.v`` and the memory images that it reads into a folder.
 
     Parameters
     ----------
@@ -78,14 +79,4 @@ def write_verilog(program: Program | Chain, folder: str | Path, **options: Any) 
 
 def _files(program: Program, options: dict[str, Any]) -> dict[str, str]:
     """Return the text of every file by its name."""
-    images = program.images
-    return {
-        "core.v": core_verilog(program, **options),
-        "weights.hex": hex_lines(_padded(images.weights), images.weight_width),
-        "beats.hex": hex_lines(_padded(images.beats), images.beat_width),
-    }
-
-
-def _padded(words: list[int]) -> list[int]:
-    """Return at least two words, the smallest memory the Verilog describes."""
-    return words if len(words) > 1 else [*words, 0]
+    return {"core.v": core_verilog(program, **options), **hex_files(program.images)}

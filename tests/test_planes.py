@@ -22,7 +22,9 @@ def stack(widths: dict[str, int], lanes: int = 24, h: int = 32, bits: int = 8) -
         recurrent(rng, "gru", "gru", ("x",), 16, h),
         Linear("head", ("gru",), rng.normal(size=(10, h))),
     )
-    return quantize(Model(16, layers), None, Config(bits, widths, lanes=lanes, rounding="nearest"))
+    return quantize(
+        Model(16, layers), None, Config(bits, weight_widths=widths, lanes=lanes, rounding="nearest")
+    )
 
 
 def check(p: Program, made: tuple[Plane, ...]) -> None:
