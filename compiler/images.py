@@ -14,7 +14,7 @@ import numpy as np
 
 from .errors import InputError
 from .fixed import IntArray, bits_signed, bits_unsigned
-from .planes import Plane, pack, split
+from .planes import CHUNK, Plane, offsets, pack, split
 from .schedule import NUMERIC, Schedule
 
 __all__ = [
@@ -29,8 +29,6 @@ __all__ = [
     "weights_file",
 ]
 
-CHUNK = 16
-"""Bits in which memories are loaded and read over the state port."""
 ROW_FIELDS = ("bias_input", "bias_recurrent", "shift_input", "shift_recurrent")
 
 
@@ -77,8 +75,7 @@ class Images:
     @property
     def weight_offsets(self) -> tuple[int, ...]:
         """First bit of each plane in a word of :attr:`weights`: a multiple of :data:`CHUNK`."""
-        chunks = [-(-plane.width // CHUNK) for plane in self.planes]
-        return tuple(CHUNK * sum(chunks[:k]) for k in range(len(chunks)))
+        return offsets(self.planes)
 
     @property
     def weight_width(self) -> int:
