@@ -33,7 +33,7 @@ from .trials import Trials
 if TYPE_CHECKING:
     from .chain import Chain
 
-__all__ = ["Program", "quantize", "quantize_stream"]
+__all__ = ["Program", "quantize", "quantize_stream", "scale_features"]
 
 DEFAULT_LANES = 24
 ARRAYS = (
@@ -429,13 +429,7 @@ def quantize(
     """
     exponents: tuple[int, ...] = ()
     if calibration is not None:
-        data = calibration_data(model, calibration)
-        real = check_lengths(lengths, *data.shape[:2])
-        valid = np.arange(data.shape[1]) < (data.shape[1] if real is None else real[:, None])
-        exponents = choose_exponents(data[np.broadcast_to(valid, data.shape[:2])])
-        if exponents:
-            model = model.with_input_scale(exponents)
-            calibration = data * 2.0 ** -np.array(exponents)
+        model, calibration, exponents = scale_features(model, calibration, lengths)
     if like is not None:
         config = config or like.config
         if not model.streams or not isinstance(like, Program):
@@ -450,6 +444,25 @@ def quantize(
         program = _quantize_scaled(model, calibration, config, lengths, state)
     program.exponents = exponents
     return program
+
+
+def scale_features(
+    model: Model, calibration: npt.ArrayLike, lengths: npt.ArrayLike | None
+) -> tuple[Model, FloatArray, tuple[int, ...]]:
+    """Divide features of very different range by powers of two, see :func:`choose_exponents`.
+
+    Returns
+    -------
+    (model, data, exponents)
+        The model that reads scaled features, and the calibration data it reads, (N, T, I).
+    """
+    data = calibration_data(model, calibration)
+    real = check_lengths(lengths, *data.shape[:2])
+    valid = np.arange(data.shape[1]) < (data.shape[1] if real is None else real[:, None])
+    exponents = choose_exponents(data[np.broadcast_to(valid, data.shape[:2])])
+    if not exponents:
+        return model, data, ()
+    return model.with_input_scale(exponents), data * 2.0 ** -np.array(exponents), exponents
 
 
 def _quantize_scaled(
