@@ -18,7 +18,14 @@ if TYPE_CHECKING:
     from ..compiler.golden import State
     from ..compiler.program import Program
 
-__all__ = ["accuracy", "add_verbs", "check_simulation", "emulate_recording"]
+__all__ = [
+    "accuracy",
+    "add_verbs",
+    "check_output",
+    "check_simulation",
+    "emulate_recording",
+    "read_state",
+]
 
 SIMULATORS = ("verilator", "icarus", "amaranth")
 
@@ -67,7 +74,7 @@ def _add_data(parser: Parser) -> None:
     parser.add_argument("-o", "--output", metavar="Y", type=Path, help="outputs: .npy .npz .csv")
 
 
-def _check_output(path: Path | None, data: Recording) -> None:
+def check_output(path: Path | None, data: Recording) -> None:
     """Refuse a file that the outputs could not be written to, before the work."""
     from ..compiler.data import SUFFIXES
 
@@ -106,7 +113,7 @@ def accuracy(outputs: np.ndarray, data: Recording) -> float | None:
     return float((answers == data.labels).mean())
 
 
-def _state(path: Path, program: Program | Chain, sequences: int) -> State:
+def read_state(path: Path, program: Program | Chain, sequences: int) -> State:
     """Read an initial state and round it to the formats of the layers."""
     import numpy as np
 
@@ -205,9 +212,9 @@ def emulate(args: argparse.Namespace, console: Console) -> dict[str, Any]:
 
     program = read_program(args.program)
     data = read_recording(args.x, program.input_size)
-    _check_output(args.output, data)
+    check_output(args.output, data)
     sequences = 1 if data.x.ndim == 2 else len(data.x)
-    state = _state(args.state, program, sequences) if args.state else None
+    state = read_state(args.state, program, sequences) if args.state else None
     outputs, result = emulate_recording(program, data, state)
     console.say(f"{result['steps']:,} steps in {result['seconds']:.2f} s")
     places = result["saturations"]["places"]
@@ -257,7 +264,7 @@ def simulate(args: argparse.Namespace, console: Console) -> dict[str, Any]:
         _check_folder(args.wave)
     program = read_program(args.program)
     data = read_recording(args.x, program.input_size, args.limit)
-    _check_output(args.output, data)
+    check_output(args.output, data)
     done = run(
         program, data.x, lengths=data.lengths, simulator=args.simulator, stall=args.stall,
         seed=args.seed, wave=args.wave, netlist=args.netlist or "", progress=console.note,
