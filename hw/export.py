@@ -1,4 +1,4 @@
-"""A program as plain Verilog: one file, and the two memory images it reads."""
+"""A program as plain Verilog: the core, the memory images it reads, and wrappers for systems."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from ..compiler.images import hex_files
 from ..compiler.program import Program
 from .core import Core
 from .memory import TABLE_VERILOG
+from .wrappers import AXIS, WISHBONE, axis_verilog, fusesoc_core, wishbone_verilog
 
 if TYPE_CHECKING:
     from ..compiler.chain import Chain
@@ -23,7 +24,7 @@ TOP = "gatewright_core"
 
 
 def core_verilog(program: Program, **options: Any) -> str:
-    """Return the Verilog of a program's core; it reads :func:`~.compiler.images.hex_files`.
+    """Return the Verilog of a program's core; it reads the files of :func:`~.images.hex_files`.
 
     The same program gives the same text, byte for byte.
 
@@ -33,21 +34,28 @@ def core_verilog(program: Program, **options: Any) -> str:
     **options
         ``family`` and ``loadable``, as for :class:`~.core.Core`.
     """
-    core = Core(program, rom_files=True, **options)
+    return _convert(Core(program, rom_files=True, **options))
+
+
+def _convert(core: Core) -> str:
+    """Return the Verilog of a core."""
     text = back.convert(core, name=TOP, emit_src=False, strip_internal_attrs=True)
     # Yosys makes combinational blocks run at time 0 by a register with an initial value. In
     # Icarus such a value is there before the blocks wait for it; an initial statement is not.
     text = re.sub(r"reg (\\\$auto\$verilog_backend\S*) += 0;", r"reg \1 ; initial \1 = 0;", text)
     header = (
-        f"// gatewright core, program {program.digest[:16]}\n"
-        f"// The simulator or synthesizer must find {' '.join(hex_files(program.images))} in its "
-        "working folder.\n"
+        f"// gatewright core, program {core.program.digest[:16]}\n"
+        f"// The simulator or synthesizer must find {' '.join(hex_files(core.program.images))} in "
+        "its working folder.\n"
     )
     return header + TABLE_VERILOG + "\n" + text
 
 
 def write_verilog(program: Program | Chain, folder: str | Path, **options: Any) -> list[str]:
-    """Write ``core.v`` and the memory images that it reads into a folder.
+    """Write ``core.v``, the memories it reads, and what fits it into other systems into a folder.
+
+    The memories are :func:`~.images.hex_files`; ``gatewright_axis.v`` and ``gatewright_wishbone.v``, the core behind
+    AXI4-Stream names and behind registers; and ``gatewright_core.core`` for FuseSoC.
 
     Parameters
     ----------
@@ -79,4 +87,11 @@ def write_verilog(program: Program | Chain, folder: str | Path, **options: Any) 
 
 def _files(program: Program, options: dict[str, Any]) -> dict[str, str]:
     """Return the text of every file by its name."""
-    return {"core.v": core_verilog(program, **options), **hex_files(program.images)}
+    images, core = hex_files(program.images), Core(program, rom_files=True, **options)
+    return {
+        "core.v": _convert(core),
+        f"{AXIS}.v": axis_verilog(core, TOP),
+        f"{WISHBONE}.v": wishbone_verilog(core, TOP),
+        f"{TOP}.core": fusesoc_core(TOP, images),
+        **images,
+    }
