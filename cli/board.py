@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +11,12 @@ from ..compiler.errors import GatewrightError, InputError
 from .common import Console, add_verb, read_program, table, with_result
 
 if TYPE_CHECKING:
+    from ..compiler.chain import Chain
+    from ..compiler.config import Config
     from ..compiler.program import Program
+    from ..hw.boards import Board
 
-__all__ = ["add_verbs", "describe_build", "placed"]
+__all__ = ["Target", "add_verbs", "describe_build", "placed"]
 
 
 def add_verbs(verbs: Any) -> None:
@@ -51,10 +55,79 @@ def add_verbs(verbs: Any) -> None:
     )
 
 
+class Target:
+    """The board that ``quantize`` chooses lanes for.
+
+    Parameters
+    ----------
+    board : Board
+    config : Config
+        To quantize with: lanes are chosen afterwards, for the network as it then is.
+    wanted : int
+        Lanes that the user gave; 0: chosen.
+    """
+
+    def __init__(self, board: Board, config: Config, wanted: int) -> None:
+        self.board, self.config, self.wanted = board, config, wanted
+
+    @classmethod
+    def of(cls, name: str, config: Config, *, clock_given: bool) -> Target:
+        """Look a board up; its usual clock counts where the user gave none."""
+        from ..hw.boards import find_board
+
+        board = find_board(name)
+        clock = config.clock if clock_given else float(board.goal)
+        return cls(board, replace(config, lanes=config.lanes or 1, clock=clock), config.lanes)
+
+    def lay_out(self, program: Program | Chain) -> Program:
+        """Return the program with the lanes that the board has room for, or the rate needs."""
+        from ..compiler.estimate import choose_lanes
+        from ..compiler.program import Program
+
+        if not isinstance(program, Program):
+            raise InputError(
+                f"--board takes programs of one pass, this one has {len(program.passes)}: leave out "
+                "--board and give --lanes"
+            )
+        if self.wanted:
+            return program
+        return program.with_lanes(choose_lanes(program, self.board.capacity, self.config.clock))
+
+    def estimate(self, program: Program) -> dict[str, Any]:
+        """Return what the program takes of the board."""
+        from ..hw.build import Options
+        from ..hw.fit import expect
+
+        found, loadable, short = expect(program, self.board, Options().loadable)
+        have = self.board.capacity.resources
+        return {
+            "name": self.board.name,
+            "loadable": loadable,
+            "fits": short or True,
+            "resources": {n: {"estimate": found.resources[n], "available": have[n]} for n in have},
+            "steps_per_second": round(self.config.clock / found.cycles_per_step, 1),
+        }
+
+    def describe(self, program: Program) -> str:
+        """Return the estimate as text."""
+        found = self.estimate(program)
+        rows = [
+            (name.replace("_", " "), x["estimate"], x["available"])
+            for name, x in found["resources"].items()
+            if x["available"]
+        ]
+        text = table(rows, (f"on {self.board.name}", "estimated", "of"))
+        if found["fits"] is not True:
+            text += f"\ndoes not fit: {found['fits']}"
+        return (
+            f"{text}\n{found['steps_per_second']:,.0f} steps a second at "
+            f"{self.config.clock / 1e6:g} MHz"
+        )
+
+
 def boards(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     """List the boards."""
     from ..hw.boards import BOARDS
-    from ..hw.fit import available
 
     program = read_program(args.program) if args.program else None
     if program is not None and len(program.passes) > 1:
@@ -63,8 +136,9 @@ def boards(args: argparse.Namespace, console: Console) -> dict[str, Any]:
             f"one of them, such as {args.program / 'pass0'}"
         )
     rows, found = [], []
+    known: dict[str, dict[str, Any]] = {}
     for board in BOARDS.values():
-        have = available(board.capacity)
+        have = board.capacity.resources
         entry: dict[str, Any] = {
             "name": board.name, "title": board.title, "device": board.device,
             "family": board.family, "price": board.price, "clock_mhz": board.clock / 1e6,
@@ -73,7 +147,9 @@ def boards(args: argparse.Namespace, console: Console) -> dict[str, Any]:
         row = [board.name, board.device, have["luts"], have["multipliers"], have["block_rams"],
                entry["block_ram_kbit"], board.capacity.spram_bits // 8192, board.price]  # fmt: skip
         if program is not None:
-            entry |= _fit(program.passes[0], board)
+            if board.device not in known:
+                known[board.device] = _fit(program.passes[0], board)
+            entry |= known[board.device]
             row.append(entry["fits"] if entry["fits"] is not True else
                        f"{entry['lanes']} lanes, {entry['cycles_per_step']:,} cycles, "
                        f"{entry['steps_per_second']:,.0f} steps/s at {board.goal / 1e6:g} MHz")  # fmt: skip

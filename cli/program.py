@@ -17,13 +17,11 @@ if TYPE_CHECKING:
     from ..compiler.chain import Chain
     from ..compiler.model import Layer, Model
     from ..compiler.program import Program
+    from .board import Target
 
 __all__ = ["add_model", "add_verbs", "describe", "read_model"]
 
 MODEL = "trained model: .pt .pth .safetensors .npz .onnx .keras .h5 .json"
-LATER = {
-    "board": "boards are not there yet: leave out --board and give --clock and --rate or --lanes",
-}
 
 
 def add_verbs(verbs: Any) -> None:
@@ -66,6 +64,10 @@ def add_verbs(verbs: Any) -> None:
     group.add_argument("--activation", metavar="|".join(KINDS), help="how tanh is evaluated")
     group.add_argument("--rounding", metavar="compensated|nearest", help="how weights are rounded")
     group.add_argument(
+        "--calibration-method", metavar="error|minmax|percentile|mse",
+        help="how formats are chosen on the calibration data",
+    )  # fmt: skip
+    group.add_argument(
         "--argmax",
         action="store_true",
         default=None,
@@ -88,8 +90,9 @@ def add_verbs(verbs: Any) -> None:
         "--spare", metavar="0..8", type=_whole,
         help="bits of head room for the weights of a model trained again (default 0), see --like",
     )  # fmt: skip
-    for name in LATER:
-        parser.add_argument(f"--{name}", help=argparse.SUPPRESS)
+    group.add_argument(
+        "--board", metavar="B", help="choose lanes for a board: all it has room for, or by --rate"
+    )
 
 
 def add_model(parser: Parser, *, optional: bool = False) -> None:
@@ -216,9 +219,6 @@ def _layer(layer: Layer) -> dict[str, Any]:
 
 def _config(args: argparse.Namespace, base: Config | None = None) -> Config:
     """Join defaults, the configuration file and the options, which win."""
-    for name, message in LATER.items():
-        if getattr(args, name) is not None:
-            raise InputError(message)
     base = Config.from_toml(args.config) if args.config else base or Config()
     given = {f.name: getattr(args, f.name, None) for f in fields(Config)}
     given |= given.pop("weight_bits") or {}
@@ -258,11 +258,17 @@ def quantize(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     if like is not None:
         # Options that were not given are those of the other program.
         config = replace(_config(args, like.config), lanes=like.config.lanes)
-    program = make(model, x, config, lengths=lengths, like=like)
+    board = _board(args, config)
+    program = make(model, x, board.config if board else config, lengths=lengths, like=like)
+    if board:
+        program = board.lay_out(program)
+        config = program.config
     program.save(args.output)
     # With the configuration on the screen, the summary would spoil it.
     if args.write_config != "-":
         console.say(describe(program))
+        if board:
+            console.say("\n" + board.describe(program))
         console.say(f"\nwritten: {args.output}")
     places = program.quality["saturations"]
     return {
@@ -273,7 +279,19 @@ def quantize(args: argparse.Namespace, console: Console) -> dict[str, Any]:
         },
         "config": config.to_json(),
         "output": str(args.output),
+        **({"board": board.estimate(program)} if board else {}),
     }
+
+
+def _board(args: argparse.Namespace, config: Config) -> Target | None:
+    """Return the board that lanes are chosen for."""
+    if args.board is None:
+        return None
+    from .board import Target
+
+    if args.like:
+        raise InputError("--like takes the lanes of the other program: leave out --board")
+    return Target.of(args.board, config, clock_given=args.clock is not None)
 
 
 def describe(program: Program | Chain) -> str:

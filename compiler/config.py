@@ -44,6 +44,9 @@ class Config:
     rounding : str
         How weights are rounded: ``compensated`` (each column's rounding error is made up
         for by the columns after it, weighed by the calibration data) or ``nearest``.
+    calibration_method : str
+        How formats are chosen on the calibration data: ``error`` (by the error of the outputs over
+        time), ``minmax``, ``percentile`` or ``mse`` (by the values of each vector).
     rate : float
         Steps per second the engine must reach at ``clock``; 0 asks for nothing. Used
         where ``lanes`` is 0.
@@ -65,7 +68,6 @@ class Config:
     """
 
     weight_bits: int = 8
-    weight_widths: Mapping[str, int] = field(default_factory=dict)
     activation_bits: int = 12
     state_bits: int = 16
     gate_bits: int = 16
@@ -79,6 +81,8 @@ class Config:
     threshold: int = 0
     threshold_input: int = -1
     spare: int = 0
+    calibration_method: str = "error"
+    weight_widths: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "weight_widths", _flat(self.weight_widths))
@@ -105,6 +109,7 @@ class Config:
         for name, choices in (
             ("activation", tuple(KINDS)),
             ("rounding", ("compensated", "nearest")),
+            ("calibration_method", ("error", "minmax", "percentile", "mse")),
             ("engine", ("dense", "delta")),
         ):
             if getattr(self, name) not in choices:

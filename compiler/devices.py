@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["DEVICES", "FAMILIES", "Device", "Family"]
+__all__ = ["DEVICES", "FAMILIES", "SPRAM_BITS", "Device", "Family"]
+
+
+SPRAM_BITS = 16384 * 16
+"""Bits of one single-port RAM of an UP5K."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,16 @@ class Device:
     spram_bits: int = 0
 
     @property
+    def resources(self) -> dict[str, int]:
+        """What there is of each resource."""
+        return {
+            "luts": self.luts,
+            "multipliers": self.multipliers,
+            "block_rams": self.block_rams,
+            "spram": self.spram_bits // SPRAM_BITS,
+        }
+
+    @property
     def block_ram_bits(self) -> int:
         """Bits of one block RAM in its widest mode."""
         width, depth = FAMILIES[self.family].modes[0]
@@ -81,7 +95,7 @@ DEVICES = {
     d.name: d
     for d in (
         # Lattice FPGA-DS-02008 (UltraPlus), FPGA-DS-02029 (LP/HX), FPGA-DS-02012 (ECP5).
-        Device("iCE40UP5K", "ice40up", 5280, 8, 30, 4 * 16384 * 16),
+        Device("iCE40UP5K", "ice40up", 5280, 8, 30, 4 * SPRAM_BITS),
         Device("iCE40HX8K", "ice40hx", 7680, 0, 32),
         # The 12F is a 25F die; open tools use all of it.
         Device("LFE5U-12F", "ecp5", 24288, 28, 56),

@@ -76,15 +76,16 @@ def memories(program: Program) -> dict[str, tuple[int, int, int]]:
     A memory that is read twice at a time has two copies.
     """
     s, n = program.schedule, program.network.numbers
-    split, beat = program.geometry.split, program.geometry.beat
-    images = program.images
+    geometry = program.geometry
+    split, beat = geometry.split, geometry.beat
+    beat_bits = sum(field.width for field in program.hardware.layout.values())
     has_cell = any(kind == "c" for _, kind, _, _ in s.states)
     state_bits = max(n.state_bits, n.cell_bits if has_cell else 0)
     depth = 1 << (max(1, s.input_words) - 1).bit_length()
     words = 1 << (max(1, s.memory_words) - 1).bit_length()
     found = {
-        "weights": (images.weight_width, len(images.weights), 1),
-        "beats": (images.beat_width, len(images.beats), 1),
+        "weights": (geometry.rows * split * n.weight_bits, max(2, s.words), 1),
+        "beats": (max(1, beat_bits), max(2, len(s.beats)), 1),
         "inputs": (n.activation_bits, 2 * depth, split),
         "operands": (n.activation_bits, 2 * words, split),
         "kept gates": (n.gate_bits, max(2, s.kept_depth), 2 * beat),
@@ -121,7 +122,7 @@ def estimate(program: Program, device: Device, loadable: bool = False) -> Estima
             rams += count * copies if kind == "block" else 0
             small += count * copies if kind == "lut" else 0
     lanes = geometry.rows * geometry.split
-    acc, total = program.network.bounds()
+    acc, total = program.hardware.acc_bits, program.hardware.sum_bits
     base, lane, beat, ram = LUTS[device.family]
     luts = base + lane * lanes * acc + beat * geometry.beat * total + ram * small
     return Estimate(
@@ -195,15 +196,17 @@ def choose_lanes(program: Program, device: Device, clock: float, loadable: bool 
     order = sorted(cycles, key=lambda p: (cycles[p], p))
     fitting: list[int] = []
     best = float("inf")
+    nearest = (float("inf"), 1)
     for p in order:
         if fitting and cycles[p] > best * 1.02:
             break
-        laid = program.with_lanes(p)
-        if fits(laid, device, loadable):
+        over = excess(program.with_lanes(p), device, loadable)
+        if over <= 1:
             fitting.append(p)
             best = min(best, cycles[p])
+        nearest = min(nearest, (over, p))
     if not fitting:
-        return min(order[::-1][:1], default=1)
+        return nearest[1]
     if not rate:
         return min(fitting)
     budget = clock / rate
@@ -219,14 +222,13 @@ def choose_lanes(program: Program, device: Device, clock: float, loadable: bool 
     )
 
 
+def excess(program: Program, device: Device, loadable: bool = False) -> float:
+    """Return how full a device is estimated to be: above 1 the program does not fit."""
+    need = estimate(program, device, loadable or needs_loading(program, device)).resources
+    have = device.resources
+    return max(n / have[name] if have[name] else n * float("inf") for name, n in need.items() if n)
+
+
 def fits(program: Program, device: Device, loadable: bool = False) -> bool:
     """Return whether a program is estimated to fit a device."""
-    if not loadable and needs_loading(program, device):
-        loadable = True
-    need = estimate(program, device, loadable)
-    return (
-        need.multipliers <= device.multipliers
-        and need.block_rams <= device.block_rams
-        and need.spram * 16384 * 16 <= device.spram_bits
-        and need.luts <= device.luts
-    )
+    return excess(program, device, loadable) <= 1

@@ -26,9 +26,9 @@ from .images import Images, hex_lines
 from .model import FloatArray, Model, check_lengths
 from .network import Network, Numbers, QGate, QLayer
 from .program_file import SCHEMA, check_digest, damaged, read_description, write_npz
-from .quantizer import LINEAR_GATE, Like, quantize_network
-from .rounding import RECIPES
+from .quantizer import LINEAR_GATE, Like
 from .schedule import Schedule
+from .trials import Trials
 
 if TYPE_CHECKING:
     from .chain import Chain
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 __all__ = ["Program", "quantize", "quantize_stream"]
 
 DEFAULT_LANES = 24
-TRIAL_STEPS = 10_000  # calibration steps on which rounding recipes are compared
 ARRAYS = (
     "w",
     "u",
@@ -501,23 +500,10 @@ def quantize_stream(
         shifts = [f.base for name, f in like.hardware.layout.items() if "shift" in name]
         fixed = Like(like.network, max(shifts))
     measured = calibrate(model, calibration, lengths, state)
-    x, valid = measured.data, measured.valid
-    reference = model.run(x, dict(measured.state))
-    part = slice(None, max(1, TRIAL_STEPS // max(1, x.shape[1])))
-    tried: list[tuple[float, Network]] = []
-    # The error is that of the outputs, also where only their argmax will be emitted.
-    widths = replace(config, argmax=False)
-    for recipe in RECIPES[config.rounding]:
-        network = quantize_network(model, widths, measured, recipe, input_format, fixed)
-        start = {name: (h[part], c[part]) for name, (h, c) in measured.state.items()}
-        codes = network.input_format.quantize(x[part])
-        trial = golden.run(network, codes, golden.State.encode(network, start))
-        off = (trial.outputs * network.output_steps - reference[part])[valid[part]]
-        tried.append((float(np.mean(off**2)) if off.size else 0.0, network))
-    network = min(tried, key=lambda pair: pair[0])[1]
-    start_codes = golden.State.encode(network, measured.state)
-    result = golden.run(network, network.input_format.quantize(x), start_codes)
-    difference = np.abs(result.outputs * network.output_steps - reference)[valid]
+    network = Trials(model, measured, input_format, fixed).network(config)
+    start = golden.State.encode(network, measured.state)
+    result = golden.run(network, network.input_format.quantize(measured.data), start)
+    difference = np.abs(result.outputs * network.output_steps - measured.reference)[measured.valid]
     if config.argmax:
         network = network.with_argmax()
     quality = measured_quality(difference, result, measured.synthetic)

@@ -16,10 +16,10 @@ from typing import Any
 
 from ..compiler.data import atomic_folder
 from ..compiler.errors import CheckError, InputError
-from ..compiler.estimate import Estimate, choose_lanes, estimate, needs_loading
+from ..compiler.estimate import Estimate, choose_lanes
 from ..compiler.program import Program
 from .boards import Board
-from .fit import shortage
+from .fit import expect, shortage
 from .flow import (
     BITSTREAM,
     OverfullError,
@@ -179,13 +179,11 @@ def prepare(program: Program, board: Board, options: Options) -> tuple[Program, 
             f"a program of {len(program.passes)} passes is a bitstream for each: build its folders "
             "pass0, pass1 ... by themselves"
         )
-    if not options.loadable and needs_loading(lay_out(program, board, options), board.capacity):
-        options = replace(options, loadable=True)
     program = lay_out(program, board, options)
-    expected = estimate(program, board.capacity, options.loadable)
-    message = shortage(program, board, expected.resources, options.loadable)
-    if message:
-        raise InputError(f"{program.geometry.lanes} lanes on {board.name}: {message}")
+    expected, loadable, short = expect(program, board, options.loadable)
+    options = replace(options, loadable=loadable)
+    if short:
+        raise InputError(f"{program.geometry.lanes} lanes on {board.name}: {short}")
     return program, options, expected
 
 

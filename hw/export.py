@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from amaranth.back import verilog as back
 
@@ -22,12 +22,18 @@ __all__ = ["TOP", "core_verilog", "write_verilog"]
 TOP = "gatewright_core"
 
 
-def core_verilog(program: Program) -> str:
+def core_verilog(program: Program, **options: Any) -> str:
     """Return the Verilog of a program's core; it reads ``weights.hex`` and ``beats.hex``.
 
     The same program gives the same text, byte for byte.
+
+    Parameters
+    ----------
+    program : Program
+    **options
+        ``family`` and ``loadable``, as for :class:`~.core.Core`.
     """
-    core = Core(program, rom_files=True)
+    core = Core(program, rom_files=True, **options)
     text = back.convert(core, name=TOP, emit_src=False, strip_internal_attrs=True)
     # Yosys makes combinational blocks run at time 0 by a register with an initial value. In
     # Icarus such a value is there before the blocks wait for it; an initial statement is not.
@@ -39,7 +45,7 @@ def core_verilog(program: Program) -> str:
     return header + TABLE_VERILOG + "\n" + text
 
 
-def write_verilog(program: Program | Chain, folder: str | Path) -> list[str]:
+def write_verilog(program: Program | Chain, folder: str | Path, **options: Any) -> list[str]:
     """Write ``core.v``, ``weights.hex`` and ``beats.hex`` into a folder.
 
     Parameters
@@ -49,6 +55,8 @@ def write_verilog(program: Program | Chain, folder: str | Path) -> list[str]:
         ``program.json`` that says what each pass is fed with and in which order.
     folder : path
         Appears whole or not at all.
+    **options
+        ``family`` and ``loadable``, as for :class:`~.core.Core`.
 
     Returns
     -------
@@ -56,11 +64,11 @@ def write_verilog(program: Program | Chain, folder: str | Path) -> list[str]:
         Names of the files.
     """
     if isinstance(program, Program):
-        files = _files(program)
+        files = _files(program, options)
     else:
         files = {"program.json": program.describe()}
         for k, each in enumerate(program.passes):
-            files |= {f"pass{k}/{name}": text for name, text in _files(each).items()}
+            files |= {f"pass{k}/{name}": text for name, text in _files(each, options).items()}
     with atomic_folder(folder, marker=next(iter(files))) as tmp:
         for name, text in files.items():
             (tmp / name).parent.mkdir(exist_ok=True)
@@ -68,11 +76,11 @@ def write_verilog(program: Program | Chain, folder: str | Path) -> list[str]:
     return list(files)
 
 
-def _files(program: Program) -> dict[str, str]:
+def _files(program: Program, options: dict[str, Any]) -> dict[str, str]:
     """Return the text of every file by its name."""
     images = program.images
     return {
-        "core.v": core_verilog(program),
+        "core.v": core_verilog(program, **options),
         "weights.hex": hex_lines(_padded(images.weights), images.weight_width),
         "beats.hex": hex_lines(_padded(images.beats), images.beat_width),
     }

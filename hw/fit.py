@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..compiler.devices import FAMILIES, Device
-from ..compiler.estimate import block_rams, estimate, fits, memories
+from ..compiler.devices import FAMILIES
+from ..compiler.estimate import (
+    Estimate,
+    block_rams,
+    estimate,
+    fits,
+    memories,
+    needs_loading,
+)
 from ..compiler.program import Program
 from .boards import BOARDS, Board
 
-__all__ = ["available", "fitting_boards", "shortage"]
+__all__ = ["expect", "fitting_boards", "shortage"]
 
 NAMES = {
     "luts": "LUTs", "multipliers": "multipliers", "block_rams": "block RAMs",
@@ -17,17 +24,17 @@ NAMES = {
 }  # fmt: skip
 
 
-def available(device: Device) -> dict[str, int]:
-    """Return what a device has of each resource."""
-    return {
-        "luts": device.luts, "multipliers": device.multipliers, "block_rams": device.block_rams,
-        "spram": device.spram_bits // (16384 * 16),
-    }  # fmt: skip
+def expect(program: Program, board: Board, loadable: bool) -> tuple[Estimate, bool, str]:
+    """Return the estimate of a program on a board, whether it must be loadable, what is short."""
+    loadable = loadable or needs_loading(program, board.capacity)
+    found = estimate(program, board.capacity, loadable)
+    return found, loadable, shortage(program, board, found.resources, loadable)
 
 
 def fitting_boards(program: Program, loadable: bool = False) -> list[Board]:
-    """Return the boards that a program is estimated to fit on, in the order of the table."""
-    return [b for b in BOARDS.values() if fits(program, b.capacity, loadable)]
+    """Return the boards that a program is estimated to fit on, the cheapest first."""
+    found = [b for b in BOARDS.values() if fits(program, b.capacity, loadable)]
+    return sorted(found, key=lambda b: int(b.price.strip("$").split("-")[0]))
 
 
 def shortage(
@@ -43,7 +50,7 @@ def shortage(
         What is needed of each resource, estimated or of a netlist.
     loadable : bool
     """
-    have = available(board.capacity)
+    have = board.capacity.resources
     short = {name: n for name, n in used.items() if n > have.get(name, 0)}
     if not short:
         return ""
@@ -68,7 +75,7 @@ def _way_out(program: Program, board: Board, short: Mapping[str, int], loadable:
                 break
     elif program.geometry.lanes > 1:
         # What fewer lanes save is estimated, also where what is used comes from a netlist.
-        have, now = available(board.capacity), estimate(program, board.capacity, loadable).resources
+        have, now = board.capacity.resources, estimate(program, board.capacity, loadable).resources
         for p in range(program.geometry.lanes - 1, 0, -1):
             then = estimate(program.with_lanes(p), board.capacity, loadable).resources
             if all(short[n] - now[n] + then[n] <= have[n] for n in short):

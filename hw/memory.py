@@ -36,7 +36,8 @@ module gatewright_table #(
 );
     reg [WIDTH-1:0] memory [0:DEPTH-1];
     reg [WIDTH-1:0] word;
-    initial $readmemh(FILE, memory);
+    // Some tools read a module before its parameters are known.
+    generate if (FILE != "") initial $readmemh(FILE, memory); endgenerate
     always @(posedge clk) begin
         if (en) word <= memory[addr];
         if (out_en) data <= word;

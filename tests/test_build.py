@@ -10,7 +10,7 @@ from gatewright.compiler.chain import load_program
 from gatewright.compiler.errors import CheckError, InputError, MissingToolError
 from gatewright.hw.boards import BOARDS, find_board
 from gatewright.hw.build import Options, build, lay_out, read_build
-from gatewright.hw.fit import available, shortage
+from gatewright.hw.fit import shortage
 from gatewright.hw.flow import BITSTREAM, count_cells, overfull, read_report
 
 KEYS = {
@@ -153,7 +153,7 @@ def test_block_ram_shortage_names_narrower_weights(program):
     board = BOARDS["tang-nano-9k"]
     text = shortage(program, board, {"block_rams": 41})
     assert "needs 41 block RAMs, the board has 26: try" in text and "board " in text
-    assert shortage(program, board, available(board.capacity)) == ""
+    assert shortage(program, board, board.capacity.resources) == ""
 
 
 def test_lanes_are_chosen_for_the_board(program):

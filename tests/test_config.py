@@ -26,6 +26,7 @@ from gatewright.compiler.errors import InputError
         ("lanes", -1, "lanes is a whole number from 0 to 4096, not -1"),
         ("lanes", 4097, "not 4097"),
         ("activation", "cubic", "activation is one of interpolated, direct, hard, not 'cubic'"),
+        ("calibration_method", "max", "calibration_method is one of error, minmax, .*'max'"),
         ("rounding", "up", "rounding is one of compensated, nearest, not 'up'"),
         ("engine", "magic", "engine is one of dense.*, not 'magic'"),
         ("threshold", -1, "threshold is a whole number from 0 to 65535, not -1"),
@@ -54,7 +55,7 @@ def test_the_edges_are_allowed() -> None:
 CHANGED = Config(
     weight_bits=4, activation_bits=8, state_bits=14, gate_bits=10, lanes=7, activation="direct",
     engine="delta", threshold=3, threshold_input=1, rounding="nearest", rate=1e5, clock=1e-3,
-    argmax=True, weight_widths={"gru0.n": 3, "gru0": 5}, spare=1,
+    argmax=True, weight_widths={"gru0.n": 3, "gru0": 5}, spare=1, calibration_method="mse",
 )  # fmt: skip
 
 

@@ -59,7 +59,10 @@ def test_wheel_holds_every_module_under_one_name(wheel):
     assert all(name.startswith("gatewright/") for name in names)
     modules = sorted(n.removeprefix("gatewright/") for n in names if n.endswith(".py"))
     assert modules == SOURCES
-    data = [f for f in project_files() if f.startswith("examples/") and not f.endswith(".py")]
+    data = [
+        name for name in project_files()
+        if name.startswith(("examples/", "sim/")) and not name.endswith(".py")
+    ]  # fmt: skip
     assert sorted(data) == sorted(n[len("gatewright/") :] for n in names if not n.endswith(".py"))
 
 
@@ -135,8 +138,8 @@ def uses(name: str, module: str) -> bool:
 
 
 HARDWARE_READS = (
-    "activation", "atomic", "cells", "data", "devices", "errors", "estimate", "fixed", "hardware", "images", "network", "program",
-    "schedule", "timing",
+    "activation", "atomic", "cells", "data", "devices", "errors", "estimate", "fixed",
+    "golden", "hardware", "images", "model", "network", "program", "schedule", "timing",
 )  # fmt: skip
 TRAINING = (
     "compiler/finetune.py", "compiler/qat.py", "compiler/qat_float.py", "compiler/qat_node.py",
