@@ -28,11 +28,11 @@ from gatewright.compiler.delta import skipping
 from quantization_tasks import TASKS, Pronunciation, Task
 
 WIDTHS: dict[str, tuple[tuple[int, int], ...]] = {
-    "vowels": ((16, 16), (8, 12), (8, 8), (6, 12), (4, 12)),
-    "digits": ((16, 16), (8, 12), (8, 8), (6, 12), (4, 12)),
-    "opendpd": ((16, 16), (8, 12), (8, 8), (6, 12), (4, 12)),
-    "rnnoise": ((16, 16), (8, 14), (6, 14), (4, 14)),
-    "g2p": ((16, 16), (8, 12), (6, 12), (4, 12)),
+    "vowels": ((8, 12), (4, 12), (6, 12), (8, 8), (16, 16)),
+    "digits": ((8, 12), (4, 12), (6, 12), (8, 8), (16, 16)),
+    "opendpd": ((4, 12), (6, 12), (8, 12), (8, 8), (16, 16)),
+    "rnnoise": ((4, 14), (6, 14), (8, 14), (16, 16)),
+    "g2p": ((4, 12), (6, 12), (8, 12), (16, 16)),
 }
 """Weights and operands."""
 OPTIONS: dict[str, dict[str, Any]] = {

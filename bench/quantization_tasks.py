@@ -52,19 +52,20 @@ class Task:
     calibration: dict[str, Any]
     training: dict[str, Any] = field(default_factory=dict)
     module: Any = None
+    programs: dict[str, Program] = field(default_factory=dict)
 
     def quantized(self, config: Config) -> Program:
         """Quantize without training."""
-        given = dict(self.calibration)
-        program = quantize(self.model, given.pop("x"), config, **given)
-        assert isinstance(program, Program)  # noqa: S101
-        return program
+        if str(config) not in self.programs:
+            given = dict(self.calibration)
+            program = quantize(self.model, given.pop("x"), config, **given)
+            assert isinstance(program, Program)  # noqa: S101
+            self.programs[str(config)] = program
+        return self.programs[str(config)]
 
     def trained(self, config: Config, seed: int, **options: Any) -> Trainable:
         """Quantize, and train."""
-        given = dict(self.calibration)
-        learn = bool(options.pop("learn_scales", False))
-        net = trainable(self.model, given.pop("x"), config, learn_scales=learn, **given)
+        net = Trainable(self.model, self.quantized(config))
         finetune(net, **(self.training | {"seed": seed} | options))
         return net
 
@@ -132,7 +133,8 @@ def opendpd(seed: int, given: Any) -> Task:
         "x": learn, "state": learn_state, "validation": {"x": last, "state": last_state},
         "batch": 16, "epochs": 60,
     }  # fmt: skip
-    return Task(model, score, {"x": amplifier.features(samples.calibration)}, training)
+    calibration = amplifier.features(samples.calibration).reshape(20, -1, 6)
+    return Task(model, score, {"x": calibration}, training)
 
 
 def rnnoise(seed: int, given: Any) -> Task:

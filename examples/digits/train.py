@@ -103,7 +103,7 @@ def finetune_digits(
     module: nn.Module,
     config: Config,
     seed: int = 0,
-    epochs: int = 40,
+    epochs: int = 15,
     progress: Callable[[str], object] | None = None,
 ) -> tuple[Trainable, Training]:
     """Train a float network again in fixed point.
@@ -115,10 +115,10 @@ def finetune_digits(
     learn, check = x[:-98], x[-98:]
     net = trainable(module, x, config)
     random = np.random.default_rng(seed)
-    noisy = [learn + NOISE * random.normal(size=learn.shape) for _ in range(2)]
+    noisy = learn + NOISE * random.normal(size=learn.shape)
     done = finetune(
-        net, np.concatenate([learn, *noisy]), validation={"x": check},
-        epochs=epochs, batch=64, rate=3e-3, average=0.9, seed=seed, progress=progress,
+        net, np.concatenate([learn, noisy]), validation={"x": check},
+        epochs=epochs, batch=64, rate=0.01, seed=seed, progress=progress,
     )  # fmt: skip
     return net, done
 
@@ -129,7 +129,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder to write to")
     parser.add_argument("--weight-bits", type=int, default=BITS)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--epochs", type=int, default=40, help="of the second training")
+    parser.add_argument("--epochs", type=int, default=15, help="of the second training")
     given = parser.parse_args(arguments)
 
     test = load_data()[1]
@@ -138,9 +138,8 @@ def main(arguments: list[str] | None = None) -> None:
         score = accuracy(module(torch.from_numpy(test.x)), test.labels)
     print(f"float: {score:.2%} of {len(test.x)} test images")
     config = Config(weight_bits=given.weight_bits)
-    net, _ = finetune_digits(module, config, given.seed, 1)
     net, _ = finetune_digits(module, config, given.seed, given.epochs, print)
-    program = net.to_program(test.x)
+    program = net.to_program(load_data()[0].x)
     given.output.mkdir(parents=True, exist_ok=True)
     program.save(given.output / "program")
     np.savez(given.output / "test.npz", x=test.x, y=test.labels)
