@@ -20,6 +20,7 @@ from ..compiler.estimate import Estimate, choose_lanes
 from ..compiler.program import Program
 from .boards import Board
 from .fit import expect, shortage
+from .flash_image import flash_image
 from .flow import (
     BITSTREAM,
     OverfullError,
@@ -35,12 +36,15 @@ from .search import Attempt, fastest
 from .system import System
 from .tools import Progress
 from .top import Top
+from .weights import uses_spram
 
 __all__ = ["REPORT", "Options", "build", "lay_out", "prepare", "read_build", "write_top"]
 
 REPORT = "build.json"
 """File of a build's folder that holds its report; every build has it."""
 
+WEIGHTS = "weights.bin"
+"""Weights for a board's SPI flash, where the bitstream does not hold them."""
 TRIES = 3
 
 
@@ -143,13 +147,19 @@ def _cached(folder: Path, key: str) -> dict[str, Any] | None:
     return data if hashlib.sha256(content).hexdigest() == data.get("sha256") else None
 
 
+def flash_offset(program: Program, board: Board, options: Options) -> int | None:
+    """Return where weights that are not in the bitstream are read from at power-up, if anywhere."""
+    empty = uses_spram(program.images, board.family, options.loadable)
+    return board.flash_offset if empty else None
+
+
 def make_system(program: Program, board: Board, options: Options) -> Callable[[Fraction], System]:
     """Return what makes the system of a board for a clock in hertz."""
 
     def make(clock: Fraction) -> System:
         return System(
             program, clock_hz=float(clock), baud=options.baud, family=board.family,
-            loadable=options.loadable,
+            loadable=options.loadable, flash_offset=flash_offset(program, board, options),
         )  # fmt: skip
 
     return make
@@ -238,6 +248,7 @@ def build(
         "gatewright": version("gatewright"),
         "tools": tools(board.family),
         "loadable": options.loadable,
+        "baud": options.baud,
         "lanes": program.geometry.lanes,
         "cycles_per_step": program.schedule.cycles()[0],
         "estimate": expected.to_json(),
@@ -257,6 +268,9 @@ def build(
             shutil.copytree(work / "logs", out / "logs")
             if found["bitstream"]:
                 shutil.copy(work / found["bitstream"], out)
+                if flash_offset(program, board, options) is not None:
+                    found["weights_image"] = WEIGHTS
+                    (out / WEIGHTS).write_bytes(flash_image(program))
             program.save(out / "program")
             (out / REPORT).write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
     if error is not None:

@@ -1,4 +1,4 @@
-"""A program as plain Verilog: one file, and the two memory images it reads."""
+"""A program as plain Verilog: the core, the memory images it reads, and wrappers for systems."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from ..compiler.images import hex_lines
 from ..compiler.program import Program
 from .core import Core
 from .memory import TABLE_VERILOG
+from .wrappers import AXIS, WISHBONE, axis_verilog, fusesoc_core, wishbone_verilog
 
 if TYPE_CHECKING:
     from ..compiler.chain import Chain
@@ -33,20 +34,27 @@ def core_verilog(program: Program, **options: Any) -> str:
     **options
         ``family`` and ``loadable``, as for :class:`~.core.Core`.
     """
-    core = Core(program, rom_files=True, **options)
+    return _convert(Core(program, rom_files=True, **options))
+
+
+def _convert(core: Core) -> str:
+    """Return the Verilog of a core."""
     text = back.convert(core, name=TOP, emit_src=False, strip_internal_attrs=True)
     # Yosys makes combinational blocks run at time 0 by a register with an initial value. In
     # Icarus such a value is there before the blocks wait for it; an initial statement is not.
     text = re.sub(r"reg (\\\$auto\$verilog_backend\S*) += 0;", r"reg \1 ; initial \1 = 0;", text)
     header = (
-        f"// gatewright core, program {program.digest[:16]}\n"
+        f"// gatewright core, program {core.program.digest[:16]}\n"
         "// The simulator or synthesizer must find weights.hex and beats.hex in its working folder.\n"
     )
     return header + TABLE_VERILOG + "\n" + text
 
 
 def write_verilog(program: Program | Chain, folder: str | Path, **options: Any) -> list[str]:
-    """Write ``core.v``, ``weights.hex`` and ``beats.hex`` into a folder.
+    """Write ``core.v``, the memories it reads, and what fits it into other systems into a folder.
+
+    That is ``weights.hex`` and ``beats.hex``; ``gatewright_axis.v`` and ``gatewright_wishbone.v``, the core behind
+    AXI4-Stream names and behind registers; and ``gatewright_core.core`` for FuseSoC.
 
     Parameters
     ----------
@@ -78,9 +86,12 @@ def write_verilog(program: Program | Chain, folder: str | Path, **options: Any) 
 
 def _files(program: Program, options: dict[str, Any]) -> dict[str, str]:
     """Return the text of every file by its name."""
-    images = program.images
+    images, core = program.images, Core(program, rom_files=True, **options)
     return {
-        "core.v": core_verilog(program, **options),
+        "core.v": _convert(core),
+        f"{AXIS}.v": axis_verilog(core, TOP),
+        f"{WISHBONE}.v": wishbone_verilog(core, TOP),
+        f"{TOP}.core": fusesoc_core(TOP),
         "weights.hex": hex_lines(_padded(images.weights), images.weight_width),
         "beats.hex": hex_lines(_padded(images.beats), images.beat_width),
     }

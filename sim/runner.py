@@ -157,7 +157,7 @@ class Bench:
         Cells of a netlist by type; empty for Verilog that is not one.
     """
 
-    optimize = "-O1"
+    top, bench, optimize = TOP, "gatewright.sim.tb_core", "-O1"
 
     def __init__(
         self,
@@ -199,7 +199,7 @@ class Bench:
         with _environment(**self.environment):
             try:
                 self.runner.build(
-                    sources=sources, hdl_toplevel=TOP, build_dir=self.build_folder, always=True,
+                    sources=sources, hdl_toplevel=self.top, build_dir=self.build_folder, always=True,
                     build_args=arguments, waves=self.waves, timescale=("1ns", "1ps"), log_file=self.log,
                 )  # fmt: skip
             except (SystemExit, Exception) as error:
@@ -258,7 +258,7 @@ class Bench:
         with _environment(**self.environment, COCOTB_LOG_LEVEL="WARNING"):
             try:
                 xml = self.runner.test(
-                    test_module="gatewright.sim.tb_core", hdl_toplevel=TOP, build_dir=self.build_folder,
+                    test_module=self.bench, hdl_toplevel=self.top, build_dir=self.build_folder,
                     test_dir=folder, seed=seed, waves=self.waves, log_file=log,
                 )  # fmt: skip
                 failed = get_results(xml)[1]

@@ -28,7 +28,6 @@ print("End of script.")
 NEXTPNR = """
 import json, os, sys
 args = dict(zip(sys.argv[1:], sys.argv[2:]))
-open("calls.txt", "a").write(" ".join(sys.argv[1:]) + "\\n")
 log = os.environ.get("FAKE_CALLS")
 if log:
     open(log, "a").write(args["--freq"] + " " + args["--seed"] + "\\n")

@@ -3,15 +3,20 @@
 import json
 import os
 
+import numpy as np
 import pytest
 from fake_tools import install
 from gatewright.cli.main import main
+from gatewright.compiler import load, quantize
 from gatewright.compiler.chain import load_program
+from gatewright.compiler.config import Config
 from gatewright.compiler.errors import CheckError, InputError, MissingToolError
 from gatewright.hw.boards import BOARDS, find_board
-from gatewright.hw.build import Options, build, lay_out, read_build
+from gatewright.hw.build import Options, build, lay_out, make_system, read_build, write_top
 from gatewright.hw.fit import shortage
+from gatewright.hw.flash_image import flash_image
 from gatewright.hw.flow import BITSTREAM, count_cells, overfull, read_report
+from gatewright.hw.pll import highest
 
 KEYS = {
     "bitstream", "fmax_mhz", "target_mhz", "met", "resources", "steps_per_second",
@@ -112,7 +117,7 @@ def test_same_input_same_bytes(program, calls, tmp_path):
     [
         ("FAKE_FAIL", "yosys", r"synthesis failed: ERROR: Module `top' is broken \(log: synthesis"),
         ("FAKE_FAIL", "nextpnr", r"2 lanes on icebreaker: .*needs 41 block RAMs, the board has 30: try"),
-        ("FAKE_CELLS", "SB_RAM40_4K=41", r"needs 41 block RAMs, the board has 30: try .*board hx8k-evn"),
+        ("FAKE_CELLS", "SB_RAM40_4K=41", r"needs 41 block RAMs, the board has 30: try board tang-nano-9k"),
         ("FAKE_CELLS", "SB_MAC16=11", r"needs 11 multipliers, the board has 8: try "),
     ],
 )  # fmt: skip
@@ -183,6 +188,27 @@ def test_command_line(tiny, calls, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("FAKE_FMAX", "60")
     assert main([*arguments, "-o", str(out)]) == 3
     assert "pip install" in capsys.readouterr().err
+
+
+def test_weights_that_only_fit_without_contents_go_to_the_flash(calls, tmp_path):
+    rng = np.random.default_rng(1)
+    hidden, inputs = 64, 16
+    tensors = {
+        "gru.weight_ih_l0": (3 * hidden, inputs), "gru.weight_hh_l0": (3 * hidden, hidden),
+        "gru.bias_ih_l0": (3 * hidden,), "gru.bias_hh_l0": (3 * hidden,),
+    }  # fmt: skip
+    model = load({k: rng.uniform(-0.1, 0.1, n).astype(np.float32) for k, n in tensors.items()})
+    large = quantize(model, None, Config(lanes=4))
+    report = run(large, tmp_path)
+    assert report["loadable"] and report["estimate"]["spram"] == 2
+    assert (tmp_path / "out" / report["weights_image"]).read_bytes() == flash_image(large)
+    board = find_board("icebreaker")
+    pll = highest(board.device, board.clock, board.goal)
+    write_top(board, pll, make_system(large, board, Options(loadable=True)), tmp_path)
+    pins = (tmp_path / "top.pcf").read_text().split()
+    for pin in ("16", "15", "14", "17", "12", "13"):  # cs, clock, out, in, write protect, hold
+        assert pin in pins
+    assert (tmp_path / "top.il").read_text().count("cell \\SB_SPRAM256KA") == 2
 
 
 def test_foreign_folder_is_left_alone(program, calls, tmp_path):

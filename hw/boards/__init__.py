@@ -35,7 +35,7 @@ _ALL = (
         "hx8k-evn", "Lattice iCE40-HX8K-B-EVN",
         "amaranth_boards.ice40_hx8k_b_evn:ICE40HX8KBEVNPlatform",
         "iCE40HX8K", 12_000_000, 60_000_000, "SB_PLL40_CORE", "$50-90",
-        ("--board", "ice40_generic"), "0403:6010", sram=False, flash_offset=0x4_0000,
+        ("--board", "ice40_generic"), "0403:6010", sram=False,
     ),
     replace(
         _ULX3S, name="ulx3s-12f", title="Radiona ULX3S, ECP5-12", device="LFE5U-12F",
