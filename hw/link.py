@@ -6,9 +6,9 @@ from typing import Any
 
 from amaranth.hdl import Array, Module, Mux, Signal
 from amaranth.lib import stream, wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from .buffer import Buffer
 from .framing import FrameReceiver, FrameSender
 from .protocol import CRC_BYTES, MAX_PAYLOAD, DownHeader, Flag, UpHeader, size
 from .uart import BitTime, UartReceiver, UartTransmitter
@@ -31,6 +31,8 @@ class Link(wiring.Component):
     time : BitTime
     window : int
         Each direction has a buffer of ``2**window`` bytes, 9 to 14.
+    family : str
+        As of :class:`.core.Core`.
 
     Members
     -------
@@ -56,10 +58,10 @@ class Link(wiring.Component):
     status: Signal
     opened: Signal
 
-    def __init__(self, *, time: BitTime, window: int = 9) -> None:
+    def __init__(self, *, time: BitTime, window: int = 9, family: str = "generic") -> None:
         if not 9 <= window <= 14:
             raise ValueError(f"window must be in 9..14, not {window!r}")
-        self.time, self.window = time, window
+        self.time, self.window, self.family = time, window, family
         super().__init__({
             "rx": In(1), "tx": Out(1, init=1), "down": Out(stream.Signature(8)),  # type: ignore[call-arg]
             "up": In(stream.Signature(8)), "status": In(8), "opened": Out(1),
@@ -70,7 +72,7 @@ class Link(wiring.Component):
         m.submodules.uart_rx = uart_rx = UartReceiver(self.time)
         m.submodules.uart_tx = uart_tx = UartTransmitter(self.time)
         m.submodules.receiver = self._receiver = FrameReceiver()
-        m.submodules.sender = self._sender = FrameSender()
+        m.submodules.sender = self._sender = FrameSender(self.family)
         m.d.comb += [
             uart_rx.rx.eq(self.rx), self.tx.eq(uart_tx.tx),
             self._receiver.raw.eq(uart_rx.data), self._receiver.raw_valid.eq(uart_rx.valid),
@@ -84,14 +86,13 @@ class Link(wiring.Component):
         self._sent, self._written, self._acked = Signal(bits), Signal(bits), Signal(bits)
         self._session, self._tag, self._errors = Signal(8), Signal(8), Signal(8)
         self._answer, self._rewind, self._opening = Signal(), Signal(), Signal()
-        down: Any = Memory(shape=8, depth=1 << self.window, init=[])
-        up: Any = Memory(shape=8, depth=1 << self.window, init=[])
-        m.submodules.down_buffer, m.submodules.up_buffer = down, up
-        self._send(m, up.read_port())
-        self._give(m, down.read_port())
-        self._take(m, up.write_port())
+        m.submodules.down_buffer = down = Buffer(depth=1 << self.window, family=self.family)
+        m.submodules.up_buffer = up = Buffer(depth=1 << self.window, family=self.family)
+        self._send(m, up)
+        self._give(m, down)
+        self._take(m, up)
         # A flag that a frame sets in the cycle in which it is served stays set.
-        opening_session = self._receive(m, down.write_port())
+        opening_session = self._receive(m, down)
         with m.If(self.opened):
             m.d.sync += [
                 self._received.eq(0), self._consumed.eq(0), self._sent.eq(0),
@@ -100,7 +101,7 @@ class Link(wiring.Component):
             ]  # fmt: skip
         return m
 
-    def _receive(self, m: Module, write: Any) -> Signal:
+    def _receive(self, m: Module, buffer: Buffer) -> Signal:
         """Take frames apart; return the session that a frame names."""
         rx, count = self._receiver, size(DownHeader)
         place = Signal(range(count + CRC_BYTES + 1))  # of the byte in the frame, up to here
@@ -111,8 +112,8 @@ class Link(wiring.Component):
         expected = Signal(8)
         m.d.comb += [
             expected.eq(Mux(place[0], self._received[:8], self._received[8:])),
-            write.addr.eq(ahead[: self.window]),
-            write.data.eq(rx.data),
+            buffer.w_addr.eq(ahead[: self.window]),
+            buffer.w_data.eq(rx.data),
         ]
         m.d.sync += [
             room.eq((ahead + 1)[: self.window] != self._consumed[: self.window]),
@@ -145,7 +146,7 @@ class Link(wiring.Component):
                     m.d.sync += ack[8:].eq(rx.data)
                 with m.Default():
                     with m.If(room):
-                        m.d.comb += write.en.eq(1)
+                        m.d.comb += buffer.w_en.eq(1)
                         m.d.sync += ahead.eq(ahead + 1)
                     with m.Else():
                         m.d.sync += fits.eq(0)
@@ -170,13 +171,13 @@ class Link(wiring.Component):
                 m.d.sync += self._received.eq(ahead - CRC_BYTES)
         return session
 
-    def _give(self, m: Module, read: Any) -> None:
+    def _give(self, m: Module, buffer: Buffer) -> None:
         """Feed the down stream from its buffer."""
         waits, have = Signal(), Signal()  # bytes wait; one is at the memory's output
         looked = Signal()  # `waits` is up to date
         m.d.comb += [
-            read.addr.eq(self._consumed[: self.window]),
-            self.down.payload.eq(read.data),
+            buffer.r_addr.eq(self._consumed[: self.window]),
+            self.down.payload.eq(buffer.r_data),
             self.down.valid.eq(have),
         ]
         m.d.sync += [waits.eq(self._consumed != self._received), looked.eq(1)]
@@ -192,22 +193,22 @@ class Link(wiring.Component):
         with m.If(self.opened):
             m.d.sync += [have.eq(0), looked.eq(0)]
 
-    def _take(self, m: Module, write: Any) -> None:
+    def _take(self, m: Module, buffer: Buffer) -> None:
         """Write the up stream into its buffer."""
         room, looked = Signal(), Signal()
         used = Signal.like(self._written)
         m.d.comb += [
             used.eq(self._written - self._acked), self.up.ready.eq(room & looked),
-            write.addr.eq(self._written[: self.window]), write.data.eq(self.up.payload),
-            write.en.eq(self.up.valid & self.up.ready),
+            buffer.w_addr.eq(self._written[: self.window]), buffer.w_data.eq(self.up.payload),
+            buffer.w_en.eq(self.up.valid & self.up.ready),
         ]  # fmt: skip
         m.d.sync += [room.eq(~used[-1]), looked.eq(1)]
-        with m.If(write.en | self.opened):
+        with m.If(buffer.w_en | self.opened):
             m.d.sync += looked.eq(0)
-        with m.If(write.en):
+        with m.If(buffer.w_en):
             m.d.sync += self._written.eq(self._written + 1)
 
-    def _send(self, m: Module, read: Any) -> None:
+    def _send(self, m: Module, buffer: Buffer) -> None:
         """Make frames: whenever one is asked for, or there is something to send."""
         count = size(UpHeader)
         place = Signal(range(max(count, MAX_PAYLOAD + 1)))
@@ -217,8 +218,11 @@ class Link(wiring.Component):
         header: list[Any] = [self._tag, self._session, self.status, self._errors]
         for offset in offsets:
             header += [offset[:8], high]
-        token = Signal.like(self._sender.i.payload)
-        m.d.comb += [read.addr.eq(self._sent[: self.window]), self._sender.i.payload.eq(token)]
+        token, offered = Signal.like(self._sender.i.payload), Signal()
+        m.d.comb += [
+            buffer.r_addr.eq(self._sent[: self.window]), self._sender.i.payload.eq(token),
+            self._sender.i.valid.eq(offered),
+        ]  # fmt: skip
         # What is sent again comes in a short frame first, so that something gets through.
         short = Signal()
         m.d.sync += [
@@ -241,7 +245,9 @@ class Link(wiring.Component):
                 m.d.sync += self.opened.eq(0)
                 m.next = "WAIT-CAUSE"
             with m.State("HEADER"):
-                m.d.sync += [token.data.eq(Array(header)[place[:4]]), token.close.eq(0)]
+                m.d.sync += [
+                    token.data.eq(Array(header)[place[:4]]), token.close.eq(0), offered.eq(1),
+                ]  # fmt: skip
                 with m.Switch(place):
                     with m.Case(0):
                         m.d.sync += self._answer.eq(0)
@@ -250,22 +256,26 @@ class Link(wiring.Component):
                             m.d.sync += high.eq(offset[8:])
                 m.next = "GIVE-HEADER"
             with m.State("GIVE-HEADER"):
-                m.d.comb += self._sender.i.valid.eq(1)
                 with m.If(self._sender.i.ready):
-                    m.d.sync += place.eq(place + 1)
+                    m.d.sync += [place.eq(place + 1), offered.eq(0)]
                     m.next = "HEADER"
                     with m.If(place == count - 1):
                         m.d.sync += place.eq(0)
                         m.next = "LOOK"
+            # Whether there is a byte is decided before it is read: then it has been written.
             with m.State("LOOK"):
+                m.next = "DECIDE"
+            with m.State("DECIDE"):
+                m.d.sync += token.close.eq(~some | full)
+                m.next = "WAIT-READ"
+            with m.State("WAIT-READ"):
                 m.next = "PAYLOAD"
             with m.State("PAYLOAD"):
-                m.d.sync += [token.data.eq(read.data), token.close.eq(~some | full)]
+                m.d.sync += [token.data.eq(buffer.r_data), offered.eq(1)]
                 m.next = "GIVE-PAYLOAD"
             with m.State("GIVE-PAYLOAD"):
-                m.d.comb += self._sender.i.valid.eq(1)
                 with m.If(self._sender.i.ready):
-                    m.d.sync += place.eq(place + 1)
+                    m.d.sync += [place.eq(place + 1), offered.eq(0)]
                     m.next = "LOOK"
                     with m.If(token.close):
                         m.next = "WAIT-CAUSE"

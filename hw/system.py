@@ -79,7 +79,7 @@ class System(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.link = link = Link(time=self.time, window=self.window)
+        m.submodules.link = link = Link(time=self.time, window=self.window, family=self.family)
         commands = Commands(
             program=self.program, core=self.core, identity=self.identity, loadable=self.loadable
         )
