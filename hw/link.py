@@ -108,7 +108,7 @@ class Link(wiring.Component):
         flags, session, tag, ack = Signal(2), Signal(8), Signal(8), Signal.like(self._acked)
         fits = Signal()  # every byte had room, and the payload continues the stream
         ahead = Signal.like(self._received)  # where the frame's next byte goes
-        room, same = Signal(), Signal()
+        after, room, same = Signal.like(ahead), Signal(), Signal()
         expected = Signal(8)
         m.d.comb += [
             expected.eq(Mux(place[0], self._received[:8], self._received[8:])),
@@ -116,7 +116,8 @@ class Link(wiring.Component):
             buffer.w_data.eq(rx.data),
         ]
         m.d.sync += [
-            room.eq((ahead + 1)[: self.window] != self._consumed[: self.window]),
+            after.eq(ahead + 1),
+            room.eq(after[: self.window] != self._consumed[: self.window]),
             same.eq(rx.data == expected),
         ]
         # `same` compares the byte of the cycle before: it is looked at one cycle late.
@@ -211,73 +212,73 @@ class Link(wiring.Component):
     def _send(self, m: Module, buffer: Buffer) -> None:
         """Make frames: whenever one is asked for, or there is something to send."""
         count = size(UpHeader)
-        place = Signal(range(max(count, MAX_PAYLOAD + 1)))
-        high = Signal(8)  # of an offset: it must be of the moment in which the low byte was
-        some, full = Signal(), Signal()  # there are bytes that were not sent; the frame is full
+        place = Signal(range(max(count, MAX_PAYLOAD + 1)))  # in the header, then in the payload
+        in_header, header_end = Signal(), Signal()
         offsets = [self._received, self._consumed, self._sent]
+        high = Signal(8)  # of an offset: it must be of the moment in which the low byte was
         header: list[Any] = [self._tag, self._session, self.status, self._errors]
         for offset in offsets:
             header += [offset[:8], high]
+        chosen = Signal(8)
+        some, full = Signal(), Signal()  # there are bytes that were not sent; the frame is full
+        # What is sent again comes in a short frame first, so that something gets through.
+        short = Signal()
         token, offered = Signal.like(self._sender.i.payload), Signal()
         m.d.comb += [
             buffer.r_addr.eq(self._sent[: self.window]), self._sender.i.payload.eq(token),
             self._sender.i.valid.eq(offered),
         ]  # fmt: skip
-        # What is sent again comes in a short frame first, so that something gets through.
-        short = Signal()
+        advance, back = Signal(), Signal()
         m.d.sync += [
             some.eq(self._sent != self._written),
             full.eq((place == MAX_PAYLOAD) | (short & place[SHORT_BITS])),
+            header_end.eq(place == count - 1),
+            advance.eq(0),
+            back.eq(0),
         ]
+        with m.If(advance):
+            m.d.sync += self._sent.eq(self._sent + 1)
+        with m.If(back):
+            m.d.sync += self._sent.eq(self._acked)
+
+        # A byte takes five cycles to prepare. Whether there is one in the buffer is decided in the
+        # third, when `some` has seen the byte before go, and it is read after that: so a byte
+        # that comes in meanwhile has been written.
+        phase = Signal(5)
+        with m.If(phase[0] & in_header):
+            m.d.sync += chosen.eq(Array(header)[place[:4]])
+            with m.Switch(place[:4]):
+                with m.Case(0):
+                    m.d.sync += self._answer.eq(0)
+                for k, offset in enumerate(offsets):
+                    with m.Case(4 + 2 * k):
+                        m.d.sync += high.eq(offset[8:])
+        with m.If(phase[2]):
+            m.d.sync += token.close.eq(~in_header & (~some | full))
+        with m.If(phase[4]):
+            m.d.sync += [token.data.eq(Mux(in_header, chosen, buffer.r_data)), offered.eq(1)]
+        m.d.sync += phase.eq(phase << 1)
+
         with m.FSM():
             with m.State("WAIT-CAUSE"):
-                m.d.sync += [place.eq(0), short.eq(self._rewind)]
+                m.d.sync += [place.eq(0), in_header.eq(1), short.eq(self._rewind)]
                 with m.If(self._opening):
                     # No frame is being made, so nothing of the old session gets into a new one.
                     m.d.sync += self.opened.eq(1)
                     m.next = "OPEN"
-                with m.Elif(self._rewind):
-                    m.d.sync += [self._rewind.eq(0), self._sent.eq(self._acked)]
-                    m.next = "HEADER"
-                with m.Elif(some | self._answer):
-                    m.next = "HEADER"
+                with m.Elif(self._rewind | some | self._answer):
+                    m.d.sync += [self._rewind.eq(0), back.eq(self._rewind), phase.eq(1)]
+                    m.next = "GIVE"
             with m.State("OPEN"):
                 m.d.sync += self.opened.eq(0)
                 m.next = "WAIT-CAUSE"
-            with m.State("HEADER"):
-                m.d.sync += [
-                    token.data.eq(Array(header)[place[:4]]), token.close.eq(0), offered.eq(1),
-                ]  # fmt: skip
-                with m.Switch(place):
-                    with m.Case(0):
-                        m.d.sync += self._answer.eq(0)
-                    for k, offset in enumerate(offsets):
-                        with m.Case(4 + 2 * k):
-                            m.d.sync += high.eq(offset[8:])
-                m.next = "GIVE-HEADER"
-            with m.State("GIVE-HEADER"):
-                with m.If(self._sender.i.ready):
-                    m.d.sync += [place.eq(place + 1), offered.eq(0)]
-                    m.next = "HEADER"
-                    with m.If(place == count - 1):
-                        m.d.sync += place.eq(0)
-                        m.next = "LOOK"
-            # Whether there is a byte is decided before it is read: then it has been written.
-            with m.State("LOOK"):
-                m.next = "DECIDE"
-            with m.State("DECIDE"):
-                m.d.sync += token.close.eq(~some | full)
-                m.next = "WAIT-READ"
-            with m.State("WAIT-READ"):
-                m.next = "PAYLOAD"
-            with m.State("PAYLOAD"):
-                m.d.sync += [token.data.eq(buffer.r_data), offered.eq(1)]
-                m.next = "GIVE-PAYLOAD"
-            with m.State("GIVE-PAYLOAD"):
-                with m.If(self._sender.i.ready):
-                    m.d.sync += [place.eq(place + 1), offered.eq(0)]
-                    m.next = "LOOK"
+            with m.State("GIVE"):
+                with m.If(offered & self._sender.i.ready):
+                    m.d.sync += [
+                        offered.eq(0), place.eq(place + 1), phase.eq(1), advance.eq(~in_header),
+                    ]  # fmt: skip
+                    with m.If(in_header & header_end):
+                        m.d.sync += [in_header.eq(0), place.eq(0)]
                     with m.If(token.close):
+                        m.d.sync += [advance.eq(0), phase.eq(0)]
                         m.next = "WAIT-CAUSE"
-                    with m.Else():
-                        m.d.sync += self._sent.eq(self._sent + 1)
