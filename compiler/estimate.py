@@ -13,6 +13,7 @@ from .activation import ACTIVATIONS
 from .devices import FAMILIES, Device, Family
 from .errors import InputError
 from .geometry import choose_geometry, estimate_cycles
+from .planes import offsets, plan
 from .program import Program
 from .schedule import POSTS
 from .timing import Timing
@@ -84,7 +85,10 @@ def memories(program: Program) -> dict[str, tuple[int, int, int]]:
     depth = 1 << (max(1, s.input_words) - 1).bit_length()
     words = 1 << (max(1, s.memory_words) - 1).bit_length()
     found = {
-        "weights": (geometry.rows * split * n.weight_bits, max(2, s.words), 1),
+        **{
+            f"weights{f' plane {k}' if k else ''}": (plane.width, max(2, plane.depth), 1)
+            for k, plane in enumerate(plan(s))
+        },
         "beats": (max(1, beat_bits), max(2, len(s.beats)), 1),
         "inputs": (n.activation_bits, 2 * depth, split),
         "operands": (n.activation_bits, 2 * words, split),
@@ -114,11 +118,13 @@ def estimate(program: Program, device: Device, loadable: bool = False) -> Estima
     family = FAMILIES[device.family]
     geometry = program.geometry
     rams, small, spram = LINK_RAMS[device.family], 0, 0
+    in_spram = loadable and _in_spram(program, device)
     for name, (width, depth, copies) in memories(program).items():
-        if name == "weights" and loadable and _in_spram(program, device):
-            spram = -(-width // 16)
+        if name.startswith("weights") and in_spram:
+            spram += -(-width // 16)
         else:
-            kind, count = _mapped(family, width, depth, name in READ_ONLY and not loadable)
+            rom = name.split()[0] in READ_ONLY and not loadable
+            kind, count = _mapped(family, width, depth, rom)
             rams += count * copies if kind == "block" else 0
             small += count * copies if kind == "lut" else 0
     acc, total = program.hardware.acc_bits, program.hardware.sum_bits
@@ -176,7 +182,8 @@ LINK_RAMS = {"ice40up": 4, "ice40hx": 4, "ecp5": 2, "gowin": 2}
 
 def _in_spram(program: Program, device: Device) -> bool:
     """Return whether the weights go to single-port RAM: too large for block RAM, narrow enough."""
-    width, depth, _ = memories(program)["weights"]
+    planes = plan(program.schedule)
+    width, depth = offsets(planes)[-1] + planes[-1].width, planes[0].depth
     blocks = block_rams(FAMILIES[device.family], width, depth)
     return bool(device.spram_bits) and blocks > 16 and width <= SPRAM_LANES_BITS and depth <= 16384
 

@@ -29,6 +29,7 @@ from .qat_plan import Parameters, Plan, gate_order
 __all__ = ["GRU", "LSTM", "MGU", "RNN", "Linear", "Quantizable", "Recurrent", "encode", "run_layer"]
 
 Tensor = torch.Tensor
+SLACK = 0.0  # codes that a weight may start away from the quantizer's code
 
 
 class Quantizable(nn.Module):
@@ -76,7 +77,7 @@ class Quantizable(nn.Module):
                 if not gates:
                     continue
                 codes = torch.from_numpy(np.concatenate([getattr(g, part) for g in gates]))
-                low, high = (codes - 0.49) * torch.exp2(-frac), (codes + 0.49) * torch.exp2(-frac)
+                low, high = ((codes + k * SLACK) * torch.exp2(-frac) for k in (-1, 1))
                 if columns is not None:
                     low, high = low / columns, high / columns
                 value.copy_(torch.minimum(torch.maximum(value, low), high))
@@ -93,6 +94,20 @@ class Quantizable(nn.Module):
                 if p.c is not None and g.gate.reset:
                     p.c[at] = c
             self._store(k, p)
+
+    def unit(self, name: str) -> Tensor | float:
+        """Return how far one code is in a parameter, (rows, columns or 1): of a bias, on average."""
+        kind, _, k = name.rpartition("_l")
+        plan = self.plans[int(k) if kind else 0]
+        p = self.parameters_of(int(k) if kind else 0, torch.float64)
+        with torch.no_grad():
+            if name.startswith("frac"):
+                return 0.1
+            if name.startswith("weight_hh"):
+                return torch.exp2(-p.u_frac)
+            if name.startswith("weight"):
+                return torch.exp2(-p.w_frac) / plan.columns
+            return float(torch.exp2(-torch.cat([p.w_frac, p.u_frac])).mean())
 
     def _store(self, k: int, p: Parameters) -> None:
         """Write parameters back."""

@@ -34,9 +34,11 @@ class Node(torch.autograd.Function):
         hs, cs = new(size, 1), new(c.shape[1], 1)
         hs[0], cs[0] = h, c
         drop = 2.0**-n.operand_shift
-        top = (1 << (n.activation_bits - 1)) - 1
-        state_top, cell_top = (1 << (n.state_bits - 1)) - 1, (1 << (n.cell_bits - 1)) - 1
-        hidden_top = (1 << (n.hidden_bits - 1)) - 1
+        # Bounds as floats: a tensor operation would convert whole numbers each time.
+        top, state_top, cell_top, hidden_top = (
+            2.0 ** (bits - 1) - 1
+            for bits in (n.activation_bits, n.state_bits, n.cell_bits, n.hidden_bits)
+        )
         half = bases[0].new_tensor(0.5)
         operands = {name: new(size) for name in walk.operands}
         views = {name: buffer.unbind(0) for name, buffer in operands.items()}
@@ -189,10 +191,23 @@ class Node(torch.autograd.Function):
         ]
         d_extras = {name: hs.new_empty(steps, batch, size) for name in hidden}
         drop = 2.0**-n.operand_shift
+        # Views of all steps, made at once.
+        steps_of: dict[str, Any] = {
+            kind: {name: v.unbind(0) for name, v in part.items()}
+            for kind, part in (
+                ("act", acts), ("slope", slopes), ("other", others), ("factor", factors),
+                ("value", values), ("mask", masks), ("extra", d_extras),
+            )
+        }  # fmt: skip
+        acts, slopes, others, factors, values, masks = (
+            steps_of[kind] for kind in ("act", "slope", "other", "factor", "value", "mask")
+        )
+        out_h, out_c, old_at, c_at = d_h.unbind(0), d_c.unbind(0), old.unbind(0), cs.unbind(0)
+        base_at = [v.unbind(0) for v in d_bases]
         g_h, g_c = torch.zeros_like(hs[0]), torch.zeros_like(cs[0])
         for t in reversed(range(steps)):
-            g_h = g_h + d_h[t]
-            g_c = g_c + d_c[t]
+            g_h = g_h + out_h[t]
+            g_c = g_c + out_c[t]
             if "h" in masks:
                 g_h = g_h * masks["h"][t]
             d_old: Tensor | None = None
@@ -206,7 +221,7 @@ class Node(torch.autograd.Function):
             for stacks, block in reversed(walk.blocks):
                 at -= len(stacks)
                 place = {
-                    g.gate.name: d_bases[at + i][t, :, j * size : (j + 1) * size]
+                    g.gate.name: base_at[at + i][t][:, j * size : (j + 1) * size]
                     for i, s in enumerate(stacks)
                     for j, g in enumerate((*s.plain, *s.reset))
                 }
@@ -230,14 +245,14 @@ class Node(torch.autograd.Function):
                         d_a, more = (without, with_k) if post == "blend" else (with_k, without)
                         d_old = more if d_old is None else d_old + more
                     elif post == "times_h":
-                        d_a, more = d_y * old[t], d_y * a
+                        d_a, more = d_y * old_at[t], d_y * a
                         d_old = more if d_old is None else d_old + more
                     elif post == "times":
                         scaled = d_y * 2.0 ** (n.state_bits - 1 if gate.to == "h" else n.cell_frac)
                         d_a = scaled * values[gate.by][t]
                         keep(gate.by, scaled * a)
                     elif post == "cell":
-                        d_a, g_c = d_y * cs[t], d_y * a
+                        d_a, g_c = d_y * c_at[t], d_y * a
                         keep(gate.by, d_y)
                     elif d_y is not None:
                         d_a = d_y
@@ -248,7 +263,7 @@ class Node(torch.autograd.Function):
                     if gate.source == "c":
                         g_c = g_c + d_pre * 2.0 ** (n.tables.pre_frac - n.cell_frac)
                     elif gate.reset:
-                        d_extras[name][t] = d_pre
+                        steps_of["extra"][name][t].copy_(d_pre)
                         keep(gate.reset, d_pre * factors[f"{name}.v"][t])
                         torch.mul(d_pre, others[f"{name}.k"][t], out=place[name])
                     else:
@@ -256,7 +271,7 @@ class Node(torch.autograd.Function):
                 for i, s in enumerate(stacks):
                     if s.operand:
                         u = ctx.matrices[sum(bool(q.operand) for q in walk.stacks[: at + i])]
-                        more = d_bases[at + i][t] @ u.t()
+                        more = base_at[at + i][t] @ u.t()
                         d_ops[s.operand] = d_ops[s.operand] + more if s.operand in d_ops else more
             if "h" in d_ops:
                 back = d_ops["h"] * drop

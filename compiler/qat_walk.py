@@ -69,13 +69,13 @@ class Act:
         if smooth:
             out.copy_(self._smooth(pre))
         elif self.name in BOUNDED:
-            half = 1 << (t.pre_bits - 1)
+            half = 2.0 ** (t.pre_bits - 1)
             index = pre.floor_().clamp_(-half, half - 1).long()
             table = _table(t, self.name, self.align, pre.dtype)
             torch.take(table, index, out=out)
         else:
-            high = 1 << (t.result_bits - 1)
-            low = 0 if self.name == "relu" else -high
+            high = 2.0 ** (t.result_bits - 1)
+            low = 0.0 if self.name == "relu" else -high
             torch.floor(pre, out=out).clamp_(low, high - 1)
 
     def _smooth(self, pre: Tensor) -> Tensor:

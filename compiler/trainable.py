@@ -116,17 +116,16 @@ class Trainable(nn.Module):
         With data ``x``, as for :func:`gatewright.compiler.quantize`, its ``quality`` is measured.
         """
         program = to_program(self, self.config)
-        if self.config.argmax:
-            program.network = program.network.with_argmax()
         if x is not None:
             data = np.asarray(x, np.float64)
             data = data[None] if data.ndim == 2 else data
             real = check_lengths(lengths, *data.shape[:2])
             valid = np.arange(data.shape[1]) < (data.shape[1] if real is None else real[:, None])
-            valid = np.broadcast_to(valid, data.shape[:2])
-            plain = to_program(self, self.config)
+            # The error is that of the outputs, also where only their argmax is emitted.
+            plain = to_program(self, replace(self.config, argmax=False))
             result = plain.evaluate(plain.encode(data))
-            off = np.abs(plain.decode(result.outputs) - self.model.run(data))[valid]
+            off = np.abs(plain.decode(result.outputs) - self.model.run(data))
+            off = off[np.broadcast_to(valid, data.shape[:2])]
             program.quality = measured_quality(off, result, False)
         return program
 
@@ -284,7 +283,7 @@ def to_program(module: nn.Module, config: Config) -> Program:
             network, exponents = plan.network, plan.exponents
     if network is None:
         raise InputError(f"{type(module).__name__} is not calibrated: call calibrate first")
-    made = replace(network, layers=tuple(layers))
-    program = Program(made, config)
+    made = replace(network, layers=tuple(layers), argmax=False)
+    program = Program(made.with_argmax() if config.argmax else made, config)
     program.exponents = exponents
     return program

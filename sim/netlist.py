@@ -21,7 +21,7 @@ from ..hw.flow import SYNTHESIS
 from ..hw.tools import Progress, run_tool
 from .runner import Bench
 
-__all__ = ["FAMILIES", "Family", "Netlist", "NetlistBench", "synthesize"]
+__all__ = ["FAMILIES", "Family", "Netlist", "NetlistBench", "synthesize", "verilator_arguments"]
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,11 @@ class Netlist:
     path: Path
     models: tuple[Path, ...]
     cells: dict[str, int]
+
+    @property
+    def sources(self) -> list[Path]:
+        """All that a simulator reads."""
+        return [self.path, *self.models]
 
 
 def synthesize(
@@ -120,6 +125,20 @@ def shipped(how: Family) -> Path:
     if spec is None or spec.origin is None:
         raise MissingToolError("Yosys is not installed: pip install 'gatewright[build]'")
     return Path(spec.origin).parent / "share" / how.shipped
+
+
+def verilator_arguments(family: str) -> list[str]:
+    """Return what Verilator must be told to read a netlist and the models of a family."""
+    # Where the shipped file finds those that it includes; without what they would include twice.
+    include = f"-I{shipped(family_of(family)).parent}"
+    return [
+        include,
+        "-DNO_INCLUDES",
+        "-Wno-lint",
+        "-Wno-INITIALDLY",
+        "-Wno-SPECIFYIGN",
+        "-Wno-TIMESCALEMOD",
+    ]
 
 
 def _models(how: Family, folder: Path) -> tuple[Path, ...]:
@@ -175,10 +194,7 @@ class NetlistBench(Bench):
     def _sources(self) -> list[Path]:
         self.netlist = synthesize("read_verilog core.v", TOP, self.family, self.folder / "verilog")
         self.cells = self.netlist.cells
-        return [self.netlist.path, *self.netlist.models]
+        return self.netlist.sources
 
     def _arguments(self) -> list[str]:
-        # Files that the shipped one includes; without what they in turn would include twice.
-        include = f"-I{shipped(family_of(self.family)).parent}"
-        ignored = ("-Wno-lint", "-Wno-INITIALDLY", "-Wno-SPECIFYIGN")
-        return [*super()._arguments(), include, "-DNO_INCLUDES", *ignored]
+        return [*super()._arguments(), *verilator_arguments(self.family)]

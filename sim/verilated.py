@@ -6,11 +6,12 @@ import os
 import subprocess
 from pathlib import Path
 
-from amaranth.back import verilog
+from amaranth.back import rtlil, verilog  # type: ignore[attr-defined]
 
 from ..compiler.errors import CheckError
 from ..hw.system import System
 from .board import SILENCE_BITS
+from .netlist import synthesize, verilator_arguments
 from .runner import VERILATOR, _tools
 
 __all__ = ["VerilatedBoard", "build_board"]
@@ -18,8 +19,15 @@ __all__ = ["VerilatedBoard", "build_board"]
 TOP = "gatewright_system"
 
 
-def build_board(system: System, folder: str | Path) -> Path:
+def build_board(system: System, folder: str | Path, *, netlist: bool = False) -> Path:
     """Build the simulation of a design; return the program that :class:`VerilatedBoard` starts.
+
+    Parameters
+    ----------
+    system : System
+    folder : path
+    netlist : bool
+        Simulate what synthesis makes of it for the system's family; see ``docs/netlist.md``.
 
     Raises
     ------
@@ -30,11 +38,17 @@ def build_board(system: System, folder: str | Path) -> Path:
     """
     folder = Path(folder).resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    text = verilog.convert(system, name=TOP, emit_src=False, strip_internal_attrs=True)
-    (folder / "system.v").write_text(text)
+    if netlist:
+        (folder / "system.il").write_text(rtlil.convert(system, name=TOP, emit_src=False))
+        made = synthesize("read_rtlil system.il", TOP, system.family, folder)
+        sources, optimize, arguments = made.sources, "-O0", verilator_arguments(system.family)
+    else:
+        text = verilog.convert(system, name=TOP, emit_src=False, strip_internal_attrs=True)
+        (folder / "system.v").write_text(text)
+        sources, optimize, arguments = [folder / "system.v"], "-O1", []
     command = [
-        "verilator", "--cc", "--exe", "--build", "-O3", "-CFLAGS", "-O1", *VERILATOR, "--Mdir",
-        str(folder / "build"), "--top-module", TOP, str(folder / "system.v"),
+        "verilator", "--cc", "--exe", "--build", "-O3", "-CFLAGS", optimize, *VERILATOR, *arguments,
+        "--Mdir", str(folder / "build"), "--top-module", TOP, *map(str, sources),
         str(Path(__file__).with_suffix("").parent / "board.cpp"),
     ]  # fmt: skip
     done = subprocess.run(  # noqa: S603

@@ -13,8 +13,11 @@ from gatewright.compiler.config import Config
 from gatewright.compiler.errors import CheckError, InputError
 from gatewright.compiler.model import Linear, Model
 from gatewright.compiler.program import Program, quantize
+from gatewright.hw.host import Device
+from gatewright.hw.system import System
 from gatewright.sim.netlist import FAMILIES, NetlistBench
 from gatewright.sim.runner import compare, simulate
+from gatewright.sim.verilated import VerilatedBoard, build_board
 from randoms import extreme_codes, recurrent
 
 # What must be in each netlist: multipliers, block RAM, and the family's small memories.
@@ -134,6 +137,30 @@ def test_one_flipped_bit_is_caught(family: str, lut: bool, tmp_path: Path) -> No
         except CheckError as error:  # the framing of a step, or no progress
             found = str(error)
     assert found
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("family", ["ice40up", "ecp5", "gowin"])
+@pytest.mark.parametrize("loadable", [False, True])
+def test_the_netlist_of_a_whole_board_talks_to_the_host(
+    family: str, loadable: bool, tmp_path: Path
+) -> None:
+    """Host, serial line, link, core and back: all of the board but its pins and clock in cells."""
+    p = small()
+    system = System(p, clock_hz=4.3e6, baud=1e6, family=family, loadable=loadable)
+    built = build_board(system, tmp_path, netlist=True)
+    board = VerilatedBoard(built, clock_hz=4.3e6, baud=1e6)
+    try:
+        device = Device(board, p)
+        if loadable:
+            device.load()
+        x = extreme_codes(p, np.random.default_rng(1), 2, 6)
+        expected = golden.run(p.network, x)
+        assert (device.run_codes(x) == expected.outputs).all()
+        last = golden.run(p.network, x[-1:]).state
+        assert (device.read_state().flat(p.network) == last.flat(p.network)).all()
+    finally:
+        board.close()
 
 
 def test_simulate_takes_a_family(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
