@@ -31,12 +31,20 @@ class Cuts:
         State (h, c) of the float model before the first step of each piece.
     reference : ndarray (S, L, outputs)
         What the float model puts out.
+    starts : list of (sequence, step)
+        Where in the data each piece begins.
     """
 
     x: FloatArray
     valid: npt.NDArray[np.bool_]
     state: dict[str, tuple[FloatArray, FloatArray]]
     reference: FloatArray
+    starts: list[tuple[int, int]]
+
+    def of(self, v: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Cut the same pieces out of other data (N, T, ...)."""
+        length = self.x.shape[1]
+        return np.stack([v[k, t : t + length] for k, t in self.starts])
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,4 +201,4 @@ def _cut(
         name: (np.stack([h[t, k] for k, t in taken]), np.stack([c[t, k] for k, t in taken]))
         for name, (h, c) in old.items()
     }
-    return Cuts(cut(data), cut(valid), state, cut(reference))
+    return Cuts(cut(data), cut(valid), state, cut(reference), taken)

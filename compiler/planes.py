@@ -19,8 +19,10 @@ import numpy as np
 from .fixed import IntArray
 from .schedule import Schedule
 
-__all__ = ["Plane", "expand", "pack", "plan", "split"]
+__all__ = ["CHUNK", "Plane", "expand", "offsets", "pack", "plan", "split"]
 
+CHUNK = 16
+"""Bits in which memories are loaded and read over the state port."""
 WORTH = 4096
 """Bits a further plane must save: a block RAM of the families where they are smallest."""
 
@@ -48,6 +50,14 @@ class Plane:
     def width(self) -> int:
         """Bits of a word."""
         return len(self.bits)
+
+    @property
+    def runs(self) -> list[list[int]]:
+        """The bits in short: lane, lowest bit and number of bits, for each lane."""
+        found: dict[int, list[int]] = {}
+        for lane, bit in self.bits:
+            found.setdefault(lane, [lane, bit, 0])[2] += 1
+        return list(found.values())
 
     @property
     def address_bits(self) -> int:
@@ -103,6 +113,12 @@ def _lane_widths(schedule: Schedule) -> tuple[IntArray, list[int]]:
         widths.append(np.tile(np.reshape(bits, (block.tiles, rows)).max(axis=0), split))
         starts.append(starts[-1] + block.tiles * block.columns)
     return np.array(widths), starts
+
+
+def offsets(planes: Sequence[Plane]) -> tuple[int, ...]:
+    """Return the first bit of each plane in a word of all: a multiple of :data:`CHUNK`."""
+    chunks = [-(-plane.width // CHUNK) for plane in planes]
+    return tuple(CHUNK * sum(chunks[:k]) for k in range(len(chunks)))
 
 
 def split(schedule: Schedule) -> tuple[Plane, ...]:

@@ -186,7 +186,10 @@ def _memories(program: Program, at: str = "") -> list[dict[str, Any]]:
         return 1 << (max(1, words) - 1).bit_length()
 
     rows = [
-        ("weights", "ROM", len(images.weights), images.weight_width),
+        *(
+            (f"weights{f', plane {k}' if k else ''}", "ROM", plane.depth, plane.width)
+            for k, plane in enumerate(images.planes)
+        ),
         ("control", "ROM", len(images.beats), images.beat_width),
         ("input", "RAM", 2 * power(s.input_words), split * n.activation_bits),
         ("operands", "RAM", 2 * power(s.memory_words), split * n.activation_bits),

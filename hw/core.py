@@ -34,7 +34,7 @@ class Core(wiring.Component):
     loadable : bool
         Weights and beat table are RAM, read and loaded over the state port.
     rom_files : bool
-        Read weights and beat table from ``weights.hex`` and ``beats.hex`` (for Verilog);
+        Read weights and beat table from hexadecimal files (for Verilog);
         otherwise they are part of the design (for the Amaranth simulator).
 
     Attributes
@@ -89,13 +89,13 @@ class Core(wiring.Component):
             loadable=loadable, file="beats.hex" if rom_files else "",
         )  # fmt: skip
         self.weights = Weights(
-            images=images, family=family, loadable=loadable,
-            file="weights.hex" if rom_files else "",
+            images=images, lanes=s.geometry.rows * s.geometry.split, bits=n.weight_bits,
+            family=family, loadable=loadable, files=rom_files,
         )  # fmt: skip
         self.initialized = self.weights.initialized
         self.port = Port(
             schedule=s, state_bits=self.elementwise.state_bits, loadable=loadable,
-            weights=(len(images.weights), images.weight_width),
+            weights=(images.planes[0].depth, images.weight_width),
             beats=(len(images.beats), images.beat_width),
         )  # fmt: skip
         super().__init__({
@@ -182,7 +182,7 @@ class Core(wiring.Component):
             m.d.sync += operand.eq(Mux(blank, 0, value) << amount)
             m.d.comb += lanes.operand[b].eq(Delay(m, operand, 2).at(3))
         # Cycle 2: the weights are there. Cycle 3: multiply.
-        m.d.sync += lanes.weight.eq(weights.data)
+        m.d.sync += lanes.weight.eq(weights.weight)
         m.d.comb += lanes.valid.eq(Delay(m, seq.valid, reset_less=False).at(3))
         for name in ("tile_first", "tile_last", "part_first", "reset"):
             m.d.comb += getattr(lanes, name).eq(Delay(m, getattr(seq, name)).at(3))

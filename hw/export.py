@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from amaranth.back import verilog as back
 
 from ..compiler.data import atomic_folder
-from ..compiler.images import hex_lines
+from ..compiler.images import hex_files
 from ..compiler.program import Program
 from .core import Core
 from .memory import TABLE_VERILOG
@@ -24,7 +24,7 @@ TOP = "gatewright_core"
 
 
 def core_verilog(program: Program, **options: Any) -> str:
-    """Return the Verilog of a program's core; it reads ``weights.hex`` and ``beats.hex``.
+    """Return the Verilog of a program's core; it reads the files of :func:`~.images.hex_files`.
 
     The same program gives the same text, byte for byte.
 
@@ -45,7 +45,8 @@ def _convert(core: Core) -> str:
     text = re.sub(r"reg (\\\$auto\$verilog_backend\S*) += 0;", r"reg \1 ; initial \1 = 0;", text)
     header = (
         f"// gatewright core, program {core.program.digest[:16]}\n"
-        "// The simulator or synthesizer must find weights.hex and beats.hex in its working folder.\n"
+        f"// The simulator or synthesizer must find {' '.join(hex_files(core.program.images))} in "
+        "its working folder.\n"
     )
     return header + TABLE_VERILOG + "\n" + text
 
@@ -53,7 +54,7 @@ def _convert(core: Core) -> str:
 def write_verilog(program: Program | Chain, folder: str | Path, **options: Any) -> list[str]:
     """Write ``core.v``, the memories it reads, and what fits it into other systems into a folder.
 
-    That is ``weights.hex`` and ``beats.hex``; ``gatewright_axis.v`` and ``gatewright_wishbone.v``, the core behind
+    The memories are :func:`~.images.hex_files`; ``gatewright_axis.v`` and ``gatewright_wishbone.v``, the core behind
     AXI4-Stream names and behind registers; and ``gatewright_core.core`` for FuseSoC.
 
     Parameters
@@ -86,17 +87,11 @@ def write_verilog(program: Program | Chain, folder: str | Path, **options: Any) 
 
 def _files(program: Program, options: dict[str, Any]) -> dict[str, str]:
     """Return the text of every file by its name."""
-    images, core = program.images, Core(program, rom_files=True, **options)
+    images, core = hex_files(program.images), Core(program, rom_files=True, **options)
     return {
         "core.v": _convert(core),
         f"{AXIS}.v": axis_verilog(core, TOP),
         f"{WISHBONE}.v": wishbone_verilog(core, TOP),
-        f"{TOP}.core": fusesoc_core(TOP),
-        "weights.hex": hex_lines(_padded(images.weights), images.weight_width),
-        "beats.hex": hex_lines(_padded(images.beats), images.beat_width),
+        f"{TOP}.core": fusesoc_core(TOP, images),
+        **images,
     }
-
-
-def _padded(words: list[int]) -> list[int]:
-    """Return at least two words, the smallest memory the Verilog describes."""
-    return words if len(words) > 1 else [*words, 0]

@@ -9,12 +9,11 @@ from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from ..compiler.images import CHUNK
 from .arith import count
 
 __all__ = ["CHUNK", "TABLE_VERILOG", "Ram", "Rom", "Table"]
 
-CHUNK = 16
-"""Bits in which a :class:`Table` is written and read over the state port."""
 
 TABLE_VERILOG = """\
 // Memory with a synchronous read port and an output register, loaded from a hexadecimal text

@@ -6,6 +6,7 @@ describes ports and registers.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..compiler.program import Program
@@ -320,14 +321,17 @@ endmodule
 """
 
 
-def fusesoc_core(top: str) -> str:
+def fusesoc_core(top: str, images: Iterable[str]) -> str:
     """Return a FuseSoC description (CAPI2) of the folder that ``gatewright verilog`` writes.
 
     Parameters
     ----------
     top : str
         Name of the core's module.
+    images : iterable of str
+        Files that the memories are read from.
     """
+    copied = "\n".join(f"      - {name}: {{file_type: user, copyto: {name}}}" for name in images)
     text = f"""\
 CAPI=2:
 name: ::{top}:{VERSION}
@@ -338,8 +342,7 @@ filesets:
     file_type: verilogSource
   images:
     files:
-      - weights.hex: {{file_type: user, copyto: weights.hex}}
-      - beats.hex: {{file_type: user, copyto: beats.hex}}
+{copied}
 targets:
   default:
     filesets: [rtl, images]

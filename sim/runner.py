@@ -248,8 +248,8 @@ class Bench:
 
         folder = self.folder / "run"
         folder.mkdir(exist_ok=True)
-        for name in ("weights.hex", "beats.hex"):
-            shutil.copy(self.folder / "verilog" / name, folder)
+        for path in (self.folder / "verilog").glob("*.hex"):
+            shutil.copy(path, folder)
         job = make_job(self.program, codes, first, stall=stall, seed=seed, load=load)
         np.savez(folder / "job.npz", **job)
         result = folder / "result.npz"

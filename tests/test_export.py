@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from gatewright.compiler.cells import CELLS
-from gatewright.compiler.images import hex_lines
+from gatewright.compiler.images import hex_files
 from gatewright.compiler.program import Program
 from gatewright.hw.export import TOP, core_verilog, write_verilog
 from randoms import program
@@ -62,10 +62,10 @@ def test_verilog_of_random_programs(seed: int) -> None:
 def test_files_are_the_images(tmp_path: Path) -> None:
     p = random(1)
     write_verilog(p, tmp_path / "out")
-    weights = hex_lines(p.images.weights, p.images.weight_width)
-    assert (tmp_path / "out/weights.hex").read_text() == weights
-    beats = hex_lines(p.images.beats, p.images.beat_width)
-    assert (tmp_path / "out/beats.hex").read_text() == beats
     text = (tmp_path / "out/core.v").read_text()
-    assert f".DEPTH(32'd{len(p.images.weights)})" in text
-    assert f".WIDTH(32'd{p.images.weight_width})" in text
+    for name, words in hex_files(p.images).items():
+        assert (tmp_path / "out" / name).read_text() == words
+        assert f'"{name}"' in text and name in text.splitlines()[1]
+    for plane in p.images.planes:
+        assert f".DEPTH(32'd{plane.depth})" in text
+        assert f".WIDTH(32'd{plane.width})" in text

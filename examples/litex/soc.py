@@ -52,8 +52,8 @@ class Gatewright(LiteXModule):
         folder = Path(folder)
         for name in ("core.v", "gatewright_wishbone.v"):
             platform.add_source(str(folder / name))
-        for name in ("weights.hex", "beats.hex"):  # core.v reads them in the build's folder
-            platform.add_source(str(folder / name), language="hex", copy=True)
+        for path in sorted(folder.glob("*.hex")):  # core.v reads them in the build's folder
+            platform.add_source(str(path), language="hex", copy=True)
         self.bus = bus = wishbone.Interface(data_width=32, addressing="word")
         self.ev = EventManager()
         self.ev.output = EventSourceLevel()
