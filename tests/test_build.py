@@ -134,6 +134,23 @@ def test_failures_are_explained_and_logs_kept(
     assert run(program, tmp_path)["bitstream"] == "top.bin"  # a failure is not cached
 
 
+def test_chosen_lanes_are_lowered_where_the_estimate_was_too_hopeful(
+    program, calls, tmp_path, monkeypatch
+):
+    text = (tmp_path / "tools" / "yosys").read_text()
+    # A netlist that is too large the first time it is made.
+    marker = tmp_path / "first"
+    fake = f'if os.path.exists("top.il") and not os.path.exists({str(marker)!r}):\n    open({str(marker)!r}, "w")\n'
+    fake += '    os.environ["FAKE_CELLS"] = "SB_RAM40_4K=31"\ncells, number'
+    (tmp_path / "tools" / "yosys").write_text(text.replace("cells, number", fake, 1))
+    report = run(program, tmp_path, lanes=0)
+    chosen = lay_out(program, find_board("icebreaker"), Options(lanes=0)).geometry.lanes
+    assert report["bitstream"] and 1 <= report["lanes"] < chosen
+    marker.unlink()
+    with pytest.raises(CheckError, match="needs 31 block RAMs"):
+        run(program, tmp_path, lanes=2)
+
+
 def test_missing_tool_says_how_to_get_it(program, calls, tmp_path, monkeypatch):
     monkeypatch.setenv("YOSYS", "no-such-yosys")
     with pytest.raises(
@@ -149,7 +166,7 @@ def test_missing_tool_says_how_to_get_it(program, calls, tmp_path, monkeypatch):
 
 
 def test_too_large_is_refused_before_synthesis(program, calls, tmp_path):
-    with pytest.raises(InputError, match=r"64 lanes on icebreaker: .*needs \d+ multipliers, the board has 8: try --lanes \d"):  # fmt: skip
+    with pytest.raises(InputError, match=r"64 lanes on icebreaker: .*needs [\d,]+ LUTs, the board has 5,280: try --lanes \d"):  # fmt: skip
         run(program, tmp_path, lanes=64)
     assert not (tmp_path / "out").exists()
 
