@@ -166,9 +166,11 @@ class Device:
         Parameters as of :meth:`run`.
         """
         if not self.loaded:
+            bad = bool(self.session.status & Status.FLASH_BAD)
             raise InputError(
-                f"{self.name}: the board has no weights of program {self.program.digest[:16]}; load "
-                "them first (Device.load)"
+                f"{self.name}: the board has no weights of program {self.program.digest[:16]}"
+                + (" (what is in its flash is for other hardware, or damaged)" if bad else "")
+                + "; load them first (Device.load)"
             )
         z = self.sizes
         length = self._lengths(codes, lengths)
