@@ -172,8 +172,8 @@ def _multipliers(program: Program, lanes: int, family: Family) -> tuple[int, int
 # Fits to builds: LUTs of link and control, of a bit of a lane's accumulator, of a bit of a beat's
 # sum, of 16 words of 4 bits in LUT RAM, and of a bit of a product that is made of adders.
 LUTS = {
-    "ice40up": (3000.0, 6.0, 42.0, 0.0, 2.5),
-    "ice40hx": (3000.0, 6.0, 42.0, 0.0, 2.5),
+    "ice40up": (3140.0, 6.0, 42.0, 0.0, 2.6),
+    "ice40hx": (3140.0, 6.0, 42.0, 0.0, 2.6),
     "ecp5": (2600.0, 3.4, 30.0, 0.0, 2.5),
     "gowin": (3600.0, 3.4, 30.0, 4.0, 2.5),
 }
