@@ -20,6 +20,8 @@ from .timing import Timing
 
 __all__ = ["Estimate", "choose_lanes", "estimate", "memories", "needs_loading"]
 
+FILL = 0.95
+"""Share of the LUTs above which placing takes minutes more and the clock suffers."""
 READ_ONLY = ("weights", "beats", "activation")
 SPRAM_LANES_BITS = 64
 """Bits a cycle from the four single-port RAMs of an UP5K."""
@@ -257,7 +259,7 @@ def choose_lanes(
 def excess(program: Program, device: Device, loadable: bool = False) -> float:
     """Return how full a device is estimated to be: above 1 the program does not fit."""
     need = estimate(program, device, loadable or needs_loading(program, device)).resources
-    have = device.resources
+    have = device.resources | {"luts": round(FILL * device.luts)}
     return max(n / have[name] if have[name] else n * float("inf") for name, n in need.items() if n)
 
 
