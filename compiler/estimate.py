@@ -20,6 +20,8 @@ from .timing import Timing
 
 __all__ = ["Estimate", "choose_lanes", "estimate", "memories", "needs_loading"]
 
+FILL = 0.95
+"""Share of the LUTs above which placing takes minutes more and the clock suffers."""
 READ_ONLY = ("weights", "beats", "activation")
 SPRAM_LANES_BITS = 64
 """Bits a cycle from the four single-port RAMs of an UP5K."""
@@ -172,8 +174,8 @@ def _multipliers(program: Program, lanes: int, family: Family) -> tuple[int, int
 # Fits to builds: LUTs of link and control, of a bit of a lane's accumulator, of a bit of a beat's
 # sum, of 16 words of 4 bits in LUT RAM, and of a bit of a product that is made of adders.
 LUTS = {
-    "ice40up": (3000.0, 6.0, 42.0, 0.0, 2.5),
-    "ice40hx": (3000.0, 6.0, 42.0, 0.0, 2.5),
+    "ice40up": (3140.0, 6.0, 42.0, 0.0, 2.6),
+    "ice40hx": (3140.0, 6.0, 42.0, 0.0, 2.6),
     "ecp5": (2600.0, 3.4, 30.0, 0.0, 2.5),
     "gowin": (3600.0, 3.4, 30.0, 4.0, 2.5),
 }
@@ -257,7 +259,7 @@ def choose_lanes(
 def excess(program: Program, device: Device, loadable: bool = False) -> float:
     """Return how full a device is estimated to be: above 1 the program does not fit."""
     need = estimate(program, device, loadable or needs_loading(program, device)).resources
-    have = device.resources
+    have = device.resources | {"luts": round(FILL * device.luts)}
     return max(n / have[name] if have[name] else n * float("inf") for name, n in need.items() if n)
 
 

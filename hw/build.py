@@ -343,7 +343,8 @@ def _run(
             made[clock] = folder = work / f"clock{len(made)}"
             folder.mkdir()
             write_top(board, plls[clock], system, folder)
-            cells = count_cells(board.family, synthesize(board, folder, logs, progress))
+            log = logs / f"synthesis_{float(clock) / 1e6:.2f}MHz.log"
+            cells = count_cells(board.family, synthesize(board, folder, log, progress))
             found["synthesized"] = cells
             refuse_shortage(cells)
         return made[clock]
