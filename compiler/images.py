@@ -16,7 +16,7 @@ from .schedule import NUMERIC, Schedule
 
 __all__ = ["Field", "Images", "Layout", "build", "hex_lines", "ranges"]
 
-ROW_FIELDS = ("bias_input", "bias_recurrent", "shift_input", "shift_recurrent")
+ROW_FIELDS = ("shift_first", "shift_second", "bias_first", "bias_second")
 
 
 @dataclass(frozen=True)

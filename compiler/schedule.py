@@ -33,7 +33,7 @@ POSTS = ("pass", "blend", "leak", "times_h", "times_c", "cell", "times")
 ``times_c`` is ``times`` with a result in the format of the cell state."""
 
 
-GROUP = 8  # beats of one gate before the next gate's; hides the latency of the reset product
+GROUP = 13  # beats of one gate before the next gate's; hides the latency of the reset product
 
 
 class Segment(NamedTuple):
@@ -398,12 +398,25 @@ class Schedule:
         return np.array([getattr(b, name) for b in self.beats], np.int64)
 
     def row_table(self, name: str) -> IntArray:
-        """Return one per-row field (``bias_input``, ``shift_input``, ...), shape (beats, beat)."""
+        """Return one per-row field, shape (beats, beat).
+
+        ``bias_first``, ``shift_second`` and so on follow the order of the walk. Biases hold the
+        halves of the two roundings: that of the sum, and of the part a reset gate multiplies.
+        """
+        n = self.network.numbers
+        kind, part = name.split("_")
         out = np.zeros((len(self.beats), self.geometry.beat), np.int64)
         for i, b in enumerate(self.beats):
-            if b.take:
-                for k, (g, neuron) in enumerate(b.lanes):
-                    out[i, k] = getattr(g, name)[neuron]
+            if not b.take:
+                continue
+            which = "recurrent" if (part == "second") != bool(b.swap) else "input"
+            for k, (g, neuron) in enumerate(b.lanes):
+                value = int(getattr(g, f"{kind}_{which}")[neuron])
+                if kind == "bias" and which == "input":
+                    value += 1 << n.sum_shift >> 1
+                if kind == "bias" and which == "recurrent" and b.reset:
+                    value += 1 << n.hidden_shift >> 1
+                out[i, k] = value
         return out
 
     # -- time -----------------------------------------------------------------

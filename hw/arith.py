@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from amaranth.hdl import Const, Module, Mux, Signal, Value, ValueLike
 
-__all__ = ["Delay", "count", "round_shift", "saturate", "shift"]
+__all__ = ["Delay", "count", "round_shift", "saturate", "shift", "tree"]
 
 
 def count(n: int) -> range:
@@ -13,6 +13,13 @@ def count(n: int) -> range:
     A zero-width signal becomes ``[-1:0]`` in Verilog, which is two bits.
     """
     return range(max(2, n))
+
+
+def tree(terms: list[Value]) -> Value:
+    """Add values in a balanced tree."""
+    while len(terms) > 1:
+        terms = [sum(terms[i + 1 : i + 2], terms[i]) for i in range(0, len(terms), 2)]
+    return terms[0]
 
 
 def round_shift(value: Value, amount: int) -> Value:

@@ -22,6 +22,8 @@ __all__ = ["FAMILIES", "Core"]
 FAMILIES = ("generic", "ice40up", "ice40hx", "ecp5", "gowin")
 """Families of FPGA with primitives of their own; ``generic`` leaves all to the synthesizer."""
 
+MULTIPLIERS = {"ice40up": 8}
+
 
 class Core(wiring.Component):
     """A program as hardware.
@@ -31,6 +33,9 @@ class Core(wiring.Component):
     program : Program
     family : str
         One of :data:`FAMILIES`: which primitives are used. Cycles are the same for all.
+    multipliers : int, optional
+        Multipliers of the device that may be used (default: 8 on ``ice40up``, elsewhere no limit);
+        further ones are made of adders.
     loadable : bool
         Weights and beat table are RAM, read and loaded over the state port.
     rom_files : bool
@@ -75,17 +80,19 @@ class Core(wiring.Component):
 
     def __init__(
         self, program: Program, *, rom_files: bool = False, family: str = "generic",
-        loadable: bool = False,
+        loadable: bool = False, multipliers: int | None = None,
     ) -> None:  # fmt: skip
         if family not in FAMILIES:
             raise ValueError(f"family is one of {', '.join(FAMILIES)}, not {family!r}")
         self.program, self.rom_files = program, rom_files
         self.family, self.loadable = family, loadable
+        self.multipliers = MULTIPLIERS.get(family) if multipliers is None else multipliers
         self.schedule = s = program.schedule
         n, images, widths = program.network.numbers, program.images, program.hardware
         self.elementwise = Elementwise(
             schedule=s, images=images, acc_bits=widths.acc_bits, sum_bits=widths.sum_bits,
-            loadable=loadable, file="beats.hex" if rom_files else "",
+            loadable=loadable, file="beats.hex" if rom_files else "", family=family,
+            hard=self.multipliers,
         )  # fmt: skip
         self.weights = Weights(
             images=images, family=family, loadable=loadable,
@@ -116,7 +123,8 @@ class Core(wiring.Component):
         m.submodules.sequencer = seq = Sequencer(schedule=s)
         m.submodules.lanes = lanes = Lanes(
             rows=geometry.rows, split=split, beat=geometry.beat, weight_bits=n.weight_bits,
-            operand_bits=net.operand_bits, acc_bits=self.program.hardware.acc_bits,
+            operand_bits=net.operand_bits, acc_bits=self.program.hardware.acc_bits, family=self.family,
+            hard=None if self.multipliers is None else self.multipliers - el.multipliers,
         )  # fmt: skip
         m.submodules.weights = weights = self.weights
         m.submodules.port = port = self.port
@@ -169,27 +177,31 @@ class Core(wiring.Component):
         m.d.comb += [
             inputs.r_addr[0].eq(half(seq.address, seq.parity, depth)),
             operands.r_addr[0].eq(half(seq.address, seq.parity ^ seq.old, words)),
-            weights.addr.eq(Mux(port.m_busy, port.m_addr, seq.weight_address)),
         ]
-        # Cycle 1: the operands are there; choose, blank the state of a step that starts afresh.
-        chosen = Delay(m, seq.is_input).at(1)
-        blank = Delay(m, seq.old & seq.fresh & ~seq.is_input).at(1)
-        amount = Delay(m, seq.shift).at(1)
+        # Cycle 2: the operands are there; choose, blank the state of a step that starts afresh.
+        chosen = Delay(m, seq.is_input).at(2)
+        blank = Delay(m, seq.old & seq.fresh & ~seq.is_input).at(2)
+        amount = Delay(m, seq.shift).at(2)
         for b in range(split):
             value = Mux(chosen, inputs.r_data[0][b].as_signed(), operands.r_data[0][b].as_signed())
             operand = Signal(signed(net.operand_bits), name=f"operand_{b}", reset_less=True)
             m.d.sync += operand.eq(Mux(blank, 0, value) << amount)
-            m.d.comb += lanes.operand[b].eq(Delay(m, operand, 2).at(3))
-        # Cycle 2: the weights are there. Cycle 3: multiply.
-        m.d.sync += lanes.weight.eq(weights.data)
-        m.d.comb += lanes.valid.eq(Delay(m, seq.valid, reset_less=False).at(3))
+            m.d.comb += lanes.operand[b].eq(operand)
+        # Cycle 1: the weight's address. Cycle 3: weights and operands meet.
+        weight_address = Signal.like(seq.weight_address, reset_less=True)
+        m.d.sync += weight_address.eq(Mux(port.m_busy, port.m_addr, seq.weight_address))
+        m.d.comb += [
+            weights.addr.eq(weight_address),
+            lanes.weight.eq(weights.data),
+            lanes.valid.eq(Delay(m, seq.valid, reset_less=False).at(3)),
+        ]
         for name in ("tile_first", "tile_last", "part_first", "reset"):
             m.d.comb += getattr(lanes, name).eq(Delay(m, getattr(seq, name)).at(3))
 
         m.d.comb += [
             el.chain_valid.eq(lanes.chain_valid),
             el.chain_reset.eq(lanes.chain_reset),
-            lanes.shift.eq(el.shift),
+            lanes.take.eq(el.take),
             lanes.release.eq(el.release),
             seq.released.eq(el.release),
             seq.state_word.eq(el.word_done),
@@ -284,7 +296,7 @@ class Core(wiring.Component):
         connect(m, port.s_o, flipped(self.s_o))
         m.d.comb += [
             el.load_en.eq(port.load_en), el.load_addr.eq(port.load_addr),
-            el.load_data.eq(port.load_data), el.read_addr.eq(port.read_addr),
+            el.load_data.eq(port.load_data), el.read_addr.eq(port.read_addr), el.held.eq(port.busy),
         ]  # fmt: skip
         m.d.comb += [port.read_data[i].eq(value) for i, value in enumerate(el.read_data)]
         if self.loadable:

@@ -26,6 +26,8 @@ __all__ = [
 READ, LOAD, READ_WEIGHTS, LOAD_WEIGHTS, READ_BEATS, LOAD_BEATS = range(6)
 """Commands of the state port; those of the memories exist in loadable cores only."""
 
+WAIT = Table.latency + 1  # cycles from a memory's address to its word; weights have one more
+
 
 def chunks(words: list[int], width: int) -> list[int]:
     """Return memory words as the state port carries them: 16-bit chunks, low chunk first."""
@@ -67,9 +69,9 @@ class Port(wiring.Component):
     m_addr, m_data : Out, m_weights, m_table : Out(enables)
         Address and chunk to write, and the enables of both memories.
     m_read : In(chunks of the wider memory)
-        What the memory read, ``Table.latency`` cycles after the address.
+        What the memory read, at most ``WAIT`` cycles after the address.
 
-    Timing: a state word takes 1 cycle to load and 3 to read, a chunk 1 and 4, where the streams
+    Timing: a state word takes 1 cycle to load and 4 to read, a chunk 1 and 6, where the streams
     do not wait.
     """
 
@@ -134,7 +136,7 @@ class Port(wiring.Component):
             self.m_data.eq(self.s_i.payload[:CHUNK]),
             self.s_o.payload.eq(Mux(self.fresh, 0, value)),
         ]
-        wait = Signal(range(Table.latency + 1))
+        wait = Signal(range(WAIT + 1))
         with m.FSM():
             with m.State("WAIT-COMMAND"):
                 m.d.comb += self.c.ready.eq(self.idle)
@@ -150,7 +152,7 @@ class Port(wiring.Component):
                         with m.Elif(code <= LOAD_BEATS):
                             m.d.sync += [
                                 self.busy.eq(1), self.m_busy.eq(1), self.m_beats.eq(code[2]),
-                                self.m_addr.eq(0), chunk.eq(0), wait.eq(Table.latency),
+                                self.m_addr.eq(0), chunk.eq(0), wait.eq(WAIT),
                             ]  # fmt: skip
                             with m.If(code[0]):
                                 m.next = "WAIT-CHUNK"
@@ -165,6 +167,8 @@ class Port(wiring.Component):
                             m.d.sync += self.busy.eq(0)
                             m.next = "WAIT-COMMAND"
                 with m.State("FETCH"):
+                    m.next = "WAIT-STATE"
+                with m.State("WAIT-STATE"):
                     m.next = "SEND"
                 with m.State("SEND"):
                     # Before the first step the memories hold nothing: the state is the reset state.
@@ -198,7 +202,7 @@ class Port(wiring.Component):
                     ]
                     with m.If(self.s_o.ready):
                         m.d.comb += m_step.eq(1)
-                        m.d.sync += wait.eq(Table.latency)
+                        m.d.sync += wait.eq(WAIT)
                         m.next = "FETCH-CHUNK"
                         with m.If(m_last):
                             m.d.sync += [self.busy.eq(0), self.m_busy.eq(0)]

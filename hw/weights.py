@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Signal
+from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ..compiler.images import Images
+from . import ice40
 from .arith import count
 from .memory import CHUNK, Table
 
-__all__ = ["SPRAM_DEPTH", "Weights", "uses_spram"]
+__all__ = ["Weights", "uses_spram"]
 
-SPRAM_DEPTH, SPRAMS = 1 << 14, 4
+SPRAMS = 4
 BLOCKS = 16
 """Block RAMs of an UP5K that the rest of a core leaves to the weights (of 30)."""
 
@@ -26,7 +27,7 @@ def uses_spram(images: Images, family: str, loadable: bool) -> bool:
     blocks = chunks * -(-depth // 256)
     return (
         family == "ice40up" and loadable and blocks > BLOCKS
-        and chunks <= SPRAMS and depth <= SPRAM_DEPTH
+        and chunks <= SPRAMS and depth <= ice40.SPRAM_DEPTH
     )  # fmt: skip
 
 
@@ -65,7 +66,7 @@ class Weights(wiring.Component):
     def __init__(
         self, *, images: Images, family: str = "generic", loadable: bool = False, file: str = ""
     ) -> None:
-        self.images, self.loadable, self.file = images, loadable, file
+        self.images, self.loadable, self.file, self.family = images, loadable, file, family
         self.spram = uses_spram(images, family, loadable)
         self.initialized = not self.spram
         self.depth = max(2, len(images.weights))
@@ -82,7 +83,7 @@ class Weights(wiring.Component):
             return m
         m.submodules.table = table = Table(
             words=self.images.weights, width=self.images.weight_width, file=self.file,
-            loadable=self.loadable,
+            loadable=self.loadable, family=self.family,
         )  # fmt: skip
         m.d.comb += [
             table.en.eq(1), table.out_en.eq(1), table.addr.eq(self.addr), self.data.eq(table.data),
@@ -95,12 +96,6 @@ class Weights(wiring.Component):
         words: list[Any] = []
         for k in range(self.chunks):
             word = Signal(CHUNK, name=f"word_{k}")
-            m.submodules[f"spram_{k}"] = Instance(
-                "SB_SPRAM256KA",
-                i_CLOCK=ClockSignal(), i_ADDRESS=Cat(self.addr, Const(0, 14 - len(self.addr))),
-                i_DATAIN=self.w_data, i_MASKWREN=Const(15, 4), i_WREN=self.w_en[k],
-                i_CHIPSELECT=Const(1, 1), i_STANDBY=Const(0, 1), i_SLEEP=Const(0, 1),
-                i_POWEROFF=Const(1, 1), o_DATAOUT=word,
-            )  # fmt: skip
+            m.submodules[f"spram_{k}"] = ice40.spram(self.addr, self.w_data, self.w_en[k], word)
             words.append(word)
         m.d.sync += self.data.eq(Cat(*words))
