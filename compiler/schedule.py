@@ -33,7 +33,8 @@ POSTS = ("pass", "blend", "leak", "times_h", "times_c", "cell", "times")
 ``times_c`` is ``times`` with a result in the format of the cell state."""
 
 
-GROUP = 13  # beats of one gate before the next gate's; hides the latency of the reset product
+GROUP, CELL_GROUP = 10, 12  # beats of one gate before the next gate's, which hides the latency of
+# a kept reset gate, or that of the cell state
 
 
 class Segment(NamedTuple):
@@ -119,6 +120,8 @@ class Schedule:
         First operand word of each vector.
     states : list of (layer, 'h' or 'c', base, size)
         Vectors of the state port, in order, with their first beat in state memory.
+    keep_cycle : int
+        Cycle of a beat in which it writes what it keeps.
     output_order : ndarray
         ``outputs[output_order]`` is the order in which the hardware emits a step's outputs.
     """
@@ -133,6 +136,8 @@ class Schedule:
         self.bases: dict[str, int] = {}
         self.states: list[tuple[str, str, int, int]] = []
         self.kept_depth = 0
+        results = any(g.gate.keep == "post" for layer in network.layers for g in layer.gates)
+        self.keep_cycle = Timing.WRITE if results else Timing.KEEP
         self._next_word = 0
         self._next_state = 0
         self._need: dict[str, int] = {}  # words of a step produced before each vector
@@ -262,7 +267,7 @@ class Schedule:
     ) -> None:  # fmt: skip
         e, rows = self.geometry.beat, self.geometry.rows
         segments, swap = self._segments(layer, block)
-        groups = max(1, beats // GROUP)
+        groups = max(1, beats // (CELL_GROUP if layer.has_cell_state else GROUP))
         edges = [beats * i // groups for i in range(groups + 1)]
         longest = max(b - a for a, b in itertools.pairwise(edges))
         where = {}
@@ -301,7 +306,8 @@ class Schedule:
                         ("c" if g.gate.source == "c" else "", Timing.CELL),
                     ):  # fmt: skip
                         if (name, b) in self._written:
-                            ready = self._written[name, b] + Timing.WRITE + 1 - latency
+                            written = Timing.WRITE if name == "c" else self.keep_cycle
+                            ready = self._written[name, b] + written + 1 - latency
                             while len(self.beats) < ready:
                                 self.beats.append(Beat())
                     if g.gate.keep:

@@ -18,16 +18,18 @@ __all__ = ["Timing", "replay"]
 class Timing:
     """Latencies in cycles that gateware and :func:`replay` share (see ``docs/engine.md``)."""
 
-    INPUT = 2  # the last element of an input word is transferred -> lanes may read the word
-    MAC = 7  # a tile's last word is issued -> its first beat may start
+    INPUT = 3  # the last element of an input word is transferred -> lanes may read the word
+    MAC = 8  # a tile's last word is issued -> its first beat may start
     EARLY = 5  # a beat is issued -> it reads a kept reset gate
-    CELL = 8  # a beat is issued -> it reads the new cell state as its pre-activation
-    LATE = 20  # a beat is issued -> it reads a kept gate and the old state
-    WRITE = 29  # a beat is issued -> it writes state, kept value and output
-    VISIBLE = 31  # a beat is issued -> lanes may read the operand it made
-    OUTPUT = 31  # a beat is issued -> its first element is on the output port
+    CELL = 9  # a beat is issued -> it reads the new cell state as its pre-activation
+    LATE = 22  # a beat is issued -> it reads a kept gate and the old state
+    KEEP = 24  # a beat is issued -> it writes a kept activation (where none keeps a result)
+    WRITE = 32  # a beat is issued -> it writes state, kept value and output
+    VISIBLE = 34  # a beat is issued -> lanes may read the operand it made
+    OUTPUT = 34  # a beat is issued -> its first element is on the output port
     ARGMAX = 1  # the last output element would be on the port -> the index is
-    FIFO = 32  # output beats in flight or waiting
+    FREE = 2  # an output beat's last element is transferred -> its place is given to another
+    FIFO = 40  # output beats in flight or waiting
 
 
 def replay(schedule: Schedule, steps: int) -> IntArray:
@@ -99,7 +101,7 @@ class _Replay:
             for beat in s.beats[first:end]:
                 when = max(self.beat, there) if beat.take else self.beat
                 if beat.output:
-                    when = max(when, self.pops[0] + 1)
+                    when = max(when, self.pops[0] + Timing.FREE)
                     self.sent = max(self.sent + 1, when + Timing.OUTPUT) + beat.count
                     self.pops = [*self.pops[1:], self.sent]
                 self.beat = when + 1

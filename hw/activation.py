@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from ..compiler.activation import ACTIVATIONS, GUARD, SLOPE_FRAC, Activation
 from .arith import Delay, round_shift, saturate, shift
 from .memory import Table
-from .multiplier import Multiplier
+from .multiplier import LATENCY, Multiplier
 
 __all__ = ["ActivationUnit"]
 
@@ -42,7 +42,8 @@ class ActivationUnit(wiring.Component):
     act: Signal
     pre: Signal
     result: Signal
-    latency = 10
+    SIGN = 5 + LATENCY  # cycle in which a curve's magnitude is there
+    latency = SIGN + 2
 
     def __init__(
         self, *, tables: Activation, used: set[str], family: str = "generic", multiplier: str = ""
@@ -64,23 +65,25 @@ class ActivationUnit(wiring.Component):
             self._curves(m, pre, act, choices)
         top = (1 << t.gate_frac) - 1
         if "hard_tanh" in self.used:
-            choices["hard_tanh"] = saturate(shift(pre.at(8), t.pre_frac - t.gate_frac), t.gate_bits)
+            choices["hard_tanh"] = saturate(
+                shift(pre.at(self.SIGN), t.pre_frac - t.gate_frac), t.gate_bits
+            )
         if "hard_sigmoid" in self.used:
             scaled = Signal(signed(t.pre_bits + SLOPE_FRAC + 1), reset_less=True)
-            m.d.sync += scaled.eq(pre.at(6) * t.slope_code)
+            m.d.sync += scaled.eq(pre.at(self.SIGN - 2) * t.slope_code)
             line = Signal(signed(len(scaled) + 2), reset_less=True)
             m.d.sync += line.eq(
                 shift(scaled, t.pre_frac + SLOPE_FRAC - t.gate_frac) + (1 << t.gate_frac >> 1)
             )
             choices["hard_sigmoid"] = Mux(line < 0, 0, Mux(line > top, top + 1, line))
         if self.used & {"relu", "none"}:
-            x = pre.at(8)
+            x = pre.at(self.SIGN)
             choices["relu"] = saturate(Mux(x[-1], 0, x).as_signed(), t.result_bits)
             choices["none"] = saturate(x, t.result_bits)
-        # Cycle 8: piecewise linear functions are ready. Cycle 9: choose.
-        late = act.at(9)
+        # Piecewise linear functions are ready in cycle SIGN, curves a cycle later: choose.
+        late = act.at(self.SIGN + 1)
         ready = {
-            name: value if name in ("tanh", "sigmoid") else Delay(m, value, 8).at(9)
+            name: value if name in ("tanh", "sigmoid") else Delay(m, value).at(1)
             for name, value in choices.items()
         }
         with m.Switch(late):
@@ -91,7 +94,7 @@ class ActivationUnit(wiring.Component):
         return m
 
     def _curves(self, m: Module, pre: Delay, act: Delay, choices: dict[str, Value]) -> None:
-        """Tanh and sigmoid, ready in cycle 9."""
+        """Tanh and sigmoid, ready in cycle ``SIGN + 1``."""
         t = self.tables
         tanh = ACTIVATIONS.index("tanh")
         # Cycle 0: magnitude. Cycle 1: doubled for tanh, clipped to the table's range.
@@ -108,7 +111,7 @@ class ActivationUnit(wiring.Component):
         base, slope = (table.tolist() for table in t.table)
         base = [entry + half for entry in base]
         base_bits = max(base).bit_length()
-        value = Signal(range(one + half + 1), reset_less=True)  # in cycle 8
+        value = Signal(range(one + half + 1), reset_less=True)  # in cycle SIGN
         slope_bits = max(max(slope).bit_length(), 1)
         interpolated = t.kind != "direct" and t.fraction_bits > 0
         words = [b | s << base_bits for b, s in zip(base, slope, strict=True)]
@@ -122,10 +125,10 @@ class ActivationUnit(wiring.Component):
             index = round_shift(argument, t.fraction_bits)
             last = len(base) - 1
             m.d.comb += table.addr.eq(Mux(index > last, last, index) if t.fraction_bits else index)
-            m.d.comb += value.eq(Delay(m, table.data, 4).at(8))
+            m.d.comb += value.eq(Delay(m, table.data, 4).at(self.SIGN))
         else:
             m.d.comb += table.addr.eq(argument >> t.fraction_bits)
-            # Cycles 4 to 6: slope times the rest of the argument. Cycle 7: add and round.
+            # From cycle 4 on: slope times the rest of the argument. Then add and round.
             m.submodules.multiplier = unit = Multiplier(
                 unsigned(slope_bits), unsigned(t.fraction_bits), family=self.multiplier
             )
@@ -133,15 +136,15 @@ class ActivationUnit(wiring.Component):
                 unit.a.eq(table.data[base_bits:]),
                 unit.b.eq(Delay(m, argument[: t.fraction_bits], 2).at(4)),
             ]
-            start = Delay(m, table.data[:base_bits], 4).at(7)
+            start = Delay(m, table.data[:base_bits], 4).at(4 + LATENCY)
             nearest = Const(1 << (t.fraction_bits - 1), t.fraction_bits)
             m.d.sync += value.eq((Cat(nearest, start) + unit.p) >> t.fraction_bits)
-        # Cycle 8: tanh is cut and gets its sign, a sigmoid is (1 + tanh) / 2, rounded.
+        # Cycle SIGN: tanh is cut and gets its sign, a sigmoid is (1 + tanh) / 2, rounded.
         top = (1 << t.gate_frac) - 1
-        negative = pre.at(8)[-1]
+        negative = pre.at(self.SIGN)[-1]
         size = value >> GUARD
         cut = Mux(size > top, top, size)
-        is_tanh = act.at(8) == tanh
+        is_tanh = act.at(self.SIGN) == tanh
         magnitude_ = Mux(is_tanh, cut, value)
         flipped = magnitude_ ^ negative.replicate(len(magnitude_))
         signed_value = Cat(flipped, negative).as_signed()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from amaranth.hdl import Const, Module, Mux, Signal, Value, ValueLike
 
 __all__ = ["Delay", "count", "round_shift", "saturate", "shift", "tree"]
@@ -15,8 +17,9 @@ def count(n: int) -> range:
     return range(max(2, n))
 
 
-def tree(terms: list[Value]) -> Value:
+def tree(values: Sequence[Value]) -> Value:
     """Add values in a balanced tree."""
+    terms = list(values)
     while len(terms) > 1:
         terms = [sum(terms[i + 1 : i + 2], terms[i]) for i in range(0, len(terms), 2)]
     return terms[0]

@@ -132,23 +132,26 @@ class Core(wiring.Component):
         # -- Input buffer: two steps, one being read while the next is written.
         depth = 1 << (max(1, s.input_words) - 1).bit_length()
         m.submodules.inputs = inputs = Ram(banks=split, width=bits, depth=2 * depth)
-        element = Signal(count(net.input_size))
+        size = net.input_size
+        element = Signal(count(size))
+        first, last = Signal(init=1), Signal(init=size == 1)  # the next element's place
         in_bank, in_word, in_parity = Signal(count(split)), Signal(count(depth)), Signal()
         held = Signal(range(3))  # steps begun to load and not yet issued whole
         resets = Signal(2)
         after_reset = Signal(init=1)
-        first, last = element == 0, element == net.input_size - 1
         take = self.i.valid & self.i.ready
         full_bank = (in_bank == split - 1) | last
         m.d.comb += [
-            self.i.ready.eq(~first | ((held != 2) & ~self.c.valid & ~port.busy)),
+            self.i.ready.eq(~first | (~held[1] & ~self.c.valid & ~port.busy)),
             inputs.w_en.eq(Mux(take, 1 << in_bank, 0)),
             inputs.w_addr.eq(Cat(in_word, in_parity) if depth > 1 else in_parity),
-            seq.input_word.eq(take & full_bank),
             seq.fresh.eq(resets.bit_select(seq.parity, 1)),
         ]
         m.d.comb += [inputs.w_data[b].eq(self.i.payload.data) for b in range(split)]
-        m.d.sync += held.eq(held + (take & first) - seq.step_done)
+        m.d.sync += [
+            held.eq(held + (take & first) - seq.step_done),
+            seq.input_word.eq(take & full_bank),
+        ]
         with m.If(take):
             with m.If(first):
                 m.d.sync += [
@@ -157,6 +160,8 @@ class Core(wiring.Component):
                 ]
             m.d.sync += [
                 element.eq(Mux(last, 0, element + 1)),
+                first.eq(last),
+                last.eq((element == size - 2) if size > 1 else 1),
                 in_bank.eq(Mux(full_bank, 0, in_bank + 1)),
             ]
             with m.If(full_bank):
@@ -283,10 +288,14 @@ class Core(wiring.Component):
             ]
         with m.If(sent):
             m.d.sync += [number.eq(Mux(last, 0, number + 1)), lane.eq(Mux(beat_last, 0, lane + 1))]
-        # A beat is started only with a place in the queue kept for it.
-        room = Signal(range(Timing.FIFO + 1), init=Timing.FIFO)
-        m.d.sync += room.eq(room + (sent & beat_last) - el.output_start)
-        m.d.comb += el.output_room.eq(room != 0)
+        # A beat is started only with a place in the queue kept for it. Whether there is one is
+        # found out a cycle ahead, for both cases: that a beat is started now, and that none is.
+        room, freed = Signal(range(Timing.FIFO + 1), init=Timing.FIFO), Signal()
+        m.d.sync += [
+            freed.eq(sent & beat_last),
+            room.eq(room + freed - el.output_start),
+            el.output_room.eq(Mux(el.output_start, (room + freed)[1:].any(), (room != 0) | freed)),
+        ]
 
     def _connect_port(self, m: Module, el: Elementwise, weights: Weights) -> None:
         """Give the state port its streams and the memories."""
@@ -300,9 +309,10 @@ class Core(wiring.Component):
         ]  # fmt: skip
         m.d.comb += [port.read_data[i].eq(value) for i, value in enumerate(el.read_data)]
         if self.loadable:
+            # The weights' address is a cycle late, so is what is written.
+            m.d.sync += [weights.w_en.eq(port.m_weights), weights.w_data.eq(port.m_data)]
             m.d.comb += [
-                weights.w_en.eq(port.m_weights), weights.w_data.eq(port.m_data),
-                beats.held.eq(port.m_busy), beats.addr.eq(port.m_addr),
+                                beats.held.eq(port.m_busy), beats.addr.eq(port.m_addr),
                 beats.w_en.eq(port.m_table), beats.w_data.eq(port.m_data),
                 port.m_read.eq(Mux(port.m_beats, beats.word, weights.data)),
             ]  # fmt: skip

@@ -249,8 +249,8 @@ class Elementwise(wiring.Component):
         m.d.comb += [
             kept_ram.r_addr[0].eq(early.at(Timing.EARLY)),
             kept_ram.r_addr[1].eq(late["late"].at(Timing.LATE)),
-            kept_ram.w_en.eq(Mux(keep.at(w), (1 << e) - 1, 0)),
-            kept_ram.w_addr.eq(late["kept"].at(w)),
+            kept_ram.w_en.eq(Mux(keep.at(s.keep_cycle), (1 << e) - 1, 0)),
+            kept_ram.w_addr.eq(late["kept"].at(s.keep_cycle)),
             state_ram.r_addr[0].eq(Mux(self.held, self.read_addr, late["state"].at(Timing.LATE))),
             state_ram.w_en.eq(Mux(self.held, self.load_en, Mux(store.at(w), (1 << e) - 1, 0))),
             state_ram.w_addr.eq(Mux(self.held, self.load_addr, late["state"].at(w))),
@@ -297,10 +297,11 @@ class Elementwise(wiring.Component):
                 update.old.eq(Mux(late["fresh"].at(at_act), 0, state_ram.r_data[0][i])),
             ]
             result = update.result
+            kept: Value = unit.result
+            if s.keep_cycle == w:
+                kept = Mux(late["keep"].at(w) == 1, Delay(m, kept, at_act).at(w), result)
             m.d.comb += [
-                kept_ram.w_data[i].eq(
-                    Mux(late["keep"].at(w) == 1, Delay(m, unit.result, at_act).at(w), result)
-                ),
+                kept_ram.w_data[i].eq(kept),
                 state_ram.w_data[i].eq(Mux(self.held, self.load_data, result)),
                 self.read_data[i].eq(state_ram.r_data[0][i].as_signed()),
                 self.o_data[i].eq(result),
@@ -309,7 +310,7 @@ class Elementwise(wiring.Component):
             m.d.sync += self.w_data[i].eq(
                 saturate(round_shift(result, n.operand_shift), n.activation_bits)
             )
-        if (at_act, at_act + update.latency) != (Timing.LATE + Ram.latency, w):
+        if (at_act, at_act + update.latency) != (Timing.KEEP, w):
             raise RuntimeError("the pipeline and compiler.timing disagree")
         m.d.comb += [
             self.o_valid.eq(output.at(w)),

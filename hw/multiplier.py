@@ -12,11 +12,13 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from . import ecp5, gowin, ice40
-from .arith import tree
+from .arith import Delay, tree
 
 __all__ = ["FABRIC", "LATENCY", "Multiplier", "products"]
 
-LATENCY = 3
+LATENCY = 4
+"""Cycles: a primitive has three registers, and one in the fabric bridges the way to it or from it."""
+
 FABRIC = "fabric"
 """Family name of a multiplier made of adders where the device has no more of its own."""
 
@@ -61,8 +63,9 @@ class Multiplier(wiring.Component):
             self._cut(m, limit)
         else:
             a, b = (Signal.like(v, reset_less=True) for v in (self.a, self.b))
-            inside = Signal.like(self.p, reset_less=True)
-            m.d.sync += [a.eq(self.a), b.eq(self.b), inside.eq(a * b), self.p.eq(inside)]
+            inside, behind = (Signal.like(self.p, reset_less=True) for _ in range(2))
+            m.d.sync += [a.eq(self.a), b.eq(self.b), inside.eq(a * b)]
+            m.d.sync += [behind.eq(inside), self.p.eq(behind)]
         return m
 
     def _cut(self, m: Module, limit: int) -> None:
@@ -75,8 +78,7 @@ class Multiplier(wiring.Component):
             m.d.comb += self.p.eq(product)
             return
         # a b = (ah bh << both) + al b + (ah << cut_a) bl, with al and bl of a few bits.
-        a1, b1 = (Signal.like(v, reset_less=True) for v in (self.a, self.b))
-        m.d.sync += [a1.eq(a), b1.eq(b)]
+        a1, b1 = Delay(m, a).at(2), Delay(m, b).at(2)
         terms: list[Any] = [Mux(a1[i], b1 << i, 0) for i in range(cut[0])]
         terms += [Mux(b1[i], _part(a1, cut[0]) << (cut[0] + i), 0) for i in range(cut[1])]
         rest = Signal(signed(max(len(a), len(b)) + 4), reset_less=True)
@@ -101,7 +103,8 @@ class Multiplier(wiring.Component):
             group = Signal(total.shape(), name=f"rows_{i}", reset_less=True)
             m.d.sync += group.eq(total)
             groups.append(group)
-        m.d.sync += self.p.eq(tree(groups))
+        total = Signal.like(self.p, reset_less=True)
+        m.d.sync += [total.eq(tree(groups)), self.p.eq(total)]
 
 
 def _part(value: Value, cut: int) -> Value:
@@ -113,8 +116,12 @@ def _primitive(m: Module, family: str, a: Value, b: Value) -> Value:
     """Place one multiplier of a family."""
     place = {"ice40up": ice40.mac16, "ecp5": ecp5.mult18, "gowin": gowin.mult}[family]
     p = Signal(Shape(len(a) + len(b), a.shape().signed or b.shape().signed))
+    if family == "ice40up":
+        # The bridging register lies where there are fewer bits.
+        m.submodules += place(Delay(m, a).at(1), Delay(m, b).at(1), p)
+        return p
     m.submodules += place(a, b, p)
-    return p
+    return Delay(m, p).at(1)
 
 
 def products(
@@ -139,8 +146,14 @@ def products(
     made: list[Value] = []
     left = len(factors) if hard is None else hard
     if family == "ice40up" and max(a_bits, b_bits) <= 8:
+        early: dict[int, Value] = {}
+
+        def before(value: Value) -> Value:
+            """Return the bridging register of an operand, one for all that share it."""
+            return early.setdefault(id(value), Delay(m, value).at(1))
+
         while left and len(made) < len(factors):
-            pair = factors[len(made) : len(made) + 2]
+            pair = [(before(x), before(y)) for x, y in factors[len(made) : len(made) + 2]]
             outputs = [
                 Signal(signed(a_bits + b_bits), name=f"dual_{len(made) + i}") for i in (0, 1)
             ]

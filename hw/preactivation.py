@@ -98,20 +98,24 @@ class PreActivation(wiring.Component):
             hidden = Signal(signed(n.hidden_bits), reset_less=True)
             narrow = saturate(aside >> n.hidden_shift, n.hidden_bits)
             m.d.sync += hidden.eq(Mux(Delay(m, self.use_reset).at(1), narrow, 0))
-            # Cycles 5 to 7: the product. Cycle 8: rounded and added, in one sum.
+            # From cycle 5 on: the product. Then it is rounded and added, in one sum.
             m.submodules.multiplier = unit = Multiplier(
                 unsigned(n.gate_bits), signed(n.hidden_bits), family=self.family
             )
             m.d.comb += [unit.a.eq(self.gate), unit.b.eq(hidden)]
             total = add_rounded(
-                Delay(m, summed, 4).at(8), unit.p, n.gate_frac - n.hidden_shift, self.sum_bits
+                Delay(m, summed, 4).at(self.GATE + LATENCY),
+                unit.p,
+                n.gate_frac - n.hidden_shift,
+                self.sum_bits,
             )
-            late = Signal(signed(self.sum_bits), reset_less=True)
-            m.d.sync += late.eq(total)
+            register = Signal(signed(self.sum_bits), reset_less=True)
+            m.d.sync += register.eq(total)
+            late: Value = register
         else:
             m.d.sync += summed.eq(u + v)
-            late = Delay(m, summed, 4).at(9)
-        # Cycle 9: round to the pre-activation (the half is in the bias).
+            late = Delay(m, summed, 4).at(self.latency - 1)
+        # Last cycle: round to the pre-activation (the half is in the bias).
         result: Value = saturate(late >> n.sum_shift, pre_bits)
         if self.has_cell:
             from_cell = Signal(signed(pre_bits), reset_less=True)

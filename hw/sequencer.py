@@ -161,29 +161,30 @@ class Sequencer(wiring.Component):
 
         # -- The word that is offered.
         inputs, made = Signal(in_bits), Signal(made_bits)
-        offered, ready, last, begin = Signal(), Signal(), Signal(), Signal()
+        offered, last, begin = Signal(), Signal(), Signal()
+        in_ready, made_ready = Signal(), Signal()
         in_need, made_need = Signal(in_bits), Signal(made_bits)
         outstanding = Signal(range(3))
 
-        def there(is_input: Value, begin: Value, in_need: Value, made_need: Value) -> Value:
-            # A step begins with its first input word, whatever it reads first.
-            in_there = ~(inputs - in_need)[in_bits - 1]
-            made_there = ~(made - made_need)[made_bits - 1]
-            return (in_there | ~(is_input | begin)) & (made_there | is_input)
+        def there(have: Value, need: Value) -> Value:
+            return ~(have - need)[len(have) - 1]
 
         m.d.comb += [
-            self.valid.eq(offered & ready & ~(self.tile_first & outstanding[1])),
+            # A step begins with its first input word, whatever it reads first.
+            self.valid.eq(
+                offered
+                & (in_ready | ~(self.is_input | begin))
+                & (made_ready | self.is_input)
+                & ~(self.tile_first & outstanding[1])
+            ),
             move.eq(have & (self.valid | ~offered)),
             self.step_done.eq(self.valid & last),
             self.reset.eq(self.fresh),
         ]
-        m.d.sync += ready.eq(
-            Mux(
-                move,
-                there(w_is_input, w_begin, w_in, w_made),
-                there(self.is_input, begin, in_need, made_need),
-            )
-        )
+        m.d.sync += [
+            in_ready.eq(Mux(move, there(inputs, w_in), there(inputs, in_need))),
+            made_ready.eq(Mux(move, there(made, w_made), there(made, made_need))),
+        ]
         with m.If(move):
             m.d.sync += [
                 offered.eq(1), self.address.eq(w_address), self.parity.eq(w_parity),

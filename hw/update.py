@@ -120,7 +120,7 @@ class Update(wiring.Component):
             )
             m.d.comb += [unit.a.eq(Delay(m, left, 1).at(2)), unit.b.eq(right)]
             product = unit.p
-        # Cycle 5: round and add in one sum. All products are brought to the longest shift; the
+        # Then round and add in one sum. All products are brought to the longest shift; the
         # half that rounding adds stands below the start value, where there are no bits of it.
         at = 2 + LATENCY
         post, add = Delay(m, self.post).at(at), Delay(m, start, 1).at(at)
@@ -135,7 +135,7 @@ class Update(wiring.Component):
         total = Signal(signed(max(len(add), len(moved) - most) + 2), reset_less=True)
         wide = Cat(Const(0, most - 1), half, add).as_signed() if most else add
         m.d.sync += total.eq((wide + moved) >> most)
-        # Cycle 6: saturate.
+        # Last cycle: saturate.
         narrow = saturate(total, n.state_bits)
         if products:
             late = Delay(m, post, at).at(at + 1)
