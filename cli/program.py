@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..compiler.activation import KINDS
-from ..compiler.config import Config, parse_weight_bits
+from ..compiler.config import Config
 from ..compiler.errors import InputError
 from .common import Console, Parser, add_verb, percent, read_program, read_recording, table
+from .knobs import add_knobs, read_config
 
 if TYPE_CHECKING:
     from ..compiler.chain import Chain
     from ..compiler.model import Layer, Model
     from ..compiler.program import Program
+    from .board import Target
 
 __all__ = ["add_model", "add_verbs", "describe", "read_model"]
 
 MODEL = "trained model: .pt .pth .safetensors .npz .onnx .keras .h5 .json"
-LATER = {
-    "threshold": "the delta engine is not there yet: leave out --threshold",
-    "board": "boards are not there yet: leave out --board and give --clock and --rate or --lanes",
-}
 
 
 def add_verbs(verbs: Any) -> None:
@@ -44,43 +41,13 @@ def add_verbs(verbs: Any) -> None:
         "--like", metavar="PROGRAM", type=Path,
         help="take over this program's formats, so that the new one can be loaded into its core",
     )  # fmt: skip
-    parser.add_argument("--config", metavar="FILE.toml", type=Path, help="options from a file")
     parser.add_argument(
         "--write-config", metavar="FILE", help="write every option to a file, - for the screen"
     )
-    group = parser.add_argument_group("fixed point and engine")
-    default = Config()
+    group = add_knobs(parser)
     group.add_argument(
-        "--weight-bits", metavar="2..16[,LAYER[.GATE]=N]", type=_weight_bits,
-        help=f"width of a weight (default {default.weight_bits}), and of single layers and gates, "
-        "as in 8,gru0=6,gru0.n=4",
-    )  # fmt: skip
-    for name, metavar, text in (
-        ("activation-bits", "2..16", "width of an input or operand"),
-        ("state-bits", "2..16", "width of a state"),
-        ("gate-bits", "2..16", "width of a gate"),
-    ):
-        value = getattr(default, name.replace("-", "_"))
-        text = f"{text} (default {value})"
-        group.add_argument(f"--{name}", metavar=metavar, type=_whole, help=text)
-    group.add_argument("--lanes", type=_lanes, metavar="N|auto", help="multiply-accumulate lanes")
-    group.add_argument("--activation", metavar="|".join(KINDS), help="how tanh is evaluated")
-    group.add_argument("--rounding", metavar="compensated|nearest", help="how weights are rounded")
-    group.add_argument(
-        "--argmax",
-        action="store_true",
-        default=None,
-        help="emit only the index of the largest output",
+        "--board", metavar="B", help="choose lanes for a board: all it has room for, or by --rate"
     )
-    group.add_argument("--rate", type=_number, metavar="R", help="steps per second that auto meets")
-    group.add_argument("--clock", type=_number, metavar="HZ", help="clock that --rate counts on")
-    group.add_argument(
-        "--spare", metavar="0..8", type=_whole,
-        help="bits of head room for the weights of a model trained again (default 0), see --like",
-    )  # fmt: skip
-    group.add_argument("--engine", metavar="dense", help="kind of engine")
-    for name in LATER:
-        parser.add_argument(f"--{name}", help=argparse.SUPPRESS)
 
 
 def add_model(parser: Parser, *, optional: bool = False) -> None:
@@ -125,31 +92,6 @@ def read_model(args: argparse.Namespace, path: Path) -> Model:
             raise InputError(f"--head takes MODULE=ACTIVATION, as in fc=sigmoid, not {wrong[0]!r}")
         options["activations"] = dict(text.split("=", 1) for text in args.head)
     return load(path, check=not args.no_check, **options)
-
-
-def _whole(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
-
-
-def _weight_bits(text: str) -> dict[str, Any]:
-    try:
-        return parse_weight_bits(text)
-    except InputError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _lanes(text: str) -> int:
-    return 0 if text == "auto" else _whole(text)
 
 
 def inspect(args: argparse.Namespace, console: Console) -> dict[str, Any]:
@@ -205,27 +147,12 @@ def _layer(layer: Layer) -> dict[str, Any]:
     }
 
 
-def _config(args: argparse.Namespace, base: Config | None = None) -> Config:
-    """Join defaults, the configuration file and the options, which win."""
-    for name, message in LATER.items():
-        if getattr(args, name) is not None:
-            raise InputError(message)
-    if args.engine == "delta":
-        raise InputError("the delta engine is not there yet: use --engine dense")
-    base = Config.from_toml(args.config) if args.config else base or Config()
-    given = {f.name: getattr(args, f.name, None) for f in fields(Config)}
-    given |= given.pop("weight_bits") or {}
-    if given["weight_widths"]:
-        given["weight_widths"] = {**base.weight_widths, **given["weight_widths"]}
-    return replace(base, **{name: value for name, value in given.items() if value is not None})
-
-
 def quantize(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Quantize a model and write the program's folder."""
     from ..compiler.data import atomic_write
     from ..compiler.program import quantize as make
 
-    config = _config(args)
+    config = read_config(args)
     if args.write_config == "-":
         console.say(config.to_toml().rstrip())
     elif args.write_config:
@@ -250,12 +177,18 @@ def quantize(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     like = read_program(args.like) if args.like else None
     if like is not None:
         # Options that were not given are those of the other program.
-        config = replace(_config(args, like.config), lanes=like.config.lanes)
-    program = make(model, x, config, lengths=lengths, like=like)
+        config = replace(read_config(args, like.config), lanes=like.config.lanes)
+    board = _board(args, config)
+    program = make(model, x, board.config if board else config, lengths=lengths, like=like)
+    if board:
+        program = board.lay_out(program)
+        config = program.config
     program.save(args.output)
     # With the configuration on the screen, the summary would spoil it.
     if args.write_config != "-":
         console.say(describe(program))
+        if board:
+            console.say("\n" + board.describe(program))
         console.say(f"\nwritten: {args.output}")
     places = program.quality["saturations"]
     return {
@@ -266,7 +199,19 @@ def quantize(args: argparse.Namespace, console: Console) -> dict[str, Any]:
         },
         "config": config.to_json(),
         "output": str(args.output),
+        **({"board": board.estimate(program)} if board else {}),
     }
+
+
+def _board(args: argparse.Namespace, config: Config) -> Target | None:
+    """Return the board that lanes are chosen for."""
+    if args.board is None:
+        return None
+    from .board import Target
+
+    if args.like:
+        raise InputError("--like takes the lanes of the other program: leave out --board")
+    return Target.of(args.board, config, clock_given=args.clock is not None)
 
 
 def describe(program: Program | Chain) -> str:

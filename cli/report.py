@@ -15,7 +15,9 @@ __all__ = ["add_verbs"]
 def add_verbs(verbs: Any) -> None:
     """Add the verb of this group."""
     parser = add_verb(verbs, "report", report, "report formats, memories, cycles and error")
-    parser.add_argument("program", metavar="DIR", type=Path, help="folder of a program")
+    parser.add_argument(
+        "program", metavar="DIR", type=Path, help="folder of a program or of a build"
+    )
     parser.add_argument("--data", metavar="X", type=Path, help="add what this input does")
     parser.add_argument(
         "--model", metavar="MODEL", type=Path, help="add the error against the float model"
@@ -30,6 +32,8 @@ def report(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     from ..compiler.report import analyze
     from ..compiler.report_page import to_html, to_text
 
+    if (args.program / "build.json").is_file() and not (args.program / "program.json").is_file():
+        return _build(args, console)
     program = read_program(args.program)
     x = lengths = None
     if args.data:
@@ -44,3 +48,19 @@ def report(args: argparse.Namespace, console: Console) -> dict[str, Any]:
         return {**analysis, "html": str(args.html)}
     console.say(to_text(analysis))
     return analysis
+
+
+def _build(args: argparse.Namespace, console: Console) -> dict[str, Any]:
+    """Print the report of a build."""
+    from ..compiler.errors import InputError
+    from ..hw.build import read_build
+    from .board import describe_build, placed
+
+    if args.data or args.model or args.html:
+        raise InputError(
+            f"{args.program} is a build: for --data, --model and --html name the program in it, "
+            f"{args.program / 'program'}"
+        )
+    found = placed(read_build(args.program), args.program)
+    console.say(describe_build(found))
+    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,9 +12,39 @@ import numpy.typing as npt
 from .errors import InputError
 from .model import FloatArray, Model, Recurrent
 
-__all__ = ["Calibration", "calibrate", "calibration_data"]
+__all__ = ["Calibration", "Cuts", "calibrate", "calibration_data"]
 
 SAMPLES = 20_000  # operand vectors kept for the error measure
+CUT_STEPS = 10_000  # steps on which choices are compared
+CUT_LEAST = 256  # steps of a piece: errors of a state add up over time
+
+
+@dataclass(frozen=True, eq=False)
+class Cuts:
+    """Pieces of the calibration data on which choices are compared, side by side.
+
+    Parameters
+    ----------
+    x : ndarray (S, L, I)
+    valid : ndarray of bool (S, L)
+    state : dict of str -> (ndarray (S, H), ndarray (S, H))
+        State (h, c) of the float model before the first step of each piece.
+    reference : ndarray (S, L, outputs)
+        What the float model puts out.
+    starts : list of (sequence, step)
+        Where in the data each piece begins.
+    """
+
+    x: FloatArray
+    valid: npt.NDArray[np.bool_]
+    state: dict[str, tuple[FloatArray, FloatArray]]
+    reference: FloatArray
+    starts: list[tuple[int, int]]
+
+    def of(self, v: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Cut the same pieces out of other data (N, T, ...)."""
+        length = self.x.shape[1]
+        return np.stack([v[k, t : t + length] for k, t in self.starts])
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,8 +58,8 @@ class Calibration:
     ranges : dict of str -> float
         Largest magnitude of every vector, of ``layer.c`` and of ``layer.hidden`` (the
         recurrent part inside a reset product).
-    samples : ndarray
-        Input elements, flat, for the choice of the input format.
+    values : dict of str -> ndarray
+        Up to :data:`SAMPLES` elements of ``x`` and of everything in ``ranges``, flat.
     synthetic : bool
         No data was given: the figures come from normally distributed input.
     data : ndarray (N, T, I)
@@ -37,15 +68,21 @@ class Calibration:
         Steps that are not padding.
     state : dict of str -> (ndarray (N, H), ndarray (N, H))
         State (h, c) of each recurrent layer before the first step.
+    reference : ndarray (N, T, outputs)
+        Outputs of the float model.
+    cuts : Cuts
+        About :data:`CUT_STEPS` steps of it, in pieces.
     """
 
     moments: dict[str, FloatArray]
     ranges: dict[str, float]
-    samples: FloatArray
+    values: dict[str, FloatArray]
     synthetic: bool
     data: FloatArray
     valid: npt.NDArray[np.bool_]
     state: dict[str, tuple[FloatArray, FloatArray]]
+    reference: FloatArray
+    cuts: Cuts
 
 
 def calibration_data(model: Model, x: npt.ArrayLike | None) -> FloatArray:
@@ -96,30 +133,72 @@ def calibrate(
             )
         start[name] = given
     trace: dict[str, list[FloatArray]] = {}
-    model.run(data, dict(start), trace)
+    reference = model.run(data, dict(start), trace)
     valid = np.ones((steps, n), bool)
     if lengths is not None:
         valid = np.arange(steps)[:, None] < np.asarray(lengths)[None]
-    values = {name: np.stack(v)[valid] for name, v in trace.items()}  # (samples, size)
-    old = {
-        layer.name: np.concatenate([start[layer.name][0][None], np.stack(trace[layer.name])[:-1]])[
-            valid
-        ]
-        for layer in model.layers
-        if isinstance(layer, Recurrent)
-    }
-    pick = np.random.default_rng(0).permutation(int(valid.sum()))[:SAMPLES]
-    ranges = {name: float(np.abs(v).max(initial=0.0)) for name, v in values.items()}
+    recurrent = [layer for layer in model.layers if isinstance(layer, Recurrent)]
+    wanted = {*model.sizes, *(f"{x.name}.c" for x in recurrent if x.spec.has_cell_state)}
+    vectors = {name: np.stack(v) for name, v in trace.items() if name in wanted}  # (T, N, size)
+    del trace
+    old = {x.name: _before(x, start[x.name], vectors) for x in recurrent}
+    rng = np.random.default_rng(0)
+    pick = rng.permutation(int(valid.sum()))[:SAMPLES]
+    real = {name: v[valid] for name, v in vectors.items()}  # (samples, size)
     moments = {}
     for layer in model.layers:
-        columns = [np.ones((len(pick), 1)), *(values[name][pick] for name in layer.inputs)]
+        columns = [np.ones((len(pick), 1)), *(real[name][pick] for name in layer.inputs)]
         if isinstance(layer, Recurrent):
-            h = old[layer.name]
+            h = old[layer.name][0][valid]
             columns.append(h[pick])
             for gate in layer.spec.weighted:
                 if gate.reset:
-                    v = h @ layer.u[gate.name].T + layer.c[gate.name]
-                    ranges[f"{layer.name}.hidden"] = float(np.abs(v).max(initial=0.0))
+                    real[f"{layer.name}.hidden"] = h @ layer.u[gate.name].T + layer.c[gate.name]
         v = np.concatenate(columns, axis=1)
         moments[layer.name] = v.T @ v / max(1, len(v))
-    return Calibration(moments, ranges, values["x"].ravel(), x is None, data, valid.T, start)
+    ranges = {name: float(np.abs(v).max(initial=0.0)) for name, v in real.items()}
+    values = {
+        name: rng.choice(v.ravel(), SAMPLES) if v.size > SAMPLES else v.ravel()
+        for name, v in real.items()
+    }
+    cuts = _cut(data, valid.T, old, reference)
+    return Calibration(moments, ranges, values, x is None, data, valid.T, start, reference, cuts)
+
+
+def _before(
+    layer: Recurrent, start: tuple[FloatArray, FloatArray], vectors: dict[str, FloatArray]
+) -> tuple[FloatArray, FloatArray]:
+    """Return the state (h, c) before each step, shapes (T, N, H)."""
+    made = []
+    for first, name in zip(start, (layer.name, f"{layer.name}.c"), strict=True):
+        after = vectors.get(name)
+        if after is None:  # no cell state: zeros
+            after = np.broadcast_to(first, vectors[layer.name].shape)
+        made.append(np.concatenate([first[None], after[:-1]]))
+    return made[0], made[1]
+
+
+def _cut(
+    data: FloatArray, valid: npt.NDArray[np.bool_],
+    old: dict[str, tuple[FloatArray, FloatArray]], reference: FloatArray,
+) -> Cuts:  # fmt: skip
+    """Cut sequences into pieces of equal length and take some from all over the data.
+
+    Long sequences are cut so that their pieces can be evaluated side by side; each starts from
+    the state that the float model has there.
+    """
+    n, steps = data.shape[:2]
+    length = min(steps, max(CUT_LEAST, -(-steps // 16)))
+    starts = [(k, t) for k in range(n) for t in range(0, steps - length + 1, length) if valid[k, t]]
+    wanted = max(1, CUT_STEPS // length)
+    every = np.linspace(0, len(starts) - 1, min(wanted, len(starts))).round().astype(int)
+    taken = [starts[i] for i in np.unique(every)] or [(0, 0)]
+
+    def cut(v: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return np.stack([v[k, t : t + length] for k, t in taken])
+
+    state = {
+        name: (np.stack([h[t, k] for k, t in taken]), np.stack([c[t, k] for k, t in taken]))
+        for name, (h, c) in old.items()
+    }
+    return Cuts(cut(data), cut(valid), state, cut(reference), taken)

@@ -15,6 +15,7 @@ from .errors import InputError
 __all__ = ["Config", "parse_weight_bits"]
 
 LANES_MAX = 4096
+THRESHOLD_MAX = 65535
 WEIGHT_BITS = (2, 16)
 
 
@@ -43,6 +44,9 @@ class Config:
     rounding : str
         How weights are rounded: ``compensated`` (each column's rounding error is made up
         for by the columns after it, weighed by the calibration data) or ``nearest``.
+    calibration_method : str
+        How formats are chosen on the calibration data: ``error`` (by the error of the outputs over
+        time), ``minmax``, ``percentile`` or ``mse`` (by the values of each vector).
     rate : float
         Steps per second the engine must reach at ``clock``; 0 asks for nothing. Used
         where ``lanes`` is 0.
@@ -51,14 +55,19 @@ class Config:
     argmax : bool
         Emit the index of the largest output of each step instead of the outputs.
     engine : str
-        ``dense``.
+        ``dense``, or ``delta``: a column whose operand has not changed is skipped. There is no
+        gateware for skipping yet; what it would save is reported.
+    threshold : int
+        Delta engine: an operand made from a state is passed on only where its code differs by
+        more than this from the one passed on last. 0 changes no output.
+    threshold_input : int
+        The same for the elements of x; -1: as ``threshold``.
     spare : int
         Bits of head room in accumulators, sums, biases and shifts, 0 to 8, so that the weights of
         a model that is trained again fit in the same hardware.
     """
 
     weight_bits: int = 8
-    weight_widths: Mapping[str, int] = field(default_factory=dict)
     activation_bits: int = 12
     state_bits: int = 16
     gate_bits: int = 16
@@ -69,7 +78,11 @@ class Config:
     clock: float = 12e6
     argmax: bool = False
     engine: str = "dense"
+    threshold: int = 0
+    threshold_input: int = -1
     spare: int = 0
+    calibration_method: str = "error"
+    weight_widths: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "weight_widths", _flat(self.weight_widths))
@@ -80,6 +93,8 @@ class Config:
             ("state_bits", 2, 16),
             ("gate_bits", 2, 16),
             ("lanes", 0, LANES_MAX),
+            ("threshold", 0, THRESHOLD_MAX),
+            ("threshold_input", -1, THRESHOLD_MAX),
             ("spare", 0, 8),
             *widths,
         ):
@@ -94,12 +109,18 @@ class Config:
         for name, choices in (
             ("activation", tuple(KINDS)),
             ("rounding", ("compensated", "nearest")),
-            ("engine", ("dense",)),
+            ("calibration_method", ("error", "minmax", "percentile", "mse")),
+            ("engine", ("dense", "delta")),
         ):
             if getattr(self, name) not in choices:
                 raise InputError(
                     f"{name} is one of {', '.join(choices)}, not {getattr(self, name)!r}"
                 )
+        if self.engine != "delta" and (self.threshold, self.threshold_input) != (0, -1):
+            raise InputError(
+                f"a threshold of {max(self.threshold, self.threshold_input)} needs the delta engine, "
+                f"and engine is {self.engine!r}: set engine to delta or leave the threshold out"
+            )
         if not isinstance(self.argmax, bool):
             raise InputError(f"argmax is true or false, not {self.argmax!r}")
         for name in ("rate", "clock"):
@@ -110,6 +131,14 @@ class Config:
                 or not 0 <= value < 1e12
             ):
                 raise InputError(f"{name} is a number from 0 to 1e12, not {value!r}")
+
+    @property
+    def thresholds(self) -> tuple[int, int]:
+        """Thresholds of x and of states; -1 where the engine is dense."""
+        if self.engine != "delta":
+            return -1, -1
+        own = self.threshold_input
+        return self.threshold if own < 0 else own, self.threshold
 
     def weight_width(self, layer: str, gate: str) -> int:
         """Return the width of the weights of a gate."""

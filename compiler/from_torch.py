@@ -162,9 +162,10 @@ class _Found:
         kind = type(module).__name__
         ours = not type(module).__module__.startswith("torch.")
         label = f"{path or 'the model'} ({kind})"
-        if isinstance(module, (nn.RNNBase, nn.RNNCellBase, nn.Linear)):
+        own_part = getattr(module, "gatewright_part", None)  # modules of .qat say what they are
+        if own_part is not None or isinstance(module, (nn.RNNBase, nn.RNNCellBase, nn.Linear)):
             self._refuse_after_softmax(label)
-            self.parts.append(_part(module, path))
+            self.parts.append(own_part(path) if own_part else _part(module, path))
         elif not ours and kind in ACTIVATIONS:
             self._refuse_after_softmax(label)
             self._activation(module, label)

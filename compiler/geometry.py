@@ -7,7 +7,7 @@ from typing import NamedTuple
 from .network import Network
 from .timing import Timing
 
-__all__ = ["Geometry", "ceil_div", "choose_geometry", "choose_lanes"]
+__all__ = ["Geometry", "ceil_div", "choose_geometry", "choose_lanes", "estimate_cycles"]
 
 
 def ceil_div(a: int, b: int) -> int:
@@ -46,7 +46,7 @@ def choose_geometry(network: Network, lanes: int) -> Geometry:
     more lanes than columns; it costs multipliers and a table, and must gain 3 %.
     """
     shapes = [Geometry(lanes, s, e) for e in (1, 2, 4) for s in range(e, 17, e)]
-    cycles = {g: _estimate(network, g) for g in shapes if g.rows}
+    cycles = {g: estimate_cycles(network, g) for g in shapes if g.rows}
     for beat in (1, 2, 4):
         fastest = min((c for g, c in cycles.items() if g.beat == beat), default=0.0)
         if beat == 4 or fastest <= 1.03 * min(cycles.values()):
@@ -56,12 +56,12 @@ def choose_geometry(network: Network, lanes: int) -> Geometry:
 
 def choose_lanes(network: Network, limit: int) -> int:
     """Choose the fewest lanes up to ``limit`` that come within 2 % of the fastest."""
-    cycles = {p: _estimate(network, choose_geometry(network, p)) for p in range(1, limit + 1)}
+    cycles = {p: estimate_cycles(network, choose_geometry(network, p)) for p in range(1, limit + 1)}
     fastest = min(cycles.values())
     return min(p for p, c in cycles.items() if c <= fastest * 1.02)
 
 
-def _estimate(network: Network, geometry: Geometry) -> float:
+def estimate_cycles(network: Network, geometry: Geometry) -> float:
     """Estimate the cycles of a step, without building the schedule."""
     s, e, rows = geometry.split, geometry.beat, geometry.rows
     total, tail = 0, 0

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from .errors import InputError
 from .fixed import Format, IntArray, round_shift, saturate, shift
@@ -31,10 +32,15 @@ class State:
         State, ``state_bits`` wide.
     c : dict of str -> ndarray
         Cell state, ``cell_bits`` wide; only layers that have one.
+    last : dict of str -> ndarray
+        Delta engine: operands last passed on, by ``layer.h``, ``layer.rh`` and ``layer<vector``.
+        Missing ones are zero, of ``layer.h`` the operand of the state: a state that is loaded is
+        passed on whole.
     """
 
     h: dict[str, IntArray]
     c: dict[str, IntArray]
+    last: dict[str, IntArray] = field(default_factory=dict)
 
     @classmethod
     def zeros(cls, network: Network, n: int) -> State:
@@ -100,6 +106,8 @@ class Result:
     trace : dict of str -> ndarray, shape (N, T, H)
         Named intermediates, where asked for: ``layer.gate`` (activation codes), ``layer.gate.acc``
         (sums before rounding), ``layer`` (vector codes), ``layer.c``.
+    changed : dict of str -> ndarray of bool, shape (N, T, size)
+        Delta engine: which operands were passed on, by the names of :attr:`State.last`.
     """
 
     outputs: IntArray
@@ -107,6 +115,7 @@ class Result:
     saturations: Counter[str] = field(default_factory=Counter)
     narrowings: Counter[str] = field(default_factory=Counter)
     trace: dict[str, IntArray] = field(default_factory=dict)
+    changed: dict[str, npt.NDArray[np.bool_]] = field(default_factory=dict)
 
 
 def _product(operand: IntArray, weight: IntArray) -> IntArray:
@@ -116,8 +125,9 @@ def _product(operand: IntArray, weight: IntArray) -> IntArray:
 class _Run:
     """One evaluation: the network, and the counters that every narrowing feeds."""
 
-    def __init__(self, network: Network, trace: bool) -> None:
-        self.network, self.n = network, network.numbers
+    def __init__(self, network: Network, trace: bool, last: dict[str, IntArray]) -> None:
+        self.network, self.n, self.last = network, network.numbers, last
+        self.changed: dict[str, list[npt.NDArray[np.bool_]]] = {}
         self.tables = self.n.tables
         self.saturations: Counter[str] = Counter()
         self.narrowings: Counter[str] = Counter()
@@ -141,6 +151,17 @@ class _Run:
         # Rounding up to just beyond the top code is not a saturation worth reporting.
         return self.count(f"{name}.operand", (value, int((np.abs(rounded - value) > 1).sum())))
 
+    def passed(self, name: str, code: IntArray, before: IntArray | None = None) -> IntArray:
+        """Keep what was passed on last where an operand has hardly changed."""
+        threshold = self.n.threshold_input if name.endswith("<x") else self.n.threshold
+        if threshold < 0:
+            return code
+        before = self.last.get(name, np.zeros_like(code) if before is None else before)
+        changed = np.abs(code - before) > threshold
+        self.changed.setdefault(name, []).append(changed)
+        self.last[name] = np.where(changed, code, before)
+        return self.last[name]
+
     def pre(
         self, layer: QLayer, g: QGate, u: IntArray, v: IntArray, kept: dict[str, IntArray]
     ) -> IntArray:
@@ -158,7 +179,10 @@ class _Run:
     ) -> tuple[IntArray, IntArray]:
         """Evaluate one layer: operand codes (N, I), state codes (N, H) -> new h and c."""
         n, old = self.n, h
-        operands = {"h": self.operand(layer.name, h)} if layer.recurrent else {}
+        operands: dict[str, IntArray] = {}
+        if layer.recurrent:
+            code = self.operand(layer.name, h)
+            operands["h"] = self.passed(f"{layer.name}.h", code, code)
         kept: dict[str, IntArray] = {}
         for g in (gate for block in layer.blocks for gate in block):
             gate, place = g.gate, f"{layer.name}.{g.gate.name}"
@@ -202,7 +226,7 @@ class _Run:
                 c = self.count(f"{layer.name}.c", saturate(y, n.cell_bits))
                 self.keep(f"{layer.name}.c", c)
             elif gate.to == "rh":
-                operands["rh"] = self.operand(layer.name, y)
+                operands["rh"] = self.passed(f"{layer.name}.rh", self.operand(layer.name, y))
         if not layer.recurrent:
             h = y
         self.keep(layer.name, h)
@@ -232,13 +256,14 @@ def run(
         raise InputError(
             f"x has shape {x.shape}, expected (sequences, steps, {network.input_size})"
         )
-    work = _Run(network, trace)
+    state = State.zeros(network, len(x)) if state is None else state
+    state = State(dict(state.h), dict(state.c), dict(state.last))
+    work = _Run(network, trace, state.last)
     fmt = network.input_format
     if x.size and (x.min() < fmt.low or x.max() > fmt.high):
         raise InputError(
             f"input codes span {x.min()} to {x.max()}, {fmt} holds {fmt.low} to {fmt.high}"
         )
-    state = State.zeros(network, len(x)) if state is None else State(dict(state.h), dict(state.c))
     outputs = np.zeros((*x.shape[:2], network.output_size), np.int64)
     none = np.zeros((len(x), 0), np.int64)
     for t in range(x.shape[1]):
@@ -249,7 +274,7 @@ def run(
             for name, amount in zip(layer.inputs, network.input_shifts(layer), strict=True):
                 if name not in operands:
                     operands[name] = work.operand(name, values[name])
-                parts.append(operands[name] << amount)
+                parts.append(work.passed(f"{layer.name}<{name}", operands[name]) << amount)
             h, c = state.h.get(layer.name, none), state.c.get(layer.name, none)
             y, c = work.layer(layer, np.concatenate(parts, axis=1), h, c)
             if layer.recurrent:
@@ -260,4 +285,5 @@ def run(
         emitted = np.concatenate([values[name] for name in network.outputs], axis=1)
         outputs[:, t] = emitted.argmax(axis=1)[:, None] if network.argmax else emitted
     trace_arrays = {k: np.stack(v, axis=1) for k, v in (work.lists or {}).items()}
-    return Result(outputs, state, work.saturations, work.narrowings, trace_arrays)
+    changed = {k: np.stack(v, axis=1) for k, v in work.changed.items()}
+    return Result(outputs, state, work.saturations, work.narrowings, trace_arrays, changed)

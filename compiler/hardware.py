@@ -16,6 +16,7 @@ from .activation import ACTIVATIONS
 from .errors import InputError
 from .images import Field, Images, Layout, build, ranges
 from .network import Network
+from .planes import plan
 from .schedule import POSTS, Schedule
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["GATEWARE", "Hardware", "describe", "differences", "digest"]
 
-GATEWARE = 2
+GATEWARE = 3
 """Raised whenever the meaning of a memory word changes: older bitstreams must refuse it."""
 
 
@@ -110,7 +111,7 @@ def describe(program: Program) -> dict[str, Any]:
         "memories": [
             s.memory_words, s.state_words, s.kept_depth, s.produced, len(s.beats), s.words,
         ],
-        "weight_width": program.images.weight_width,
+        "planes": [[p.start, p.end, p.runs] for p in plan(s)],
         "activations": sorted({ACTIVATIONS[b.act] for b in active}),
         "operations": sorted({POSTS[b.post] for b in active}),
         "reset_product": any(b.reset for b in active),

@@ -1,20 +1,33 @@
 """Memory images: weights and beat table as packed words, and their text files.
 
 A field of the beat table gets just the bits its values need, and none where it is the
-same in every beat. The hardware slices the word by the same :class:`Layout`.
+same in every beat. The hardware slices the word by the same :class:`Layout`. Weights are cut into :mod:`.planes`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from .errors import InputError
 from .fixed import IntArray, bits_signed, bits_unsigned
+from .planes import CHUNK, Plane, offsets, pack, split
 from .schedule import NUMERIC, Schedule
 
-__all__ = ["Field", "Images", "Layout", "build", "hex_lines", "ranges"]
+__all__ = [
+    "CHUNK",
+    "Field",
+    "Images",
+    "Layout",
+    "build",
+    "hex_files",
+    "hex_lines",
+    "ranges",
+    "weights_file",
+]
 
 ROW_FIELDS = ("shift_first", "shift_second", "bias_first", "bias_second")
 
@@ -41,30 +54,51 @@ class Images:
 
     Parameters
     ----------
-    weights : list of int
-        One word a cycle of the lanes; lane 0 in the lowest bits.
-    weight_width : int
+    planes : tuple of Plane
+        The weights, one word a cycle of the lanes, as they are stored.
     beats : list of int
     beat_width : int
     layout : Layout
         Fields of a beat; row fields are named ``bias_input[0]`` and so on.
     """
 
-    weights: list[int]
-    weight_width: int
+    planes: tuple[Plane, ...]
     beats: list[int]
     beat_width: int
     layout: Layout
 
+    @property
+    def weight_bits(self) -> int:
+        """Bits of memory that the weights take."""
+        return sum(plane.size for plane in self.planes)
+
+    @property
+    def weight_offsets(self) -> tuple[int, ...]:
+        """First bit of each plane in a word of :attr:`weights`: a multiple of :data:`CHUNK`."""
+        return offsets(self.planes)
+
+    @property
+    def weight_width(self) -> int:
+        """Bits of a word of :attr:`weights`."""
+        return self.weight_offsets[-1] + self.planes[-1].width
+
+    @cached_property
+    def weights(self) -> list[int]:
+        """Words of all planes side by side, as they are loaded and read over the state port.
+
+        Where a plane has no word, its bits are zero.
+        """
+        words = [0] * self.planes[0].end
+        for plane, offset in zip(self.planes, self.weight_offsets, strict=True):
+            mask = (1 << plane.address_bits) - 1
+            for address in range(plane.start, plane.end):
+                words[address] |= plane.words[address & mask] << offset
+        return words
+
 
 def _pack(columns: list[tuple[IntArray, int]]) -> list[int]:
     """Join columns of non-negative values, lowest first, into Python integers."""
-    depth = len(columns[0][0])
-    bits = np.concatenate(
-        [(c[:, None] >> np.arange(w)) & 1 for c, w in columns if w], axis=1
-    ).astype(np.uint8)
-    packed = np.packbits(bits, axis=1, bitorder="little")
-    return [int.from_bytes(packed[i].tobytes(), "little") for i in range(depth)]
+    return pack(np.concatenate([(c[:, None] >> np.arange(w)) & 1 for c, w in columns if w], axis=1))
 
 
 def _columns(schedule: Schedule) -> list[tuple[str, IntArray, bool]]:
@@ -114,13 +148,6 @@ def build(schedule: Schedule, layout: Layout | None = None) -> Images:
     InputError
         A value does not fit in its field.
     """
-    bits = schedule.network.numbers.weight_bits
-    codes = schedule.weights & ((1 << bits) - 1)
-    lanes = codes.shape[1]
-    weights = []
-    for start in range(0, len(codes), 4096):  # bounded memory for large networks
-        part = codes[start : start + 4096]
-        weights += _pack([(part[:, i], bits) for i in range(lanes)])
     layout = layout or ranges(schedule)
     packed, width = [], 0
     columns = {name: values for name, values, _ in _columns(schedule)}
@@ -142,10 +169,29 @@ def build(schedule: Schedule, layout: Layout | None = None) -> Images:
         packed.append(((values - field.base) & ((1 << field.width) - 1), field.width))
         width += field.width
     beats = _pack(packed) if width else [0] * len(schedule.beats)
-    return Images(weights, lanes * bits, beats, max(1, width), layout)
+    return Images(split(schedule), beats, max(1, width), layout)
 
 
-def hex_lines(words: list[int], width: int) -> str:
+def hex_lines(words: Sequence[int], width: int) -> str:
     """Return words as a ``$readmemh`` file: one a line, most significant digit first."""
     digits = -(-width // 4)
     return "".join(f"{word:0{digits}x}\n" for word in words)
+
+
+def hex_files(images: Images) -> dict[str, str]:
+    """Return the ``$readmemh`` files by name, each of two words at least.
+
+    ``weights.hex`` is plane 0, ``weights_1.hex`` the next one if there is one, and so on;
+    ``beats.hex`` is the beat table.
+    """
+    tables = {weights_file(k): (p.words, p.width) for k, p in enumerate(images.planes)}
+    tables["beats.hex"] = (images.beats, images.beat_width)
+    return {
+        name: hex_lines([*words, *[0] * (2 - len(words))], width)
+        for name, (words, width) in tables.items()
+    }
+
+
+def weights_file(plane: int) -> str:
+    """Return the name of a plane's file."""
+    return f"weights_{plane}.hex" if plane else "weights.hex"

@@ -52,6 +52,9 @@ class Numbers:
         Bits rounded away from the recurrent part before a reset product, and its width.
     cell_bits, cell_frac : int
         Format of the LSTM cell state.
+    threshold_input, threshold : int
+        By how much the code of an element of x, or of an operand made from a state, must differ
+        from the one last passed on to be passed on itself; -1: all are, as the dense engine does.
     """
 
     weight_bits: int
@@ -65,6 +68,8 @@ class Numbers:
     hidden_bits: int
     cell_bits: int
     cell_frac: int
+    threshold_input: int = -1
+    threshold: int = -1
 
     @property
     def tables(self) -> Activation:
@@ -226,6 +231,22 @@ class Network:
                 f"{', '.join(self.outputs)} of {self.elements}; leave it off or raise state_bits"
             )
         return replace(self, argmax=True)
+
+    def check_hardware(self) -> None:
+        """Refuse what the golden model computes and no gateware does.
+
+        Raises
+        ------
+        InputError
+            A delta threshold above zero.
+        """
+        n = self.numbers
+        if max(n.threshold, n.threshold_input) > 0:
+            raise InputError(
+                f"the program has delta thresholds of {n.threshold_input} for x and {n.threshold} for "
+                "states, and there is no gateware that skips columns yet: emulate and report work; "
+                "for hardware, quantize with --threshold 0"
+            )
 
     @property
     def elements(self) -> int:

@@ -237,7 +237,7 @@ def _describe(part: Part, names: Sequence[str]) -> str:
         "lstm": ", PyTorch order i,f,g,o",
         "rnn": f", {part.activation}",
         "linear": "" if part.activation == "none" else f", then {part.activation}",
-    }[part.kind]
+    }.get(part.kind, "")
     depth = "" if part.linear else f"{part.depth} layer{'s' * (part.depth > 1)}, "
     depth += "bidirectional, " if part.bidirectional else ""
     return (

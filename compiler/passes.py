@@ -18,9 +18,10 @@ from .chain import Chain, Stage
 from .config import Config
 from .errors import InputError
 from .fixed import Format
+from .formats import choose_input_format
 from .model import FloatArray, Layer, Linear, Model, Recurrent, check_lengths, reverse_steps
 from .program import Program, measured_quality, quantize_stream
-from .quantizer import check_widths, choose_input_format
+from .quantizer import check_widths
 
 __all__ = ["Pass", "quantize_chain", "split"]
 

@@ -22,21 +22,20 @@ from .fixed import Format, IntArray
 from .geometry import Geometry, choose_geometry, choose_lanes
 from .hardware import Hardware, differences
 from .hardware import digest as hardware_digest
-from .images import Images, hex_lines
+from .images import Images, hex_files
 from .model import FloatArray, Model, check_lengths
 from .network import Network, Numbers, QGate, QLayer
 from .program_file import SCHEMA, check_digest, damaged, read_description, write_npz
-from .quantizer import LINEAR_GATE, Like, quantize_network
-from .rounding import RECIPES
+from .quantizer import LINEAR_GATE, Like
 from .schedule import Schedule
+from .trials import Trials
 
 if TYPE_CHECKING:
     from .chain import Chain
 
-__all__ = ["Program", "quantize", "quantize_stream"]
+__all__ = ["Program", "quantize", "quantize_stream", "scale_features"]
 
 DEFAULT_LANES = 24
-TRIAL_STEPS = 10_000  # calibration steps on which rounding recipes are compared
 ARRAYS = (
     "w",
     "u",
@@ -85,6 +84,12 @@ class Program:
         lanes = config.lanes or self._choose_lanes()
         self.geometry: Geometry = choose_geometry(network, lanes)
         self.schedule = Schedule(network, self.geometry)
+
+    def with_lanes(self, lanes: int) -> Program:
+        """Return the same network on another engine; its outputs are the same."""
+        program = Program(self.network, replace(self.config, lanes=lanes), self.quality)
+        program.exponents = self.exponents
+        return program
 
     def _choose_lanes(self) -> int:
         if not self.config.rate:
@@ -203,7 +208,7 @@ class Program:
             "split": self.geometry.split,
             "beat": self.geometry.beat,
             "utilization": round(self.network.macs / (self.geometry.lanes * steady), 4),
-            "weight_rom_bits": len(images.weights) * images.weight_width,
+            "weight_rom_bits": images.weight_bits,
             "beat_rom_bits": len(images.beats) * images.beat_width,
             "accumulator_bits": self.hardware.acc_bits,
             "sum_bits": self.hardware.sum_bits,
@@ -247,7 +252,7 @@ class Program:
         return out
 
     def save(self, folder: str | Path) -> None:
-        """Write ``program.json``, ``weights.npz``, ``weights.hex`` and ``beats.hex``.
+        """Write ``program.json``, ``weights.npz`` and the memory images (:func:`~.images.hex_files`).
 
         The folder appears whole or not at all, with the same bytes for the same program.
         """
@@ -265,10 +270,8 @@ class Program:
                 json.dumps(description, indent=1, sort_keys=True) + "\n"
             )
             write_npz(tmp / "weights.npz", self._arrays())
-            (tmp / "weights.hex").write_text(
-                hex_lines(self.images.weights, self.images.weight_width)
-            )
-            (tmp / "beats.hex").write_text(hex_lines(self.images.beats, self.images.beat_width))
+            for name, text in hex_files(self.images).items():
+                (tmp / name).write_text(text)
 
     @classmethod
     def load(cls, folder: str | Path) -> Program:
@@ -426,13 +429,7 @@ def quantize(
     """
     exponents: tuple[int, ...] = ()
     if calibration is not None:
-        data = calibration_data(model, calibration)
-        real = check_lengths(lengths, *data.shape[:2])
-        valid = np.arange(data.shape[1]) < (data.shape[1] if real is None else real[:, None])
-        exponents = choose_exponents(data[np.broadcast_to(valid, data.shape[:2])])
-        if exponents:
-            model = model.with_input_scale(exponents)
-            calibration = data * 2.0 ** -np.array(exponents)
+        model, calibration, exponents = scale_features(model, calibration, lengths)
     if like is not None:
         config = config or like.config
         if not model.streams or not isinstance(like, Program):
@@ -447,6 +444,25 @@ def quantize(
         program = _quantize_scaled(model, calibration, config, lengths, state)
     program.exponents = exponents
     return program
+
+
+def scale_features(
+    model: Model, calibration: npt.ArrayLike, lengths: npt.ArrayLike | None
+) -> tuple[Model, FloatArray, tuple[int, ...]]:
+    """Divide features of very different range by powers of two, see :func:`choose_exponents`.
+
+    Returns
+    -------
+    (model, data, exponents)
+        The model that reads scaled features, and the calibration data it reads, (N, T, I).
+    """
+    data = calibration_data(model, calibration)
+    real = check_lengths(lengths, *data.shape[:2])
+    valid = np.arange(data.shape[1]) < (data.shape[1] if real is None else real[:, None])
+    exponents = choose_exponents(data[np.broadcast_to(valid, data.shape[:2])])
+    if not exponents:
+        return model, data, ()
+    return model.with_input_scale(exponents), data * 2.0 ** -np.array(exponents), exponents
 
 
 def _quantize_scaled(
@@ -495,23 +511,10 @@ def quantize_stream(
         shifts = [f.base for name, f in like.hardware.layout.items() if "shift" in name]
         fixed = Like(like.network, max(shifts))
     measured = calibrate(model, calibration, lengths, state)
-    x, valid = measured.data, measured.valid
-    reference = model.run(x, dict(measured.state))
-    part = slice(None, max(1, TRIAL_STEPS // max(1, x.shape[1])))
-    tried: list[tuple[float, Network]] = []
-    # The error is that of the outputs, also where only their argmax will be emitted.
-    widths = replace(config, argmax=False)
-    for recipe in RECIPES[config.rounding]:
-        network = quantize_network(model, widths, measured, recipe, input_format, fixed)
-        start = {name: (h[part], c[part]) for name, (h, c) in measured.state.items()}
-        codes = network.input_format.quantize(x[part])
-        trial = golden.run(network, codes, golden.State.encode(network, start))
-        off = (trial.outputs * network.output_steps - reference[part])[valid[part]]
-        tried.append((float(np.mean(off**2)) if off.size else 0.0, network))
-    network = min(tried, key=lambda pair: pair[0])[1]
-    start_codes = golden.State.encode(network, measured.state)
-    result = golden.run(network, network.input_format.quantize(x), start_codes)
-    difference = np.abs(result.outputs * network.output_steps - reference)[valid]
+    network = Trials(model, measured, input_format, fixed).network(config)
+    start = golden.State.encode(network, measured.state)
+    result = golden.run(network, network.input_format.quantize(measured.data), start)
+    difference = np.abs(result.outputs * network.output_steps - measured.reference)[measured.valid]
     if config.argmax:
         network = network.with_argmax()
     quality = measured_quality(difference, result, measured.synthetic)

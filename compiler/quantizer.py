@@ -6,7 +6,7 @@ bring its accumulators to the resolution of the sum.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,40 +15,16 @@ from .calibration import Calibration
 from .cells import Gate
 from .config import Config
 from .errors import InputError
-from .fixed import Format, IntArray
-from .model import FloatArray, Layer, Linear, Model, Recurrent
+from .fixed import IntArray
+from .formats import Formats, choose_formats
+from .model import Layer, Linear, Model, Recurrent
 from .network import BOUNDED, Network, Numbers, QGate, QLayer
-from .rounding import RECIPES, FloatGate, Recipe, round_gate
+from .rounding import RECIPES, FloatGate, Recipe, Rounded, Rounder
 
-__all__ = ["LINEAR_GATE", "Like", "check_widths", "choose_input_format", "quantize_network"]
+__all__ = ["LINEAR_GATE", "Like", "check_widths", "quantize_network"]
 
 MOST_SHIFT = 20  # bits between the finest weights' accumulator and its pre-activation
-MARGIN = 1.25  # head room over the calibrated range of values that can leave [-1, 1]
-
-
 LINEAR_GATE = Gate("y", act="candidate", recurrent="")
-
-
-def _integer_bits(limit: float) -> int:
-    """Return the fewest bits left of the binary point (sign excluded) that hold ``limit``."""
-    return int(np.ceil(np.log2(max(limit, 2.0**-30))))
-
-
-def choose_input_format(samples: FloatArray, bits: int) -> Format:
-    """Choose the input format with the least mean squared error, clipping included."""
-    top = _integer_bits(float(np.abs(samples).max(initial=0.0)) or 1.0)
-    best = None
-    for integer in range(top, top - 4, -1):
-        fmt = Format(bits, bits - 1 - integer)
-        error = (
-            float(np.mean((fmt.value(fmt.quantize(samples)) - samples) ** 2))
-            if samples.size
-            else 0.0
-        )
-        if best is None or error < best[0]:
-            best = (error, fmt)
-    assert best is not None  # noqa: S101
-    return best[1]
 
 
 def _rows(layer: Layer, config: Config) -> list[FloatGate]:
@@ -130,6 +106,17 @@ class Like:
     network: Network
     shift: int
 
+    def formats(self) -> Formats:
+        """Return the formats of the program's vectors."""
+        net, n = self.network, self.network.numbers
+        hidden_frac = n.sum_shift + n.tables.pre_frac - n.hidden_shift
+        return Formats(
+            net.input_format,
+            {layer.name: n.state_bits - 1 - layer.frac for layer in net.layers},
+            n.hidden_bits - 1 - hidden_frac,
+            n.cell_bits - 1 - n.cell_frac,
+        )
+
     def check(self, model: Model, calibration: Calibration) -> None:
         """Refuse a model of other layers, or one whose values leave the formats."""
         net = self.network
@@ -164,7 +151,8 @@ def quantize_network(
     config: Config,
     calibration: Calibration,
     recipe: Recipe | None = None,
-    input_format: Format | None = None,
+    formats: Formats | None = None,
+    rounder: Rounder | None = None,
     like: Like | None = None,
 ) -> Network:
     """Quantize a model.
@@ -177,19 +165,92 @@ def quantize_network(
         From :func:`calibrate`.
     recipe : Recipe, optional
         Default: the first of the configured rounding.
-    input_format : Format, optional
-        Default: the one with the least error on the calibration data.
+    formats : Formats, optional
+        Default: :func:`~.formats.choose_formats`.
+    rounder : Rounder, optional
+        Of the same calibration; keeps what it has computed for the next time.
     like : Like, optional
-        Formats to take over instead of those that the data asks for.
+        Formats and shifts to take over instead of those that the data asks for.
 
     Returns
     -------
     Network
     """
     recipe = recipe or RECIPES[config.rounding][0]
+    rounder = rounder or Rounder(calibration.moments)
     check_widths(model, config)
     for layer in model.layers:
         _check_support(layer, config)
+    slope = _slope(model)
+    finest, unused = MOST_SHIFT, 0
+    if like is not None:
+        like.check(model, calibration)
+        formats = like.formats()
+        finest = unused = like.network.numbers.sum_shift - like.shift
+    formats = formats or choose_formats(model, config, calibration)
+    tables = Activation(config.activation, config.gate_bits, config.state_bits)
+    fracs = {name: config.state_bits - 1 - bits for name, bits in formats.integer.items()}
+    drop = config.state_bits - config.activation_bits
+    operand_frac = {"x": formats.x.frac} | {name: f - drop for name, f in fracs.items()}
+
+    drafts: list[tuple[Layer, list[_Draft]]] = []
+    for layer in model.layers:
+        frac_in, frac_state = (
+            max(operand_frac[name] for name in layer.inputs), operand_frac[layer.name],
+        )  # fmt: skip
+        gates = []
+        for row in _rows(layer, config):
+            target = tables.pre_frac if row.act in BOUNDED else fracs[layer.name]
+            bits = config.weight_width(layer.name, row.gate.name) if row.gate.source == "acc" else 0
+            made = bits and rounder.gate(
+                layer.name,
+                row,
+                bits,
+                recipe,
+                target + finest - frac_in,
+                target + finest - frac_state,
+            )
+            gates.append(
+                _Draft(row, bits, target, target + unused, made or None, frac_in, frac_state)
+            )
+        drafts.append((layer, gates))
+    every = [d for _, gates in drafts for d in gates if d.rounded]
+    sum_shift = max(0, *(int((d.acc - d.target).max()) for d in every))
+    if like is not None:
+        sum_shift = like.network.numbers.sum_shift
+
+    hidden_bits, cell_bits = config.gate_bits + 2, config.state_bits + 2
+    hidden_frac = min(tables.pre_frac, hidden_bits - 1 - formats.hidden)
+    numbers = Numbers(
+        max(d.bits for d in every),
+        config.activation_bits, config.state_bits, config.gate_bits, config.activation, slope,
+        sum_shift=sum_shift,
+        hidden_shift=max(0, sum_shift + tables.pre_frac - hidden_frac),
+        hidden_bits=hidden_bits,
+        cell_bits=cell_bits,
+        cell_frac=cell_bits - 1 - formats.cell,
+        threshold_input=config.thresholds[0],
+        threshold=config.thresholds[1],
+    )  # fmt: skip
+    layers = tuple(
+        QLayer(
+            layer.name, layer.cell if isinstance(layer, Recurrent) else "linear", layer.size,
+            layer.inputs, tuple(d.gate(sum_shift, layer.size) for d in gates), fracs[layer.name],
+        )
+        for layer, gates in drafts
+    )  # fmt: skip
+    network = Network(model.input_size, formats.x, layers, model.outputs, numbers)
+    acc_bits, sum_bits = network.bounds()
+    if sum_bits > 62 or acc_bits > 52:
+        raise InputError(
+            f"the network needs accumulators of {acc_bits} and sums of {sum_bits} bits, the limits are "
+            "52 and 62: weights or biases of very different size share a program; rescale the model"
+        )
+    return network
+
+
+def _slope(model: Model) -> float:
+    """Return the slope of the model's hard sigmoids, of which there may be one."""
     slopes = {
         x.slope
         for x in model.layers
@@ -199,130 +260,57 @@ def quantize_network(
         raise InputError(
             f"layers use hard sigmoids of different slopes {sorted(slopes)}; one is supported"
         )
-    tables = Activation(config.activation, config.gate_bits, config.state_bits)
-    fracs: dict[str, int] = {}
-    for layer in model.layers:
-        act = layer.activation if isinstance(layer, Linear) else layer.candidate
-        if act in BOUNDED or (isinstance(layer, Recurrent) and layer.spec.has_cell_state):
-            integer = 0
-        else:
-            # A layer that is silent on the calibration data says nothing about its range.
-            integer = _integer_bits(MARGIN * (calibration.ranges[layer.name] or 1.0))
-        fracs[layer.name] = config.state_bits - 1 - integer
-    finest, unused = MOST_SHIFT, 0
-    if like is not None:
-        like.check(model, calibration)
-        fracs = {layer.name: layer.frac for layer in like.network.layers}
-        input_format = like.network.input_format
-        finest = unused = like.network.numbers.sum_shift - like.shift
-    if input_format is None:
-        input_format = choose_input_format(calibration.samples, config.activation_bits)
-    drop = config.state_bits - config.activation_bits
-    operand_frac = {"x": input_format.frac} | {name: f - drop for name, f in fracs.items()}
+    return slopes.pop() if slopes else 0.2
 
-    drafts: list[
-        tuple[
-            Layer,
-            list[
-                tuple[
-                    FloatGate,
-                    IntArray,
-                    IntArray,
-                    IntArray,
-                    IntArray,
-                    FloatArray,
-                    FloatArray,
-                    IntArray,
-                ]
-            ],
-        ]
-    ] = []
-    sum_shift = 0
-    for layer in model.layers:
-        frac_in = max(operand_frac[name] for name in layer.inputs)
-        gates = []
-        for row in _rows(layer, config):
-            if row.gate.source != "acc":
-                empty = np.zeros(layer.size, np.int64)
-                gates.append((row, empty, empty, empty, empty, row.b, row.c, empty))
-                continue
-            target = tables.pre_frac if row.act in BOUNDED else fracs[layer.name]
-            codes, bias = round_gate(
-                row, calibration.moments[layer.name], config.weight_width(layer.name, row.gate.name), recipe,
-                target + finest - frac_in, target + finest - operand_frac[layer.name],
-            )  # fmt: skip
-            w, u, w_frac, u_frac = codes
-            acc = np.stack([
-                np.where(np.abs(w).any(1) if w.size else False, w_frac + frac_in, target + unused),
-                np.where(np.abs(u).any(1) if u.size else False, u_frac + operand_frac[layer.name], target + unused),
-            ])  # fmt: skip
-            sum_shift = max(sum_shift, int((acc - target).max()))
-            gates.append((row, w, u, w_frac, u_frac, *bias, acc))
-        drafts.append((layer, gates))
 
-    hidden = max((v for k, v in calibration.ranges.items() if k.endswith(".hidden")), default=1.0)
-    hidden_bits = config.gate_bits + 2
-    hidden_frac = min(tables.pre_frac, hidden_bits - 1 - max(0, _integer_bits(MARGIN * hidden)))
-    cell = max((v for k, v in calibration.ranges.items() if k.endswith(".c")), default=1.0)
-    cell_bits = config.state_bits + 2
-    if like is not None:
-        sum_shift = like.network.numbers.sum_shift
-    numbers = Numbers(
-        max(config.weight_width(layer.name, row.gate.name)
-            for layer, gates in drafts for row, *_ in gates if row.gate.source == "acc"),
-        config.activation_bits, config.state_bits, config.gate_bits,
-        config.activation, slopes.pop() if slopes else 0.2,
-        sum_shift=sum_shift,
-        hidden_shift=max(0, sum_shift + tables.pre_frac - hidden_frac),
-        hidden_bits=hidden_bits,
-        cell_bits=cell_bits,
-        cell_frac=cell_bits - 1 - max(0, _integer_bits(MARGIN * cell)),
-    )  # fmt: skip
+@dataclass(frozen=True, eq=False)
+class _Draft:
+    """A gate whose weights are rounded (None: it has none), before the program's one shift is known.
 
-    if like is not None:
-        had = like.network.numbers
-        numbers = replace(numbers, hidden_shift=had.hidden_shift, cell_frac=had.cell_frac)
+    ``target`` is the fraction of its pre-activation, ``unused`` that of the accumulator of a row of
+    zeros, ``frac_in`` and ``frac_state`` are those of its operands.
+    """
 
-    layers = []
-    for layer, gates in drafts:
-        made = []
-        for row, w, u, w_frac, u_frac, b, c, acc in gates:
-            target = tables.pre_frac if row.act in BOUNDED else fracs[layer.name]
-            one = 2.0 ** (target + sum_shift)
-            if row.gate.source != "acc":
-                empty = np.zeros(layer.size, np.int64)
-                made.append(
-                    QGate(
-                        row.gate, row.act, None, None, empty, empty, empty, empty, empty, empty,
-                        bits=0,
-                    )
-                )  # fmt: skip
-                continue
-            inside = bool(row.gate.reset)
-            made.append(
-                QGate(
-                    row.gate,
-                    row.act,
-                    w if row.gate.input else None,
-                    u if row.gate.recurrent else None,
-                    w_frac,
-                    u_frac,
-                    target + sum_shift - acc[0],
-                    target + sum_shift - acc[1],
-                    np.floor((b if inside else b + c) * one + 0.5).astype(np.int64),
-                    np.floor((c if inside else 0 * c) * one + 0.5).astype(np.int64),
-                    bits=config.weight_width(layer.name, row.gate.name),
-                )
+    row: FloatGate
+    bits: int
+    target: int
+    unused: int
+    rounded: Rounded | None
+    frac_in: int
+    frac_state: int
+
+    @property
+    def acc(self) -> IntArray:
+        """Fraction bits of each row's accumulators, shape (2, H)."""
+        assert self.rounded is not None  # noqa: S101
+        parts = (
+            (self.rounded.w, self.rounded.w_frac + self.frac_in),
+            (self.rounded.u, self.rounded.u_frac + self.frac_state),
+        )
+        return np.stack([
+            np.where(np.abs(codes).any(1) if codes.size else False, frac, self.unused)
+            for codes, frac in parts
+        ])  # fmt: skip
+
+    def gate(self, sum_shift: int, size: int) -> QGate:
+        """Return the finished gate."""
+        row, r = self.row, self.rounded
+        if r is None:
+            empty = np.zeros(size, np.int64)
+            return QGate(
+                row.gate, row.act, None, None, empty, empty, empty, empty, empty, empty, bits=0
             )
-        cell_name = layer.cell if isinstance(layer, Recurrent) else "linear"
-        layers.append(
-            QLayer(layer.name, cell_name, layer.size, layer.inputs, tuple(made), fracs[layer.name])
+        one, acc, inside = 2.0 ** (self.target + sum_shift), self.acc, bool(row.gate.reset)
+        return QGate(
+            row.gate,
+            row.act,
+            r.w if row.gate.input else None,
+            r.u if row.gate.recurrent else None,
+            r.w_frac,
+            r.u_frac,
+            self.target + sum_shift - acc[0],
+            self.target + sum_shift - acc[1],
+            np.floor((r.b if inside else r.b + r.c) * one + 0.5).astype(np.int64),
+            np.floor((r.c if inside else 0 * r.c) * one + 0.5).astype(np.int64),
+            bits=self.bits,
         )
-    network = Network(model.input_size, input_format, tuple(layers), model.outputs, numbers)
-    acc_bits, sum_bits = network.bounds()
-    if sum_bits > 62 or acc_bits > 52:
-        raise InputError(
-            f"the network needs accumulators of {acc_bits} and sums of {sum_bits} bits, the limits are "
-            "52 and 62: weights or biases of very different size share a program; rescale the model"
-        )
-    return network

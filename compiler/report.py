@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from . import golden
 from .chain import Chain
+from .delta import skipping
 from .errors import InputError
 from .fixed import Format, IntArray
 from .model import Model
@@ -80,6 +81,8 @@ def analyze(
                 for place, clipped in sorted(done.saturations.items())
             },
         }
+        if chain is None and (delta := skipping(program.passes[0], done, valid)):
+            result["data"]["delta"] = delta
         given = _inputs(chain, codes[: TRACED[0]], valid[: TRACED[0]]) if chain else [codes]
         for each, rows, fed, at in zip(program.passes, formats, given, where, strict=True):
             _peaks(each, fed, valid, rows, at)
@@ -183,7 +186,10 @@ def _memories(program: Program, at: str = "") -> list[dict[str, Any]]:
         return 1 << (max(1, words) - 1).bit_length()
 
     rows = [
-        ("weights", "ROM", len(images.weights), images.weight_width),
+        *(
+            (f"weights{f', plane {k}' if k else ''}", "ROM", plane.depth, plane.width)
+            for k, plane in enumerate(images.planes)
+        ),
         ("control", "ROM", len(images.beats), images.beat_width),
         ("input", "RAM", 2 * power(s.input_words), split * n.activation_bits),
         ("operands", "RAM", 2 * power(s.memory_words), split * n.activation_bits),

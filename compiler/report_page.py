@@ -75,6 +75,12 @@ def tables(analysis: dict[str, Any]) -> dict[str, list[list[str]]]:
         if not places:
             clipped.append([where, "none", "0", ""])
     out["Saturations"] = clipped
+    if delta := analysis.get("data", {}).get("delta"):
+        out["Unchanged columns (delta engine)"] = [
+            ["threshold of x, of states", "columns a step", "unchanged", "cycles of the walk", "would be saved"],
+            [f"{delta['threshold_input']}, {delta['threshold']}", f"{delta['columns']:,}",
+             f"{100 * delta['skipped']:.1f} %", f"{delta['walk']:,}", f"{delta['saved']:,.0f}"],
+        ]  # fmt: skip
     return out
 
 

@@ -17,7 +17,9 @@ from .cells import Gate
 from .fixed import IntArray
 from .model import FloatArray
 
-__all__ = ["RECIPES", "FloatGate", "Recipe", "round_gate"]
+__all__ = ["RECIPES", "FloatGate", "Recipe", "Rounded", "Rounder"]
+
+BLOCK = 32  # columns that are rounded before what they leave over reaches all columns behind them
 
 
 class Recipe(NamedTuple):
@@ -40,7 +42,7 @@ RECIPES = {
     "compensated": tuple(Recipe(d, c) for d in (1e-4, 1e-3, 1e-2) for c in (False, True)),
     "nearest": (Recipe(0.0, False), Recipe(0.0, True)),
 }
-"""What :func:`gatewright.compiler.quantize` tries, for each kind of rounding."""
+"""What is tried, for each kind of rounding."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class FloatGate:
     c: FloatArray
 
 
-def _row_fracs(w: FloatArray, bits: int, cap: int) -> IntArray:
+def row_fracs(w: FloatArray, bits: int, cap: int) -> IntArray:
     """Return the fraction bits with which each row's weights just fit, at most ``cap``."""
     # Codes go one further down than up: a row of shipped 8-bit integers keeps its -128.
     half = 1 << (bits - 1)
@@ -67,105 +69,157 @@ def _row_fracs(w: FloatArray, bits: int, cap: int) -> IntArray:
     return np.minimum(np.where(largest > 0, fit, 0), cap)
 
 
-def _round(
-    w: FloatArray, fracs: FloatArray, moment: FloatArray, bits: int, damping: float
-) -> tuple[IntArray, FloatArray]:
-    """Round a row-major matrix to codes.
+@dataclass(frozen=True, eq=False)
+class Rounded:
+    """A gate with integer weights.
 
     Parameters
     ----------
-    w : (R, K)
-        Weights; column 0 is the bias, which stays float.
-    fracs : (R, K)
-        Fraction bits of every weight.
-    moment : (K, K)
-        Second moments of the operands, column 0 the constant one.
-
-    Returns
-    -------
-    (codes (R, K), bias (R,))
-        Column 0 of the codes is unused; the bias takes up the mean error that is left.
+    w, u : ndarray of int64 (H, I), (H, H)
+        Codes.
+    w_frac, u_frac : ndarray of int64 (H,)
+        Fraction bits of each row.
+    b, c : ndarray (H,)
+        Biases, which take up the mean of the rounding error.
     """
-    high = (1 << (bits - 1)) - 1
-    scale = 2.0**fracs
-    k = w.shape[1]
-    work = w.copy()
-    codes = np.zeros(w.shape, np.int64)
-    if not damping:
-        codes[:, 1:] = np.clip(np.floor(w[:, 1:] * scale[:, 1:] + 0.5), -high - 1, high)
-        return codes, w[:, 0]
-    damped = moment + np.eye(k) * (damping * float(np.mean(np.diag(moment))) + 1e-12)
-    # Largest operands first: what they leave over, the small ones and the bias take up.
-    order = np.concatenate([1 + np.argsort(-np.diag(moment)[1:], kind="stable"), [0]])
-    inverse = np.linalg.inv(damped[np.ix_(order, order)])
-    upper = np.linalg.cholesky((inverse + inverse.T) / 2).T
-    for at, column in enumerate(order[:-1]):
-        code = np.clip(np.floor(work[:, column] * scale[:, column] + 0.5), -high - 1, high)
-        codes[:, column] = code
-        error = (work[:, column] - code / scale[:, column]) / upper[at, at]
-        work[:, order[at + 1 :]] -= np.outer(error, upper[at, at + 1 :])
-    return codes, work[:, 0]
+
+    w: IntArray
+    u: IntArray
+    w_frac: IntArray
+    u_frac: IntArray
+    b: FloatArray
+    c: FloatArray
 
 
-def round_gate(
-    row: FloatGate, moment: FloatArray, bits: int, recipe: Recipe, w_cap: int, u_cap: int
-) -> tuple[tuple[IntArray, IntArray, IntArray, IntArray], tuple[FloatArray, FloatArray]]:
-    """Choose scales and round the matrices of one gate; see :func:`_round` for the method."""
-    ni, nh = row.w.shape[1], row.u.shape[1]
-    x = np.arange(1, 1 + ni)
-    # The state's columns come last; a cell's product r*h is measured by h itself.
-    s = np.arange(len(moment) - nh, len(moment))
-    zero = np.zeros(len(row.b), np.int64)
-    w_fit, u_fit = _row_fracs(row.w, bits, w_cap), _row_fracs(row.u, bits, u_cap)
+class Rounder:
+    """Rounds the gates of one model on one set of data; what was computed once is kept.
 
-    def solve(parts: list[tuple[FloatArray, IntArray, IntArray, int]], bias: FloatArray) -> _Solved:
-        """Round with scales that just fit and with finer, clipping ones; keep the best of each row."""
-        index = np.concatenate([[0], *(i for _, _, i, _ in parts)])
-        w = np.concatenate([bias[:, None], *(m for m, _, _, _ in parts)], axis=1)
-        used = moment[np.ix_(index, index)]
-        best: _Solved | None = None
-        for extra in itertools.product((0, 1) if recipe.clip else (0,), repeat=len(parts)):
-            fracs = [
-                np.minimum(fit + k, cap) for (_, fit, _, cap), k in zip(parts, extra, strict=True)
+    Parameters
+    ----------
+    moments : dict of str -> ndarray (K, K)
+        Second moments of ``[1, inputs..., state...]`` of every layer.
+    """
+
+    def __init__(self, moments: dict[str, FloatArray]) -> None:
+        self.moments = moments
+        self._factors: dict[tuple[str, float, bytes], tuple[IntArray, FloatArray]] = {}
+        self._gates: dict[tuple[object, ...], Rounded] = {}
+
+    def gate(
+        self, layer: str, row: FloatGate, bits: int, recipe: Recipe, w_cap: int, u_cap: int
+    ) -> Rounded:
+        """Choose scales of at most ``w_cap`` and ``u_cap`` fraction bits and round one gate."""
+        key = (layer, row.gate.name, bits, recipe, w_cap, u_cap)
+        if key not in self._gates:
+            self._gates[key] = self._gate(layer, row, bits, recipe, w_cap, u_cap)
+        return self._gates[key]
+
+    def _gate(
+        self, layer: str, row: FloatGate, bits: int, recipe: Recipe, w_cap: int, u_cap: int
+    ) -> Rounded:
+        ni, nh = row.w.shape[1], row.u.shape[1]
+        size = len(self.moments[layer])
+        # The state's columns come last; a cell's product r*h is measured by h itself.
+        x, s = np.arange(1, 1 + ni), np.arange(size - nh, size)
+        w_part, u_part = (row.w, x, w_cap), (row.u, s, u_cap)
+        if row.gate.reset:
+            w, (w_frac,), b = self._solve(layer, [w_part], row.b, bits, recipe)
+            u, (u_frac,), c = self._solve(layer, [u_part], row.c, bits, recipe)
+        else:
+            both, (w_frac, u_frac), b = self._solve(
+                layer, [w_part, u_part], row.b + row.c, bits, recipe
+            )
+            w, u, c = both[:, :ni], both[:, ni:], 0 * row.c
+        return Rounded(w, u, w_frac, u_frac, b, c)
+
+    def _solve(
+        self, layer: str, parts: list[tuple[FloatArray, IntArray, int]], bias: FloatArray,
+        bits: int, recipe: Recipe,
+    ) -> tuple[IntArray, list[IntArray], FloatArray]:  # fmt: skip
+        """Round with scales that just fit and with finer, clipping ones; keep the best of each row.
+
+        ``parts`` are weights, their columns in the moments, and the most fraction bits. Returns
+        codes, the fraction bits of each part, and the bias.
+        """
+        index = np.concatenate([[0], *(at for _, at, _ in parts)])
+        moment = self.moments[layer][np.ix_(index, index)]
+        w = np.concatenate([bias[:, None], *(m for m, _, _ in parts)], axis=1)
+        choices = list(itertools.product((0, 1) if recipe.clip else (0,), repeat=len(parts)))
+        fits = [row_fracs(m, bits, cap) for m, _, cap in parts]
+        fracs = [
+            [
+                np.minimum(fit + k, cap)
+                for fit, (_, _, cap), k in zip(fits, parts, choice, strict=True)
             ]
-            each = [
-                np.repeat(f[:, None], m.shape[1], 1)
-                for f, (m, _, _, _) in zip(fracs, parts, strict=True)
-            ]
-            f = np.concatenate([zero[:, None], *each], axis=1).astype(np.float64)
-            codes, b = _round(w, f, used, bits, recipe.damping)
-            difference = np.concatenate([b[:, None], codes[:, 1:] * 2.0 ** -f[:, 1:]], axis=1) - w
-            error = np.einsum("ri,ij,rj->r", difference, used, difference)
-            new = _Solved(codes[:, 1:], b, fracs, error)
-            best = new if best is None else best.better(new)
-        assert best is not None  # noqa: S101
-        return best
+            for choice in choices
+        ]
+        scales = np.concatenate([
+            np.concatenate(
+                [np.ones((len(w), 1)),
+                 *(np.repeat(2.0 ** f[:, None].astype(float), m.shape[1], 1)
+                   for f, (m, _, _) in zip(each, parts, strict=True))], axis=1,
+            )
+            for each in fracs
+        ])  # fmt: skip
+        many = np.tile(w, (len(choices), 1))
+        codes, biases = self._round(layer, index, many, scales, bits, recipe.damping)
+        off = np.concatenate([biases[:, None], codes[:, 1:] / scales[:, 1:]], axis=1) - many
+        errors = ((off @ moment) * off).sum(axis=1).reshape(len(choices), len(w))
+        best, least = np.zeros(len(w), np.int64), errors[0]
+        for k in range(1, len(choices)):
+            take = errors[k] < least * (1 - 1e-9)
+            best, least = np.where(take, k, best), np.where(take, errors[k], least)
+        at = best * len(w) + np.arange(len(w))
+        taken = [
+            np.stack([each[k] for each in fracs])[best, np.arange(len(w))]
+            for k in range(len(parts))
+        ]
+        return codes[at, 1:], taken, biases[at]
 
-    w_part, u_part = (row.w, w_fit, x, w_cap), (row.u, u_fit, s, u_cap)
-    if row.gate.reset:
-        w, u = solve([w_part], row.b), solve([u_part], row.c)
-        return (w.codes, u.codes, w.fracs[0], u.fracs[0]), (w.bias, u.bias)
-    both = solve([w_part, u_part], row.b + row.c)
-    w_frac, u_frac = both.fracs
-    codes = (both.codes[:, :ni], both.codes[:, ni:], w_frac, u_frac)
-    return codes, (both.bias, 0 * row.c)
+    def _round(
+        self, layer: str, index: IntArray, w: FloatArray, scale: FloatArray, bits: int,
+        damping: float,
+    ) -> tuple[IntArray, FloatArray]:  # fmt: skip
+        """Round rows of weights (R, K) to codes; column 0 is the bias, which stays float.
 
+        Returns codes (R, K), of which column 0 is unused, and the bias (R,), which takes up the
+        mean error that is left.
+        """
+        high = (1 << (bits - 1)) - 1
 
-@dataclass(frozen=True, eq=False)
-class _Solved:
-    """Codes, bias, fraction bits of each part and error of every row of a gate."""
+        def nearest(value: FloatArray) -> FloatArray:
+            return np.clip(np.floor(value + 0.5), -high - 1, high)
 
-    codes: IntArray
-    bias: FloatArray
-    fracs: list[IntArray]
-    error: FloatArray
+        codes = np.zeros(w.shape, np.int64)
+        if not damping:
+            codes[:, 1:] = nearest(w[:, 1:] * scale[:, 1:])
+            return codes, w[:, 0]
+        order, upper = self._factor(layer, index, damping)
+        # Transposed, each column of weights lies in one piece of memory.
+        work = np.ascontiguousarray(w.T[order])
+        scales = np.ascontiguousarray(scale.T[order])
+        last = len(order) - 1
+        for start in range(0, last, BLOCK):
+            end = min(start + BLOCK, last)
+            left = np.zeros((end - start, len(w)))
+            for at in range(start, end):
+                code = nearest(work[at] * scales[at])
+                codes[:, order[at]] = code
+                left[at - start] = (work[at] - code / scales[at]) / upper[at, at]
+                work[at + 1 : end] -= upper[at, at + 1 : end, None] * left[at - start]
+            work[end:] -= upper[start:end, end:].T @ left
+        return codes, work[last]
 
-    def better(self, other: _Solved) -> _Solved:
-        """Take each row from the one that leaves less error; from ``self`` where they are alike."""
-        take = other.error < self.error * (1 - 1e-9)
-        return _Solved(
-            np.where(take[:, None], other.codes, self.codes),
-            np.where(take, other.bias, self.bias),
-            [np.where(take, b, a) for a, b in zip(self.fracs, other.fracs, strict=True)],
-            np.where(take, other.error, self.error),
-        )
+    def _factor(self, layer: str, index: IntArray, damping: float) -> tuple[IntArray, FloatArray]:
+        """Return the order of rounding, and the Cholesky factor of the inverse of the moments."""
+        key = (layer, damping, index.tobytes())
+        if key not in self._factors:
+            moment = self.moments[layer][np.ix_(index, index)]
+            k = len(moment)
+            damped = moment + np.eye(k) * (damping * float(np.mean(np.diag(moment))) + 1e-12)
+            # Largest operands first: what they leave over, the small ones and the bias take up.
+            order = np.concatenate([1 + np.argsort(-np.diag(moment)[1:], kind="stable"), [0]])
+            inverse = np.linalg.inv(damped[np.ix_(order, order)])
+            upper = np.linalg.cholesky((inverse + inverse.T) / 2).T
+            self._factors[key] = order, np.asarray(upper, np.float64)
+        return self._factors[key]

@@ -33,8 +33,42 @@ POSTS = ("pass", "blend", "leak", "times_h", "times_c", "cell", "times")
 ``times_c`` is ``times`` with a result in the format of the cell state."""
 
 
+BEAT_BITS = 48  # about the width of a beat table's word
 GROUP, CELL_GROUP = 10, 12  # beats of one gate before the next gate's, which hides the latency of
 # a kept reset gate, or that of the cell state
+
+
+def _group(block: tuple[QGate, ...]) -> int:
+    """Return the least beats of a gate in a group."""
+    return CELL_GROUP if any(g.gate.source == "c" for g in block) else GROUP
+
+
+def _idle(block: tuple[QGate, ...], length: int, keep: int) -> int:
+    """Return the idle beats in a group of ``length`` beats of every gate of a block.
+
+    ``keep`` is the cycle in which a beat writes what it keeps.
+    """
+    written: dict[tuple[str, int], int] = {}
+    at = 0
+    for g in block:
+        for b in range(length):
+            for name, latency in _reads(g):
+                if (name, b) in written:
+                    when = Timing.WRITE if name == "c" else keep
+                    at = max(at, written[name, b] + when + 1 - latency)
+            written[g.gate.name, b] = at
+            if g.gate.to == "c":
+                written["c", b] = at
+            at += 1
+    return at - length * len(block)
+
+
+def _reads(g: QGate) -> tuple[tuple[str, int], ...]:
+    """Return what a beat of a gate reads of earlier beats of the same neurons, and when."""
+    return (
+        (g.gate.reset, Timing.EARLY), (g.gate.by, Timing.LATE),
+        ("c" if g.gate.source == "c" else "", Timing.CELL),
+    )  # fmt: skip
 
 
 class Segment(NamedTuple):
@@ -114,6 +148,8 @@ class Schedule:
     ----------
     blocks : list of Block
     beats : list of Beat
+    rows : list of list of ((QGate, neuron) or None)
+        Of each block: the rows of its tiles in order; None fills up the last tile.
     produced : int
         Operand words that the elementwise unit makes in one step.
     bases : dict of str -> int
@@ -142,7 +178,7 @@ class Schedule:
         self._next_state = 0
         self._need: dict[str, int] = {}  # words of a step produced before each vector
         emitted: list[str] = []
-        self._rows: list[list[tuple[QGate, int] | None]] = []  # per block, tile-padded
+        self.rows: list[list[tuple[QGate, int] | None]] = []
         consumed = {name for layer in network.layers for name in layer.inputs}
         for layer in network.layers:
             if layer.name in network.outputs:
@@ -267,8 +303,7 @@ class Schedule:
     ) -> None:  # fmt: skip
         e, rows = self.geometry.beat, self.geometry.rows
         segments, swap = self._segments(layer, block)
-        groups = max(1, beats // (CELL_GROUP if layer.has_cell_state else GROUP))
-        edges = [beats * i // groups for i in range(groups + 1)]
+        edges = self._edges(block, beats, segments)
         longest = max(b - a for a, b in itertools.pairwise(edges))
         where = {}
         for g in block:
@@ -301,10 +336,7 @@ class Schedule:
                             (g, b * e + k) if b * e + k < layer.size else None for k in range(e)
                         ]
                     # A value may be read only after it was written: pad with idle beats.
-                    for name, latency in (
-                        (g.gate.reset, Timing.EARLY), (g.gate.by, Timing.LATE),
-                        ("c" if g.gate.source == "c" else "", Timing.CELL),
-                    ):  # fmt: skip
+                    for name, latency in _reads(g):
                         if (name, b) in self._written:
                             written = Timing.WRITE if name == "c" else self.keep_cycle
                             ready = self._written[name, b] + written + 1 - latency
@@ -324,8 +356,41 @@ class Schedule:
             count += e
             if count == rows or i == len(drains) - 1:
                 drain.tile_end, count = 1, 0
-        self._rows.append(taken + [None] * (tiles * rows - len(taken)))
+        self.rows.append(taken + [None] * (tiles * rows - len(taken)))
         self.blocks.append(Block(layer.name, segments, tiles, swap))
+
+    def _edges(
+        self, block: tuple[QGate, ...], beats: int, segments: tuple[Segment, ...]
+    ) -> list[int]:
+        """Cut the beats of a gate into groups.
+
+        Where gates have weights of different widths, groups that fill just one tile let each lane
+        serve one gate, and be as narrow as that. Shorter groups need more idle beats; they are
+        taken if a tile still drains while the next one is computed, and if more bits of weights
+        are saved than the idle beats take.
+        """
+        e, rows, split = self.geometry.beat, self.geometry.rows, self.geometry.split
+        groups = max(1, beats // _group(block))
+        usual = [beats * i // groups for i in range(groups + 1)]
+        taken = [g for g in block if g.gate.source == "acc"]
+        length, rest = divmod(rows, e * len(taken))
+        if len({g.bits for g in taken}) < 2 or rest or not length or length >= beats:
+            return usual
+        columns = sum(s.words for s in segments)
+        idle = _idle(block, length, self.keep_cycle)
+        if len(block) * length + idle > columns:
+            return usual
+        mixed = np.zeros(rows, np.int64)
+        for at, g in enumerate(
+            g for first, end in itertools.pairwise(usual) for g in taken
+            for _ in range(e * (end - first))
+        ):  # fmt: skip
+            mixed[at % rows] = max(mixed[at % rows], g.bits)
+        words = ceil_div(e * beats * len(taken), rows) * columns
+        saved = split * words * int(mixed.sum() - e * length * sum(g.bits for g in taken))
+        short = [*range(0, beats, length), beats]
+        more = idle * len(short) - _idle(block, beats // groups, self.keep_cycle) * groups
+        return short if saved > BEAT_BITS * more else usual
 
     def _beat(
         self, layer: QLayer, g: QGate, b: int, state: dict[str, int], operand: bool, output: bool
@@ -374,7 +439,7 @@ class Schedule:
         """Weight codes in order of use, shape (words, split * rows); lane = s * rows + row."""
         rows, split = self.geometry.rows, self.geometry.split
         out = []
-        for block, taken in zip(self.blocks, self._rows, strict=True):
+        for block, taken in zip(self.blocks, self.rows, strict=True):
             layer = self.network.layer(block.layer)
             tiles = []
             offset = 0

@@ -37,11 +37,11 @@ class Commands(wiring.Component):
     down : In(stream.Signature(8)), up : Out(stream.Signature(8))
     i, o, c, s_i, s_o
         To the core's streams of the same names.
-    loaded, load_start : In(1), Out(1)
+    loaded, start : In(1), Out(1)
         Whether weights are there; a load was begun, so they no longer are.
     digest : Out(8), digest_valid : Out(1)
         A byte of the digest of the program that the host has loaded, lowest first.
-    load_done : Out(1)
+    good : Out(1)
         The host has checked what it loaded, and the digest is complete.
     program_digest : In(8 * DIGEST_BYTES)
         Digest of the program that is there.
@@ -60,8 +60,8 @@ class Commands(wiring.Component):
     s_i: stream.Interface
     s_o: stream.Interface
     loaded: Signal
-    load_start: Signal
-    load_done: Signal
+    start: Signal
+    good: Signal
     digest: Signal
     digest_valid: Signal
     program_digest: Signal
@@ -76,7 +76,7 @@ class Commands(wiring.Component):
         super().__init__({
             "down": In(stream.Signature(8)), "up": Out(stream.Signature(8)),
             **{name: ports[name].flip() for name in ("i", "o", "c", "s_i", "s_o")},
-            "loaded": In(1), "load_start": Out(1), "load_done": Out(1),
+            "loaded": In(1), "start": Out(1), "good": Out(1),
             "digest": Out(8), "digest_valid": Out(1), "program_digest": In(8 * DIGEST_BYTES),
             "refused": Out(1),
         })  # fmt: skip
@@ -177,7 +177,7 @@ class Commands(wiring.Component):
                         m.next = "TAKE-WORDS"
                         with m.If(op[0]):
                             m.next = "GATHER-WORD"
-                            m.d.comb += self.load_start.eq(op != Op.LOAD_STATE)
+                            m.d.comb += self.start.eq(op != Op.LOAD_STATE)
             with m.State("GATHER-WORD"):
                 with m.If(gather(z.word_bytes)):
                     m.next = "GIVE-WORD"
@@ -224,7 +224,7 @@ class Commands(wiring.Component):
                         with m.If(place == DIGEST_BYTES - 1):
                             m.next = "ACCEPT-DIGEST"
                 with m.State("ACCEPT-DIGEST"):
-                    m.d.comb += self.load_done.eq(1)
+                    m.d.comb += self.good.eq(1)
                     m.next = "WAIT-OP"
             with m.State("REFUSE"):
                 # The streams' order is lost: all is discarded until the session is opened anew.

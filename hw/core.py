@@ -39,7 +39,7 @@ class Core(wiring.Component):
     loadable : bool
         Weights and beat table are RAM, read and loaded over the state port.
     rom_files : bool
-        Read weights and beat table from ``weights.hex`` and ``beats.hex`` (for Verilog);
+        Read weights and beat table from hexadecimal files (for Verilog);
         otherwise they are part of the design (for the Amaranth simulator).
 
     Attributes
@@ -84,6 +84,7 @@ class Core(wiring.Component):
     ) -> None:  # fmt: skip
         if family not in FAMILIES:
             raise ValueError(f"family is one of {', '.join(FAMILIES)}, not {family!r}")
+        program.network.check_hardware()
         self.program, self.rom_files = program, rom_files
         self.family, self.loadable = family, loadable
         self.multipliers = MULTIPLIERS.get(family) if multipliers is None else multipliers
@@ -95,13 +96,13 @@ class Core(wiring.Component):
             hard=self.multipliers,
         )  # fmt: skip
         self.weights = Weights(
-            images=images, family=family, loadable=loadable,
-            file="weights.hex" if rom_files else "",
+            images=images, lanes=s.geometry.rows * s.geometry.split, bits=n.weight_bits,
+            family=family, loadable=loadable, files=rom_files,
         )  # fmt: skip
         self.initialized = self.weights.initialized
         self.port = Port(
             schedule=s, state_bits=self.elementwise.state_bits, loadable=loadable,
-            weights=(len(images.weights), images.weight_width),
+            weights=(images.planes[0].depth, images.weight_width),
             beats=(len(images.beats), images.beat_width),
         )  # fmt: skip
         super().__init__({
@@ -197,7 +198,7 @@ class Core(wiring.Component):
         m.d.sync += weight_address.eq(Mux(port.m_busy, port.m_addr, seq.weight_address))
         m.d.comb += [
             weights.addr.eq(weight_address),
-            lanes.weight.eq(weights.data),
+            lanes.weight.eq(weights.weight),
             lanes.valid.eq(Delay(m, seq.valid, reset_less=False).at(3)),
         ]
         for name in ("tile_first", "tile_last", "part_first", "reset"):

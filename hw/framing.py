@@ -30,9 +30,9 @@ class FrameReceiver(wiring.Component):
     Members
     -------
     raw : In(8), raw_valid : In(1), raw_broken : In(1)
-        From :class:`.uart.UartReceiver`.
+        From :class:`.uart.UartReceiver`; ``raw`` stays for two cycles.
     data : Out(8), valid : Out(1)
-        A byte of the frame, CRC included.
+        A byte of the frame, CRC included; it is there in the cycle of ``valid`` only.
     start : Out(1)
         High between frames: what was given out belongs to none.
     good : Out(1)
@@ -42,7 +42,7 @@ class FrameReceiver(wiring.Component):
 
     Timing: raw bytes at least 16 cycles apart. ``good`` or ``bad`` two cycles after the zero byte.
     Frames have up to 253 bytes, CRC included (:data:`.protocol.MAX_PAYLOAD`); the block of 254 bytes
-    that implies no zero, which COBS has for longer ones, is taken for damage.
+    that implies no zero, which COBS has for longer ones, is not understood.
     """
 
     raw: Signal
@@ -64,49 +64,40 @@ class FrameReceiver(wiring.Component):
         m = Module()
         left = Signal(8)  # bytes of the block to come
         broken = Signal()
-        code, zero, longest, block_done = Signal(), Signal(), Signal(), Signal()
-        # One cycle to look at the byte, the next to act on it.
-        seen = Signal()
-        raw = Signal(8)
-        m.d.sync += [
-            seen.eq(self.raw_valid), raw.eq(self.raw), zero.eq(self.raw == 0),
-            longest.eq(self.raw == 255), block_done.eq(left == 0),
-        ]  # fmt: skip
+        # One cycle to look at the raw byte, the next to act on it.
+        seen, zero, code = Signal(), Signal(), Signal()
+        m.d.sync += [seen.eq(self.raw_valid), zero.eq(self.raw == 0), code.eq(left == 0)]
         crc = Signal(CRC_BITS, init=(1 << CRC_BITS) - 1)
         residue = Signal()
-        m.d.comb += code.eq(block_done)
+        bits = Signal(4)  # of `data` that are not in the CRC
         m.d.sync += [
-            self.valid.eq(0),
-            self.good.eq(0),
-            self.bad.eq(0),
-            residue.eq(crc == CRC_RESIDUE),
-        ]
+            self.valid.eq(0), self.good.eq(0), self.bad.eq(0), residue.eq(crc == CRC_RESIDUE),
+        ]  # fmt: skip
         with m.If(self.raw_broken):
             m.d.sync += broken.eq(1)
+        with m.If(bits != 0):
+            m.d.sync += [
+                self.data.eq(self.data >> 1), bits.eq(bits - 1),
+                crc.eq(crc_step(crc, self.data[0])),
+            ]  # fmt: skip
+        with m.If(self.start):
+            m.d.sync += crc.eq((1 << CRC_BITS) - 1)
         with m.If(seen):
             with m.If(zero):
-                fine = block_done & residue & ~broken
+                fine = code & residue & ~broken
                 m.d.sync += [
                     self.good.eq(~self.start & fine),
-                    # Zeros in a row are no frame; lone noise without a byte is one that is bad.
+                    # Zeros in a row are no frame, and nothing is wrong with them.
                     self.bad.eq((~self.start & ~fine) | (self.start & broken)),
                     self.start.eq(1), broken.eq(0), left.eq(0),
                 ]  # fmt: skip
             with m.Else():
-                m.d.sync += [self.start.eq(0), left.eq(Mux(code, raw, left) - 1)]
-                with m.If(longest & code):
-                    m.d.sync += broken.eq(1)
+                m.d.sync += [self.start.eq(0), left.eq(Mux(code, self.raw, left) - 1)]
                 # A code but the first stands for the zero before it.
-                m.d.sync += [self.data.eq(Mux(code, 0, raw)), self.valid.eq(~(code & self.start))]
-
-        bits = Signal(8)
-        count = Signal(4)
-        with m.If(self.valid):
-            m.d.sync += [bits.eq(self.data), count.eq(8)]
-        with m.Elif(count != 0):
-            m.d.sync += [bits.eq(bits >> 1), count.eq(count - 1), crc.eq(crc_step(crc, bits[0]))]
-        with m.If(self.start):
-            m.d.sync += crc.eq((1 << CRC_BITS) - 1)
+                with m.If(~(code & self.start)):
+                    m.d.sync += [
+                        self.data.eq(Mux(code, 0, self.raw)), self.valid.eq(1), bits.eq(8),
+                    ]  # fmt: skip
         return m
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
 from .protocol import DIGEST_BYTES, PROTOCOL
 
 if TYPE_CHECKING:
     from ..compiler.program import Program
 
-__all__ = ["CHUNK", "IDENTITY_BYTES", "Identity", "Sizes", "digest_id", "hardware_id"]
+__all__ = ["CHUNK", "IDENTITY_BYTES", "Identity", "Sizes", "chunks", "digest_id", "hardware_id"]
 
 CHUNK = 16
 """Bits of a memory word on the state port of a loadable core."""
@@ -97,13 +100,15 @@ class Identity(NamedTuple):
     program: bytes
 
     @classmethod
-    def of(cls, program: Program, *, loadable: bool, window: int, clock_hz: float) -> Identity:
-        """Return the identity of a board with a program."""
+    def of(
+        cls, program: Program, *, loadable: bool, initialized: bool, window: int, clock_hz: float
+    ) -> Identity:
+        """Return the identity of a board with a program, whose weights may yet have to come."""
         sizes, g = Sizes.of(program, loadable), program.geometry
         return cls(
             PROTOCOL, window, int(loadable), g.lanes, g.split, g.beat, sizes.inputs, sizes.outputs,
             sizes.state_words, round(clock_hz), hardware_id(program, loadable),
-            bytes(DIGEST_BYTES) if loadable else digest_id(program.digest),
+            digest_id(program.digest) if initialized else bytes(DIGEST_BYTES),
         )  # fmt: skip
 
     def pack(self) -> bytes:
@@ -114,6 +119,20 @@ class Identity(NamedTuple):
     def unpack(cls, raw: bytes) -> Identity:
         """Read what :meth:`pack` made."""
         return cls(*struct.unpack(FORMAT, raw))
+
+
+def chunks(program: Program) -> list[tuple[str, npt.NDArray[np.int64]]]:
+    """Return beat table and weights, in 16-bit chunks from the lowest up, as cores take them."""
+    made = []
+    images = program.images
+    for name, words, width in (
+        ("beat table", images.beats, images.beat_width),
+        ("weights", images.weights, images.weight_width),
+    ):
+        size = CHUNK // 8 * -(-width // CHUNK)
+        raw = b"".join(word.to_bytes(size, "little") for word in words)
+        made.append((name, np.frombuffer(raw, "<u2").astype(np.int64)))
+    return made
 
 
 FORMAT = f"<BBBHBBHHII{DIGEST_BYTES}s{DIGEST_BYTES}s"

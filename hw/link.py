@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal
+from amaranth.hdl import Array, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -15,7 +15,7 @@ from .uart import BitTime, UartReceiver, UartTransmitter
 
 __all__ = ["Link"]
 
-OFFSET = 16  # bits of a place in a stream
+SHORT_BITS = 5  # a short frame has 2**5 bytes of payload
 
 
 class Link(wiring.Component):
@@ -78,13 +78,12 @@ class Link(wiring.Component):
         ]  # fmt: skip
         wiring.connect(m, self._sender.o, uart_tx.i)
 
-        # Places in the streams; buffers are addressed by their lowest bits.
-        self._received, self._consumed = Signal(OFFSET), Signal(OFFSET)
-        self._sent, self._written = Signal(OFFSET), Signal(OFFSET)
-        self._acked = Signal(OFFSET)
+        # Places in the streams, modulo twice a buffer; their lowest bits address the buffers.
+        bits = self.window + 1
+        self._received, self._consumed = Signal(bits), Signal(bits)
+        self._sent, self._written, self._acked = Signal(bits), Signal(bits), Signal(bits)
         self._session, self._tag, self._errors = Signal(8), Signal(8), Signal(8)
         self._answer, self._rewind, self._opening = Signal(), Signal(), Signal()
-        self._hold = Signal()  # the header is being made: nothing is consumed
         down: Any = Memory(shape=8, depth=1 << self.window, init=[])
         up: Any = Memory(shape=8, depth=1 << self.window, init=[])
         m.submodules.down_buffer, m.submodules.up_buffer = down, up
@@ -105,13 +104,13 @@ class Link(wiring.Component):
         """Take frames apart; return the session that a frame names."""
         rx, count = self._receiver, size(DownHeader)
         place = Signal(range(count + CRC_BYTES + 1))  # of the byte in the frame, up to here
-        flags, session, tag, ack = Signal(2), Signal(8), Signal(8), Signal(OFFSET)
+        flags, session, tag, ack = Signal(2), Signal(8), Signal(8), Signal.like(self._acked)
         fits = Signal()  # every byte had room, and the payload continues the stream
-        ahead = Signal(OFFSET)  # where the frame's next byte goes
+        ahead = Signal.like(self._received)  # where the frame's next byte goes
         room, same = Signal(), Signal()
         expected = Signal(8)
         m.d.comb += [
-            expected.eq(Mux(place[0], self._received[:8], self._received[8:])),  # places 3, 4
+            expected.eq(Mux(place[0], self._received[:8], self._received[8:])),
             write.addr.eq(ahead[: self.window]),
             write.data.eq(rx.data),
         ]
@@ -124,7 +123,9 @@ class Link(wiring.Component):
         m.d.sync += late.eq(rx.valid & ((place == 3) | (place == 4)))
         with m.If(late & ~same):
             m.d.sync += fits.eq(0)
-        with m.If(rx.start):
+        between = Signal()  # frames; one cycle late, when a frame at its end has been taken
+        m.d.sync += between.eq(rx.start)
+        with m.If(between):
             m.d.sync += [place.eq(0), fits.eq(1), ahead.eq(self._received)]
         with m.Elif(rx.valid):
             with m.If(place != count + CRC_BYTES):
@@ -138,8 +139,10 @@ class Link(wiring.Component):
                     m.d.sync += tag.eq(rx.data)
                 with m.Case(3, 4):
                     pass
-                with m.Case(5, 6):
-                    m.d.sync += ack.eq(Cat(ack[8:], rx.data))
+                with m.Case(5):
+                    m.d.sync += ack[:8].eq(rx.data)
+                with m.Case(6):
+                    m.d.sync += ack[8:].eq(rx.data)
                 with m.Default():
                     with m.If(room):
                         m.d.comb += write.en.eq(1)
@@ -147,23 +150,24 @@ class Link(wiring.Component):
                     with m.Else():
                         m.d.sync += fits.eq(0)
 
-        whole, ours, some = Signal(), Signal(), Signal()
+        whole, ours, good, take = Signal(), Signal(), Signal(), Signal()
         m.d.sync += [
-            whole.eq(place == count + CRC_BYTES), ours.eq(session == self._session),
-        ]  # fmt: skip
-        good = Signal()
-        m.d.comb += [good.eq(rx.good & whole), some.eq(rx.bad | (rx.good & ~whole))]
-        m.d.sync += self._errors.eq(self._errors + some)
+            whole.eq(place == count + CRC_BYTES),
+            ours.eq(session == self._session),
+            good.eq(rx.good & whole),
+            take.eq(rx.good & whole & ours & ~flags[0]),
+            self._errors.eq(self._errors + (rx.bad | (rx.good & ~whole))),
+        ]
         with m.If(good):
             m.d.sync += self._answer.eq(1)
             with m.If(flags & Flag.OPEN):
                 m.d.sync += [self._opening.eq(1), self._tag.eq(tag)]
-            with m.Elif(ours):
-                m.d.sync += [self._tag.eq(tag), self._acked.eq(ack)]
-                with m.If(flags & Flag.RESEND):
-                    m.d.sync += self._rewind.eq(1)
-                with m.If(fits):
-                    m.d.sync += self._received.eq(ahead - CRC_BYTES)
+        with m.If(take):
+            m.d.sync += [self._tag.eq(tag), self._acked.eq(ack)]
+            with m.If(flags & Flag.RESEND):
+                m.d.sync += self._rewind.eq(1)
+            with m.If(fits):
+                m.d.sync += self._received.eq(ahead - CRC_BYTES)
         return session
 
     def _give(self, m: Module, read: Any) -> None:
@@ -173,7 +177,7 @@ class Link(wiring.Component):
         m.d.comb += [
             read.addr.eq(self._consumed[: self.window]),
             self.down.payload.eq(read.data),
-            self.down.valid.eq(have & ~self._hold),
+            self.down.valid.eq(have),
         ]
         m.d.sync += [waits.eq(self._consumed != self._received), looked.eq(1)]
         with m.If(~have):
@@ -191,7 +195,7 @@ class Link(wiring.Component):
     def _take(self, m: Module, write: Any) -> None:
         """Write the up stream into its buffer."""
         room, looked = Signal(), Signal()
-        used = Signal(self.window + 1)
+        used = Signal.like(self._written)
         m.d.comb += [
             used.eq(self._written - self._acked), self.up.ready.eq(room & looked),
             write.addr.eq(self._written[: self.window]), write.data.eq(self.up.payload),
@@ -207,53 +211,63 @@ class Link(wiring.Component):
         """Make frames: whenever one is asked for, or there is something to send."""
         count = size(UpHeader)
         place = Signal(range(max(count, MAX_PAYLOAD + 1)))
-        high = Signal(8)  # of an offset, kept while its low byte is sent
-        some = Signal()  # there are bytes that were not sent
+        high = Signal(8)  # of an offset: it must be of the moment in which the low byte was
+        some, full = Signal(), Signal()  # there are bytes that were not sent; the frame is full
         offsets = [self._received, self._consumed, self._sent]
         header: list[Any] = [self._tag, self._session, self.status, self._errors]
         for offset in offsets:
             header += [offset[:8], high]
-        out = self._sender.i
-        m.d.comb += read.addr.eq(self._sent[: self.window])
-        m.d.sync += some.eq(self._sent != self._written)
+        token = Signal.like(self._sender.i.payload)
+        m.d.comb += [read.addr.eq(self._sent[: self.window]), self._sender.i.payload.eq(token)]
+        # What is sent again comes in a short frame first, so that something gets through.
+        short = Signal()
+        m.d.sync += [
+            some.eq(self._sent != self._written),
+            full.eq((place == MAX_PAYLOAD) | (short & place[SHORT_BITS])),
+        ]
         with m.FSM():
             with m.State("WAIT-CAUSE"):
-                m.d.sync += place.eq(0)
+                m.d.sync += [place.eq(0), short.eq(self._rewind)]
                 with m.If(self._opening):
                     # No frame is being made, so nothing of the old session gets into a new one.
-                    m.d.comb += self.opened.eq(1)
+                    m.d.sync += self.opened.eq(1)
+                    m.next = "OPEN"
                 with m.Elif(self._rewind):
                     m.d.sync += [self._rewind.eq(0), self._sent.eq(self._acked)]
                     m.next = "HEADER"
                 with m.Elif(some | self._answer):
                     m.next = "HEADER"
+            with m.State("OPEN"):
+                m.d.sync += self.opened.eq(0)
+                m.next = "WAIT-CAUSE"
             with m.State("HEADER"):
-                m.d.comb += [
-                    out.valid.eq(1), out.payload.data.eq(Array(header)[place[:4]]), self._hold.eq(1),
-                ]  # fmt: skip
-                with m.If(out.ready):
+                m.d.sync += [token.data.eq(Array(header)[place[:4]]), token.close.eq(0)]
+                with m.Switch(place):
+                    with m.Case(0):
+                        m.d.sync += self._answer.eq(0)
+                    for k, offset in enumerate(offsets):
+                        with m.Case(4 + 2 * k):
+                            m.d.sync += high.eq(offset[8:])
+                m.next = "GIVE-HEADER"
+            with m.State("GIVE-HEADER"):
+                m.d.comb += self._sender.i.valid.eq(1)
+                with m.If(self._sender.i.ready):
                     m.d.sync += place.eq(place + 1)
-                    with m.Switch(place):
-                        with m.Case(0):
-                            m.d.sync += self._answer.eq(0)
-                        for k, offset in enumerate(offsets):
-                            with m.Case(4 + 2 * k):
-                                m.d.sync += high.eq(offset[8:])
-                        with m.Case(count - 1):
-                            m.d.sync += place.eq(0)
-                            m.next = "LOOK"
+                    m.next = "HEADER"
+                    with m.If(place == count - 1):
+                        m.d.sync += place.eq(0)
+                        m.next = "LOOK"
             with m.State("LOOK"):
                 m.next = "PAYLOAD"
             with m.State("PAYLOAD"):
-                full = place == MAX_PAYLOAD
-                m.d.comb += [
-                    out.valid.eq(1), out.payload.data.eq(read.data),
-                    out.payload.close.eq(~some | full),
-                ]  # fmt: skip
-                with m.If(out.ready):
+                m.d.sync += [token.data.eq(read.data), token.close.eq(~some | full)]
+                m.next = "GIVE-PAYLOAD"
+            with m.State("GIVE-PAYLOAD"):
+                m.d.comb += self._sender.i.valid.eq(1)
+                with m.If(self._sender.i.ready):
                     m.d.sync += place.eq(place + 1)
                     m.next = "LOOK"
-                    with m.If(out.payload.close):
+                    with m.If(token.close):
                         m.next = "WAIT-CAUSE"
                     with m.Else():
                         m.d.sync += self._sent.eq(self._sent + 1)

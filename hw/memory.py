@@ -9,13 +9,12 @@ from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from ..compiler.images import CHUNK
 from . import ecp5
 from .arith import count
 
 __all__ = ["CHUNK", "TABLE_VERILOG", "DelayLine", "Ram", "Table"]
 
-CHUNK = 16
-"""Bits in which a :class:`Table` is written and read over the state port."""
 
 TABLE_VERILOG = """\
 // Memory with a synchronous read port and an output register, loaded from a hexadecimal text
@@ -37,7 +36,8 @@ module gatewright_table #(
 );
     reg [WIDTH-1:0] memory [0:DEPTH-1];
     reg [WIDTH-1:0] word;
-    initial $readmemh(FILE, memory);
+    // Some tools read a module before its parameters are known.
+    generate if (FILE != "") initial $readmemh(FILE, memory); endgenerate
     always @(posedge clk) begin
         if (en) word <= memory[addr];
         if (out_en) data <= word;

@@ -162,6 +162,9 @@ def size(kind: type[DownHeader | UpHeader]) -> int:
     return struct.calcsize(FORMATS[kind])
 
 
-def unpack(raw: bytes) -> UpHeader:
-    """Read the header of a frame from the board."""
-    return UpHeader(*struct.unpack_from(FORMATS[UpHeader], raw))
+def unpack(raw: bytes) -> tuple[UpHeader, bytes] | None:
+    """Take a frame from the board apart into header and payload; None where it is too short."""
+    length = size(UpHeader)
+    if len(raw) < length:
+        return None
+    return UpHeader(*struct.unpack_from(FORMATS[UpHeader], raw)), raw[length:]

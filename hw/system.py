@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, ResetInserter, Signal
+from typing import Any
+
+from amaranth.hdl import Cat, Module, ResetInserter, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ..compiler.program import Program
 from .commands import Commands
 from .core import Core
+from .flash_loader import FlashLoader
 from .identity import Identity
 from .link import Link
-from .protocol import Status
+from .protocol import DIGEST_BYTES, Status
 from .uart import BitTime
 
 __all__ = ["System"]
@@ -34,12 +37,16 @@ class System(wiring.Component):
     family : str
         Primitives of the core: ``generic``, ``ice40up``, ``ice40hx``, ``ecp5`` or ``gowin``.
     loadable : bool
-        Weights and beat table are loaded over the link instead of being part of the design.
+        Weights and beat table can be loaded over the link instead of being fixed.
+    flash_offset : int, optional
+        They are read from there, in bytes, in an SPI flash at power-up.
 
     Members
     -------
     rx : In(1), tx : Out(1)
         The serial line, 8N1, idle high; ``rx`` may be asynchronous.
+    flash_cs_n, flash_sck, flash_mosi : Out(1), flash_miso : In(1)
+        The SPI flash, only with ``flash_offset``.
     """
 
     rx: Signal
@@ -47,17 +54,28 @@ class System(wiring.Component):
 
     def __init__(
         self, program: Program, *, clock_hz: float, baud: float = 1_000_000,
-        family: str = "generic", loadable: bool = False,
+        family: str = "generic", loadable: bool = False, flash_offset: int | None = None,
     ) -> None:  # fmt: skip
+        if flash_offset is not None and not (loadable and 0 <= flash_offset < 1 << 24):
+            raise ValueError(
+                f"flash_offset is from 0 to {(1 << 24) - 1}, for loadable cores, not {flash_offset!r}"
+            )
         self.program, self.clock_hz, self.baud = program, clock_hz, baud
-        self.family, self.loadable = family, loadable
+        self.family, self.loadable, self.flash_offset = family, loadable, flash_offset
         self.time = BitTime.of(clock_hz, baud)
         self.core = Core(program, family=family, loadable=loadable)
         self.window = WINDOWS.get(family, WINDOW)
         self.identity = Identity.of(
-            program, loadable=loadable, window=self.window, clock_hz=clock_hz
-        )
-        super().__init__({"rx": In(1), "tx": Out(1, init=1)})  # type: ignore[call-arg]
+            program, loadable=loadable, initialized=self.core.initialized, window=self.window,
+            clock_hz=clock_hz,
+        )  # fmt: skip
+        members: dict[str, Any] = {"rx": In(1), "tx": Out(1, init=1)}  # type: ignore[call-arg]
+        if flash_offset is not None:
+            members |= {
+                "flash_cs_n": Out(1, init=1), "flash_sck": Out(1), "flash_mosi": Out(1),  # type: ignore[call-arg]
+                "flash_miso": In(1),
+            }  # fmt: skip
+        super().__init__(members)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -65,24 +83,67 @@ class System(wiring.Component):
         commands = Commands(
             program=self.program, core=self.core, identity=self.identity, loadable=self.loadable
         )
+        m.d.comb += [link.rx.eq(self.rx), self.tx.eq(link.tx)]
+        loaded = Signal(init=self.core.initialized)
+        digest = Signal(8 * DIGEST_BYTES, init=int.from_bytes(self.identity.program, "little"))
+        booting, flash_bad = Signal(), Signal()
         # A new session starts from power-up: nothing of the one before is left in the core.
         restart = Signal(init=1)
         m.d.sync += restart.eq(link.opened)
-        m.submodules.commands = ResetInserter(restart)(commands)
-        m.submodules.core = ResetInserter(restart)(self.core)
-        m.d.comb += [link.rx.eq(self.rx), self.tx.eq(link.tx)]
+        m.submodules.commands = ResetInserter(restart | booting)(commands)
+        m.submodules.core = ResetInserter(restart & ~booting)(self.core)
         wiring.connect(m, link.down, commands.down)
         wiring.connect(m, commands.up, link.up)
-        for name in ("i", "c", "s_i"):
-            wiring.connect(m, getattr(commands, name), getattr(self.core, name))
-        for name in ("o", "s_o"):
-            wiring.connect(m, getattr(self.core, name), getattr(commands, name))
-
-        loaded = Signal(init=not self.loadable)
-        digest = Signal(64, init=int.from_bytes(self.identity.program, "little"))
+        wiring.connect(m, commands.i, self.core.i)
+        wiring.connect(m, self.core.o, commands.o)
+        wiring.connect(m, self.core.s_o, commands.s_o)
         m.d.comb += [
             commands.loaded.eq(loaded),
             commands.program_digest.eq(digest),
-            link.status.eq(loaded * Status.LOADED | commands.refused * Status.REFUSED),
-        ]
+            link.status.eq(
+                loaded * Status.LOADED | commands.refused * Status.REFUSED
+                | booting * Status.BOOTING | flash_bad * Status.FLASH_BAD
+            ),
+        ]  # fmt: skip
+        sources: list[Commands | FlashLoader] = [commands]
+        if self.flash_offset is not None:
+            m.submodules.loader = loader = FlashLoader(
+                program=self.program, core=self.core, clock_hz=self.clock_hz,
+                offset=self.flash_offset,
+            )  # fmt: skip
+            pins: Any = self
+            m.d.comb += [
+                booting.eq(loader.busy), pins.flash_cs_n.eq(loader.cs_n),
+                pins.flash_sck.eq(loader.sck), pins.flash_mosi.eq(loader.mosi),
+                loader.miso.eq(pins.flash_miso),
+            ]  # fmt: skip
+            with m.If(loader.bad):
+                m.d.sync += flash_bad.eq(1)
+            sources.append(loader)
+        self._memories(m, sources, booting, loaded, digest)
         return m
+
+    def _memories(
+        self, m: Module, sources: list[Any], booting: Signal, loaded: Signal, digest: Signal
+    ) -> None:
+        """Give the state port to the commands or, at power-up, to the loader; note what is there."""
+        with m.If(booting):
+            self._connect(m, sources[-1])
+        with m.Else():
+            self._connect(m, sources[0])
+        if not self.loadable:
+            return
+        for source in sources:
+            with m.If(source.digest_valid):
+                m.d.sync += digest.eq(Cat(digest[8:], source.digest))
+            with m.If(source.start):
+                m.d.sync += loaded.eq(0)
+            with m.If(source.good):
+                m.d.sync += loaded.eq(1)
+
+    def _connect(self, m: Module, source: Any) -> None:
+        for name in ("c", "s_i"):
+            sink, port = getattr(self.core, name), getattr(source, name)
+            m.d.comb += [
+                sink.valid.eq(port.valid), sink.payload.eq(port.payload), port.ready.eq(sink.ready),
+            ]  # fmt: skip

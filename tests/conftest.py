@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from boards import Bench, bench, gru_program, lstm_program
 from gatewright.cli.main import main
 from safetensors.numpy import save_file
 
@@ -42,3 +44,15 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model, program = str(folder / "model.safetensors"), str(folder / "program")
     assert main(["quantize", model, "-o", program, *arguments]) == 0
     return folder
+
+
+@pytest.fixture(scope="session")
+def gru(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    """Weights can be exchanged; buffers of 512 bytes."""
+    folder = tmp_path_factory.mktemp("gru")
+    yield from bench(gru_program(), folder, loadable=True, family="ice40hx")
+
+
+@pytest.fixture(scope="session")
+def lstm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    yield from bench(lstm_program(), tmp_path_factory.mktemp("lstm"))

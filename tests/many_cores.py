@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from gatewright.compiler import golden
 from gatewright.compiler.errors import CheckError
+from gatewright.compiler.images import hex_files
 from gatewright.compiler.program import Program
 from gatewright.hw.export import TOP, write_verilog
 from gatewright.hw.memory import TABLE_VERILOG
@@ -23,9 +24,9 @@ def design(programs: list[Program], folder: Path) -> Path:
         write_verilog(program, folder / f"core{k}")
         core = (folder / f"core{k}/core.v").read_text()
         core = core.replace(TABLE_VERILOG, "").replace(TOP, f"core{k}")
-        for name in ("weights", "beats"):
-            core = core.replace(f"{name}.hex", f"{name}{k}.hex")
-            (folder / f"{name}{k}.hex").write_bytes((folder / f"core{k}/{name}.hex").read_bytes())
+        for name, words in hex_files(program.images).items():
+            core = core.replace(f'"{name}"', f'"core{k}_{name}"')
+            (folder / f"core{k}_{name}").write_text(words)
         top = core[core.index(f"module core{k}(") :]
         found = PORT.findall(top[: top.index("endmodule")])
         wires = []

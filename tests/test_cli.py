@@ -20,7 +20,7 @@ from gatewright.compiler import Config, Program, load
 from gatewright.compiler.golden import run
 from safetensors.numpy import save_file
 
-VERBS = "demo train inspect quantize emulate verilog simulate report supported doctor".split()
+VERBS = "demo train inspect quantize emulate verilog simulate boards build flash run report supported doctor".split()
 
 
 class Done(NamedTuple):
@@ -68,7 +68,8 @@ def assert_refused(done: Done, code: int, *words: str) -> None:
 def test_help_lists_verbs_in_order_of_the_data(cli):
     done = cli()
     assert done.code == 0
-    at = [done.out.index(f"    {verb}") for verb in VERBS]
+    lines = [line.split()[0] for line in done.out.splitlines() if line.startswith("    ")]
+    at = [lines.index(verb) for verb in VERBS]
     assert at == sorted(at)
     assert cli("--help").out == done.out
 
@@ -311,9 +312,11 @@ def test_write_config_is_complete_and_reads_back(cli, tmp_path):
         (["--activation", "cubic"], ["interpolated", "cubic"]),
         (["--lanes", "5000"], ["4096"]),
         (["--rate", "1e9"], ["too few"]),
-        (["--threshold", "0.1"], ["not there yet"]),
-        (["--board", "icebreaker"], ["not there yet"]),
-        (["--engine", "delta"], ["not there yet"]),
+        (["--threshold", "0.1"], ["'0.1' is not a whole number"]),
+        (["--threshold", "2"], ["needs the delta engine"]),
+        (["--board", "nano"], ["'nano'", "boards are icebreaker"]),
+        (["--board", "icebreaker", "--rate", "1e7"], ["iCE40UP5K", "lower the rate"]),
+        (["--engine", "sparse"], ["dense, delta", "sparse"]),
         (["--config", "absent.toml"], ["absent.toml"]),
         (["--calibration", "absent.npy"], ["absent.npy"]),
     ],

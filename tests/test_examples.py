@@ -8,7 +8,8 @@ import torch
 from gatewright.compiler.config import Config
 from gatewright.compiler.data import read_x
 from gatewright.compiler.load import load
-from gatewright.compiler.program import quantize
+from gatewright.compiler.program import Program, quantize
+from gatewright.examples.digits import train as digits
 from gatewright.examples.japanese_vowels import train as vowels
 from gatewright.examples.opendpd import amplifier
 from gatewright.sim import simulate
@@ -170,3 +171,18 @@ def test_every_test_utterance_in_verilator():
     assert done.bit_exact and done.cycle_exact, done.mismatch
     final = done.outputs[np.arange(370), test.lengths - 1]
     assert (final.argmax(1) == test.labels).mean() >= 0.97
+
+
+def test_digits_are_trained_in_fixed_point(tmp_path, monkeypatch, capsys):
+    train, test = digits.load_data()
+    assert train.x.shape == (898, 8, 8) and test.x.shape == (899, 8, 8)
+    assert train.x.min() == 0 and train.x.max() == 1
+    assert np.bincount(np.concatenate([train.labels, test.labels])).min() > 170
+    short = digits.train
+    monkeypatch.setattr(digits, "train", lambda seed: short(seed, epochs=3))
+    digits.main(["-o", str(tmp_path), "--weight-bits", "3", "--epochs", "2"])
+    program = Program.load(tmp_path / "program")
+    found = digits.accuracy(program.run(test.x), test.labels)
+    print(capsys.readouterr().out, found)
+    assert found > 0.6
+    assert program.config.weight_bits == 3

@@ -11,10 +11,14 @@ from pathlib import Path
 
 import pytest
 from gatewright.compiler.cells import CELLS
-from gatewright.compiler.images import hex_lines
+from gatewright.compiler.images import hex_files
 from gatewright.compiler.program import Program
 from gatewright.hw.export import TOP, core_verilog, write_verilog
 from randoms import program
+
+FILES = [
+    "core.v", "gatewright_axis.v", "gatewright_wishbone.v", "gatewright_core.core", "weights.hex", "beats.hex",
+]  # fmt: skip
 
 SCRIPT = """
 import sys
@@ -32,7 +36,7 @@ def random(seed: int) -> Program:
 def test_the_same_bytes_in_another_process(tmp_path: Path) -> None:
     """Another process hashes strings differently: nothing may depend on the order of a set."""
     names = write_verilog(random(3), tmp_path / "one")
-    assert names == ["core.v", "weights.hex", "beats.hex"]
+    assert names == FILES
     for seed in ("1", "2"):
         subprocess.run(
             [sys.executable, "-c", SCRIPT, str(Path(__file__).parent), str(tmp_path / seed)],
@@ -58,10 +62,10 @@ def test_verilog_of_random_programs(seed: int) -> None:
 def test_files_are_the_images(tmp_path: Path) -> None:
     p = random(1)
     write_verilog(p, tmp_path / "out")
-    weights = hex_lines(p.images.weights, p.images.weight_width)
-    assert (tmp_path / "out/weights.hex").read_text() == weights
-    beats = hex_lines(p.images.beats, p.images.beat_width)
-    assert (tmp_path / "out/beats.hex").read_text() == beats
     text = (tmp_path / "out/core.v").read_text()
-    assert f".DEPTH(32'd{len(p.images.weights)})" in text
-    assert f".WIDTH(32'd{p.images.weight_width})" in text
+    for name, words in hex_files(p.images).items():
+        assert (tmp_path / "out" / name).read_text() == words
+        assert f'"{name}"' in text and name in text.splitlines()[1]
+    for plane in p.images.planes:
+        assert f".DEPTH(32'd{plane.depth})" in text
+        assert f".WIDTH(32'd{plane.width})" in text

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from gatewright.compiler import planes
 from gatewright.compiler.cells import CELLS
 from gatewright.compiler.config import Config
-from gatewright.compiler.images import ROW_FIELDS, Field, Images, hex_lines
-from gatewright.compiler.model import Model
+from gatewright.compiler.images import CHUNK, ROW_FIELDS, Field, Images, hex_files, hex_lines
+from gatewright.compiler.model import Linear, Model
 from gatewright.compiler.program import Program, quantize
 from gatewright.compiler.schedule import NUMERIC
 from randoms import program, recurrent
@@ -54,15 +55,22 @@ def test_fields_lie_side_by_side_and_constants_cost_nothing(seed: int) -> None:
         assert (images.layout[name].width == 0) == (table.min() == table.max()), name
 
 
+@pytest.mark.parametrize("worth", [0, planes.WORTH])
 @pytest.mark.parametrize("seed", range(15))
-def test_weights_come_back(seed: int) -> None:
-    p = random(seed)
-    bits, codes = p.network.numbers.weight_bits, p.schedule.weights
-    assert p.images.weight_width == codes.shape[1] * bits
-    sign = 1 << (bits - 1)
-    for word, row in zip(p.images.weights, codes.tolist(), strict=True):
-        lanes = [word >> i * bits & (2 * sign - 1) for i in range(len(row))]
-        assert [(v ^ sign) - sign for v in lanes] == row
+def test_link_words_hold_all_planes(seed: int, worth: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each plane starts at a 16-bit chunk; where it has no word the link word is zero."""
+    monkeypatch.setattr(planes, "WORTH", worth)
+    images = random(seed).images
+    assert len(images.weights) == images.planes[0].end
+    assert max(images.weights) < 1 << images.weight_width
+    for plane, offset in zip(images.planes, images.weight_offsets, strict=True):
+        assert offset % CHUNK == 0
+        for address, word in enumerate(images.weights):
+            own = word >> offset & ((1 << plane.width) - 1)
+            inside = plane.start <= address < plane.end
+            at = address & ((1 << plane.address_bits) - 1)
+            assert own == (plane.words[at] if inside else 0)
+    assert images.weight_bits == sum(p.width * len(p.words) for p in images.planes)
 
 
 def test_more_words_than_one_chunk() -> None:
@@ -70,9 +78,13 @@ def test_more_words_than_one_chunk() -> None:
     layer = recurrent(np.random.default_rng(0), "gru", "gru", ("x",), 20, 30)
     p = quantize(Model(20, (layer,)), None, Config(lanes=1))
     assert p.schedule.words > 4200
-    low = [word & ((1 << p.config.weight_bits) - 1) for word in p.images.weights]
-    expected = p.schedule.weights[:, 0] & ((1 << p.config.weight_bits) - 1)
-    assert low == expected.tolist()
+    assert p.images.weights == (p.schedule.weights[:, 0] & 255).tolist()
+
+
+def test_files_have_two_words_at_least() -> None:
+    p = quantize(Model(1, (Linear("y", ("x",), np.ones((1, 1))),)), None, Config(lanes=1))
+    assert list(hex_files(p.images)) == ["weights.hex", "beats.hex"]
+    assert hex_files(p.images)["weights.hex"].splitlines()[1:] == ["00"]
 
 
 def test_hex_lines() -> None:

@@ -27,6 +27,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from randoms import recurrent
 from safetensors.numpy import save_file
+from test_export import FILES
 
 SLEEP = pathlib.Path(__file__).parent / "data" / "sleepecg_wrn-gru-mesa.keras"
 LENGTHS = np.array([6, 1, 4])
@@ -425,9 +426,7 @@ def test_published_model_in_verilator():
 def test_verilog_folder(tmp_path):
     chain = small()
     names = write_verilog(chain, tmp_path / "v")
-    assert names == ["program.json"] + [
-        f"pass{k}/{name}" for k in (0, 1) for name in ("core.v", "weights.hex", "beats.hex")
-    ]
+    assert names == ["program.json"] + [f"pass{k}/{name}" for k in (0, 1) for name in FILES]
     told = json.loads((tmp_path / "v" / "program.json").read_text())
     assert [(p["reads"], p["reverse"], p["shifts"]) for p in told["passes"]] == [
         (["x"], False, [0]), (["x"], True, [0]),

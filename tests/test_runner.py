@@ -134,7 +134,8 @@ def test_a_wrong_weight_is_caught(bench: Bench) -> None:
     rows = np.argwhere(p.schedule.weights != 0)
     head = p.schedule.words - p.schedule.blocks[-1].tiles * p.schedule.blocks[-1].columns
     word, lane = next(r for r in rows if r[0] >= head)
-    bit = int(lane) * p.config.weight_bits + p.config.weight_bits - 2
+    (plane,) = p.images.planes
+    bit = plane.bits.index((int(lane), p.config.weight_bits - 2))
     lines[word] = f"{int(lines[word], 16) ^ 1 << bit:0{len(lines[word])}x}"
     x = extreme_codes(p, np.random.default_rng(1), 1, 6)
     expected = golden.run(p.network, x).outputs[0]

@@ -38,6 +38,7 @@ __all__ = [
     "main",
     "pronounce",
     "quantize_both",
+    "spell",
 ]
 
 LETTERS = ["<pad>", "<unk>", "</s>", *"abcdefghijklmnopqrstuvwxyz"]
@@ -124,7 +125,7 @@ def pronounce(
     programs : Programs, optional
         Without them, everything is computed in floating point.
     """
-    x, last = _spell(words, network)
+    x, last = spell(words, network)
     rows = np.arange(len(words))
     if programs is None:
         h = network.encoder.run(x)[rows, last]
@@ -159,7 +160,7 @@ def pronounce(
 
 def quantize_both(network: Network, words: Sequence[str], config: Config) -> Programs:
     """Quantize encoder and decoder, calibrated on the float network's run on some words."""
-    x, last = _spell(words, network)
+    x, last = spell(words, network)
     encoder = quantize_stream(network.encoder, x, config, lengths=last + 1)
     said = pronounce(words, network)
     codes = np.zeros((len(words), LONGEST + 1), np.int64)
@@ -179,7 +180,7 @@ def quantize_both(network: Network, words: Sequence[str], config: Config) -> Pro
     return Programs(encoder, decoder)
 
 
-def _spell(
+def spell(
     words: Sequence[str], network: Network
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
     """Return the encoder's padded input, and the step of each word's end mark."""

@@ -1,0 +1,263 @@
+"""``boards``, ``build`` and ``flash``: onto a real board."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..compiler.errors import GatewrightError, InputError
+from .common import Console, add_verb, read_program, table, with_result
+
+if TYPE_CHECKING:
+    from ..compiler.chain import Chain
+    from ..compiler.config import Config
+    from ..compiler.program import Program
+    from ..hw.boards import Board
+
+__all__ = ["Target", "add_verbs", "describe_build", "placed"]
+
+
+def add_verbs(verbs: Any) -> None:
+    """Add the verbs of this group."""
+    parser = add_verb(verbs, "boards", boards, "list the boards: capacity, price class, what fits")
+    parser.add_argument("--program", metavar="PROGRAM", type=Path, help="say where this one fits")
+
+    parser = add_verb(
+        verbs, "build", build, "build a board's bitstream with tools that pip installs",
+        "Searches the fastest clock at which the timing is met, unless --frequency gives one.",
+    )  # fmt: skip
+    parser.add_argument("program", metavar="PROGRAM", type=Path, help="folder of a program")
+    parser.add_argument("--board", metavar="B", required=True, help="name, as 'boards' lists it")
+    parser.add_argument("-o", "--output", metavar="DIR", type=Path, required=True, help="folder")
+    parser.add_argument(
+        "--lanes", metavar="N|auto", help="lanes; auto chooses them for the board (default: those "
+        "of the program, chosen for the board where it leaves them open)"
+    )  # fmt: skip
+    parser.add_argument(
+        "--frequency", metavar="MHZ", type=float, default=0.0, help="clock (default: the fastest)"
+    )
+    parser.add_argument("--seed", type=int, default=1, help="of place and route (1)")
+    parser.add_argument(
+        "--tries", metavar="N", type=int, default=3, help="place and routes to find the clock (3)"
+    )
+    parser.add_argument(
+        "--loadable", action="store_true", help="let weights be exchanged over the link"
+    )
+    parser.add_argument("--baud", type=int, default=1_000_000, help="of the link (1000000)")
+
+    parser = add_verb(verbs, "flash", flash, "write a build to its board")
+    parser.add_argument("build", metavar="DIR", type=Path, help="folder of a build")
+    parser.add_argument("--board", metavar="B", help="refuse a build for another board")
+    parser.add_argument(
+        "--persistent", action="store_true", help="write the flash: it stays after power-down"
+    )
+
+
+class Target:
+    """The board that ``quantize`` chooses lanes for.
+
+    Parameters
+    ----------
+    board : Board
+    config : Config
+        To quantize with: lanes are chosen afterwards, for the network as it then is.
+    wanted : int
+        Lanes that the user gave; 0: chosen.
+    """
+
+    def __init__(self, board: Board, config: Config, wanted: int) -> None:
+        self.board, self.config, self.wanted = board, config, wanted
+
+    @classmethod
+    def of(cls, name: str, config: Config, *, clock_given: bool) -> Target:
+        """Look a board up; its usual clock counts where the user gave none."""
+        from ..hw.boards import find_board
+
+        board = find_board(name)
+        clock = config.clock if clock_given else float(board.goal)
+        return cls(board, replace(config, lanes=config.lanes or 1, clock=clock), config.lanes)
+
+    def lay_out(self, program: Program | Chain) -> Program:
+        """Return the program with the lanes that the board has room for, or the rate needs."""
+        from ..compiler.estimate import choose_lanes
+        from ..compiler.program import Program
+
+        if not isinstance(program, Program):
+            raise InputError(
+                f"--board takes programs of one pass, this one has {len(program.passes)}: leave out "
+                "--board and give --lanes"
+            )
+        if self.wanted:
+            return program
+        return program.with_lanes(choose_lanes(program, self.board.capacity, self.config.clock))
+
+    def estimate(self, program: Program) -> dict[str, Any]:
+        """Return what the program takes of the board."""
+        from ..hw.build import Options
+        from ..hw.fit import expect
+
+        found, loadable, short = expect(program, self.board, Options().loadable)
+        have = self.board.capacity.resources
+        return {
+            "name": self.board.name,
+            "loadable": loadable,
+            "fits": short or True,
+            "resources": {n: {"estimate": found.resources[n], "available": have[n]} for n in have},
+            "steps_per_second": round(self.config.clock / found.cycles_per_step, 1),
+        }
+
+    def describe(self, program: Program) -> str:
+        """Return the estimate as text."""
+        found = self.estimate(program)
+        rows = [
+            (name.replace("_", " "), x["estimate"], x["available"])
+            for name, x in found["resources"].items()
+            if x["available"]
+        ]
+        text = table(rows, (f"on {self.board.name}", "estimated", "of"))
+        if found["fits"] is not True:
+            text += f"\ndoes not fit: {found['fits']}"
+        return (
+            f"{text}\n{found['steps_per_second']:,.0f} steps a second at "
+            f"{self.config.clock / 1e6:g} MHz"
+        )
+
+
+def boards(args: argparse.Namespace, console: Console) -> dict[str, Any]:
+    """List the boards."""
+    from ..hw.boards import BOARDS
+
+    program = read_program(args.program) if args.program else None
+    if program is not None and len(program.passes) > 1:
+        raise InputError(
+            f"{args.program} has {len(program.passes)} passes, each a bitstream of its own: name "
+            f"one of them, such as {args.program / 'pass0'}"
+        )
+    rows, found = [], []
+    known: dict[str, dict[str, Any]] = {}
+    for board in BOARDS.values():
+        have = board.capacity.resources
+        entry: dict[str, Any] = {
+            "name": board.name, "title": board.title, "device": board.device,
+            "family": board.family, "price": board.price, "clock_mhz": board.clock / 1e6,
+            "block_ram_kbit": have["block_rams"] * board.capacity.block_ram_bits // 1024, **have,
+        }  # fmt: skip
+        row = [board.name, board.device, have["luts"], have["multipliers"], have["block_rams"],
+               entry["block_ram_kbit"], board.capacity.spram_bits // 8192, board.price]  # fmt: skip
+        if program is not None:
+            if board.device not in known:
+                known[board.device] = _fit(program.passes[0], board)
+            entry |= known[board.device]
+            row.append(entry["fits"] if entry["fits"] is not True else
+                       f"{entry['lanes']} lanes, {entry['cycles_per_step']:,} cycles, "
+                       f"{entry['steps_per_second']:,.0f} steps/s at {board.goal / 1e6:g} MHz")  # fmt: skip
+        rows.append(row)
+        found.append(entry)
+    head = ["board", "device", "LUTs", "multipliers", "block RAMs", "kbit", "SPRAM kB", "price"]
+    console.say(table(rows, [*head, "estimate"] if program is not None else head))
+    return {"boards": found}
+
+
+def _fit(program: Program, board: Any) -> dict[str, Any]:
+    """Say how a program would be laid out on a board, or why it cannot."""
+    from ..hw.build import Options, prepare
+
+    try:
+        laid, options, expected = prepare(program, board, Options())
+    except InputError as error:
+        return {"fits": str(error)}
+    return {
+        "fits": True, "lanes": laid.geometry.lanes, "loadable": options.loadable,
+        "cycles_per_step": expected.cycles_per_step, "estimate": expected.resources,
+        "steps_per_second": round(board.goal / expected.cycles_per_step, 1),
+    }  # fmt: skip
+
+
+def build(args: argparse.Namespace, console: Console) -> dict[str, Any]:
+    """Build a bitstream."""
+    from ..compiler.program import Program
+    from ..hw.boards import find_board
+    from ..hw.build import Options
+    from ..hw.build import build as make
+
+    board = find_board(args.board)
+    program = read_program(args.program)
+    if not isinstance(program, Program):
+        raise InputError(
+            f"{args.program} has {len(program.passes)} passes, each a bitstream of its own: build "
+            f"its folders {args.program / 'pass0'} and so on"
+        )
+    options = Options(
+        lanes=_lanes(args.lanes), frequency=args.frequency * 1e6, seed=args.seed,
+        tries=args.tries, loadable=args.loadable, baud=args.baud,
+    )  # fmt: skip
+    try:
+        report = make(program, board, args.output, options, console.note)
+    except GatewrightError as error:
+        result = getattr(error, "result", None)
+        raise with_result(error, placed(result, args.output)) if result else error from None
+    report = placed(report, args.output)
+    console.say(describe_build(report))
+    return report
+
+
+def _lanes(text: str | None) -> int | None:
+    """Read ``--lanes``: a number, ``auto``, or nothing."""
+    if text is None or text == "auto":
+        return None if text is None else 0
+    if not text.isdigit() or not 0 < int(text) <= 4096:
+        raise InputError(f"--lanes is auto or a whole number from 1 to 4096, not {text!r}")
+    return int(text)
+
+
+def placed(report: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Return a report with the path of the bitstream instead of its name."""
+    name = report.get("bitstream")
+    return {**report, "bitstream": str(folder / name) if name else None}
+
+
+def describe_build(report: dict[str, Any]) -> str:
+    """Return a build's report as text."""
+    rows = [
+        ("board", f"{report['board']} ({report['device']})"),
+        ("program", report["program"][:16] + (", weights exchangeable" * report["loadable"])),
+        ("engine", f"{report['lanes']} lanes, {report['cycles_per_step']:,} cycles a step"),
+    ]
+    if "fmax_mhz" in report:
+        verdict = "met" if report["met"] else "MISSED"
+        rows += [
+            ("clock", (f"{report['target_mhz']:.2f} MHz, {verdict}: reaches {report['fmax_mhz']:.2f} "
+             f"(seed {report['seed']})")),
+            ("speed", (f"{report['steps_per_second']:,.0f} steps a second, "
+             f"{report['microseconds_per_step']:,.2f} microseconds a step")),
+        ]  # fmt: skip
+    if report.get("hold_violations"):
+        rows.append(("hold", f"{report['hold_violations']} violations named by place and route"))
+    rows.append(("tools", ", ".join(f"{n} {v}" for n, v in report["tools"].items())))
+    rows.append(("bitstream", report["bitstream"] or f"none: {report.get('error', '')}"))
+    text = table(rows)
+    if "resources" in report:
+        found = [
+            (name.replace("_", " "), x["used"], x["available"],
+             f"{100 * x['used'] / x['available']:.0f} %", report["estimate"].get(name, ""))
+            for name, x in report["resources"].items()
+        ]  # fmt: skip
+        text += "\n\n" + table(found, ("resource", "used", "of", "", "estimated"))
+    return text
+
+
+def flash(args: argparse.Namespace, console: Console) -> dict[str, Any]:
+    """Write a build to its board."""
+    from ..hw.boards import find_board
+    from ..hw.build import read_build
+    from ..hw.flash import flash as write
+
+    report = read_build(args.build)
+    board = find_board(args.board or report["board"])
+    done = write(board, args.build, report, persistent=args.persistent, progress=console.note)
+    console.say(f"{done['bitstream']} is in the {done['memory']} of {board.name}")
+    if not board.sram and not args.persistent:
+        console.note(f"{board.name} is written through its flash: there is no way around it here")
+    return done

@@ -1,0 +1,168 @@
+"""``run``: data through a board, each code compared with the golden model."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..compiler.errors import CheckError, InputError
+from .common import Console, add_verb, percent, read_program, read_recording, with_result
+from .evaluate import accuracy, check_output, read_state
+
+if TYPE_CHECKING:
+    from ..compiler.program import Program
+    from ..hw.host import Device
+
+__all__ = ["add_verbs"]
+
+BAUD = 1_000_000
+
+
+def add_verbs(verbs: Any) -> None:
+    """Add the verb of this file."""
+    parser = add_verb(
+        verbs, "run", run, "run data through a board",
+        "Exit code 2 unless every code equals that of the golden model.",
+    )  # fmt: skip
+    parser.add_argument(
+        "folder", metavar="DIR", type=Path, help="folder of the board's build, or of its program"
+    )
+    parser.add_argument("x", metavar="X", type=Path, help="input: .npy .npz .csv")
+    parser.add_argument("-o", "--output", metavar="Y", type=Path, help="outputs: .npy .npz .csv")
+    parser.add_argument(
+        "--port", metavar="P", required=True, help="serial port, such as /dev/ttyUSB1 or COM3"
+    )
+    parser.add_argument(
+        "--baud", type=int, default=0, help=f"rate of the port (default: the build's, or {BAUD})"
+    )
+    parser.add_argument(
+        "--state", metavar="FILE.npy", type=Path,
+        help="initial state, (words,) or (sequences, words): h of each layer, then its c",
+    )  # fmt: skip
+    parser.add_argument("--limit", metavar="N", type=int, default=0, help="first N sequences only")
+    parser.add_argument("--no-check", action="store_true", help="leave out the golden model")
+
+
+def run(args: argparse.Namespace, console: Console) -> dict[str, Any]:
+    """Run data through a board."""
+    import numpy as np
+
+    from ..compiler.data import write_y
+    from ..hw.host import Device
+    from ..hw.serial_port import SerialPort
+
+    if args.limit < 0:
+        raise InputError(f"--limit is a number of sequences, not {args.limit}")
+    program, baud = _board(args.folder)
+    baud = args.baud or baud
+    if baud < 0:
+        raise InputError(f"--baud is a rate in bits per second, not {args.baud}")
+    data = read_recording(args.x, program.input_size, args.limit)
+    check_output(args.output, data)
+    codes = program.encode(data.x)
+    state = read_state(args.state, program, len(codes)) if args.state else None
+
+    with closing(SerialPort(args.port, baud)) as port:
+        device = Device(port, program)
+        _load(device, console)
+        before = device.counters()
+        start = time.monotonic()
+        made = device.run_codes(codes, state, lengths=data.lengths, progress=console.progress)
+        seconds = time.monotonic() - start
+        counters = device.counters()
+
+    length = (
+        np.full(len(codes), codes.shape[1]) if data.lengths is None else np.asarray(data.lengths)
+    )
+    valid = np.arange(codes.shape[1]) < length[:, None]
+    steps = int(valid.sum())
+    outputs = np.where(valid[..., None], program.decode(made), 0.0)
+    result: dict[str, Any] = {
+        "steps": steps,
+        "sequences": len(codes),
+        "seconds": round(seconds, 3),
+        "steps_per_second": round(steps / seconds, 1) if seconds else None,
+        "counters": {
+            name: getattr(counters, name) - getattr(before, name) for name in counters.__dataclass_fields__
+        },
+        "link": device.session.counts.__dict__,
+        "board": {
+            "program": device.identity.program.hex(), "hardware": device.identity.hardware.hex(),
+            "clock_hz": device.identity.clock_hz, "lanes": device.identity.lanes,
+            "loadable": device.loadable,
+        },
+        "accuracy": accuracy(outputs, data),
+        "bit_exact": None,
+        "mismatch": "",
+    }  # fmt: skip
+    if args.output:
+        write_y(args.output, outputs[0] if data.x.ndim == 2 else outputs)
+        result["output"] = str(args.output)
+    if not args.no_check:
+        expected = program.evaluate(codes, state, data.lengths).outputs
+        wrong = np.argwhere((expected != made) & valid[..., None])
+        result["bit_exact"] = not len(wrong)
+        if len(wrong):
+            n, t, k = (int(i) for i in wrong[0])
+            result["mismatch"] = (
+                f"sequence {n}, step {t}, output {k}: expected {expected[n, t, k]}, got "
+                f"{made[n, t, k]}; {len(wrong)} of {steps * made.shape[2]} codes differ"
+            )
+            raise with_result(
+                CheckError(f"the board is not bit-exact: {result['mismatch']}"), result
+            )
+        console.say(f"bit-exact: {steps:,} steps, every output equals golden")
+    console.say(f"{steps:,} steps in {seconds:.2f} s, {steps / max(seconds, 1e-9):,.0f} a second")
+    _say_counters(result, console)
+    if result["accuracy"] is not None:
+        console.say(f"accuracy at the last step: {percent(result['accuracy'])}")
+    if args.output:
+        console.say(f"written: {args.output}")
+    return result
+
+
+def _board(folder: Path) -> tuple[Program, int]:
+    """Read the program that a board holds, and the rate of its link."""
+    from ..compiler.program import Program
+
+    baud = BAUD
+    if (folder / "build.json").is_file():
+        try:
+            baud = int(json.loads((folder / "build.json").read_text()).get("baud", BAUD))
+        except (ValueError, TypeError, AttributeError, OSError) as error:
+            raise InputError(
+                f"{folder / 'build.json'} is damaged ({error}); build again: gatewright build"
+            ) from error
+        folder = folder / "program"
+    program = read_program(folder)
+    if not isinstance(program, Program):
+        raise InputError(
+            f"{folder} has {len(program.passes)} passes, each a bitstream of its own: name one of them, "
+            f"such as {folder / 'pass0'}"
+        )
+    return program, baud
+
+
+def _load(device: Device, console: Console) -> None:
+    """Load the weights where the board takes them and has others, or none."""
+    if not device.loaded and device.loadable:
+        console.note("loading weights ...")
+        device.load(progress=console.progress)
+
+
+def _say_counters(result: dict[str, Any], console: Console) -> None:
+    counters, link = result["counters"], result["link"]
+    console.say(
+        f"core: {counters['cycles']:,} cycles with steps in it, {counters['stalls']:,} of them waiting "
+        "for the link"
+    )
+    faults = link["bad_frames"] + link["board_bad_frames"]
+    if faults or link["resent"] or link["repeats"]:
+        console.say(
+            f"line: {faults} bad frames, {link['resent']} times resent, {link['repeats']} times asked "
+            "again; all recovered"
+        )

@@ -1,0 +1,110 @@
+"""What an FPGA has: the counts that decide how much of an engine fits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["DEVICES", "FAMILIES", "SPRAM_BITS", "Device", "Family"]
+
+
+SPRAM_BITS = 16384 * 16
+"""Bits of one single-port RAM of an UP5K."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """What the devices of one family have in common.
+
+    Parameters
+    ----------
+    name : str
+        As the core knows it: ``ice40up``, ``ice40hx``, ``ecp5`` or ``gowin``.
+    lanes_per_multiplier : int
+        8-bit by 8-bit products of one multiplier block, by its own modes.
+    operand_bits : tuple of int
+        Widest factors of one multiplier block, signed bits (weight side, operand side).
+    modes : tuple of (int, int)
+        Width and depth of a block RAM in the modes that synthesis uses, widest first.
+    block_cost : int
+        What Yosys counts for a block RAM, where a bit of RAM in flip-flops is 1 and of ROM 1/16.
+    lut_ram : int
+        What it counts for LUT RAM of 16 words of 4 bits; 0 where a LUT is no memory.
+    """
+
+    name: str
+    lanes_per_multiplier: int
+    operand_bits: tuple[int, int]
+    modes: tuple[tuple[int, int], ...]
+    block_cost: int
+    lut_ram: int
+
+
+FAMILIES = {
+    f.name: f
+    for f in (
+        Family("ice40up", 2, (16, 16), ((16, 256), (8, 512), (4, 1024), (2, 2048)), 64, 0),
+        Family("ice40hx", 1, (0, 0), ((16, 256), (8, 512), (4, 1024), (2, 2048)), 64, 0),
+        Family("ecp5", 1, (18, 18), ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384)), 128, 4),
+        Family("gowin", 2, (18, 18), ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384)), 128, 4),
+    )
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Device:
+    """Capacity of a device, in the units in which place and route counts.
+
+    Parameters
+    ----------
+    name : str
+    family : str
+    luts : int
+        Four-input look-up tables; on iCE40 logic cells, each with a flip-flop.
+    multipliers : int
+        Blocks: SB_MAC16, MULT18X18D, 18 x 18 of Gowin.
+    block_rams : int
+    spram_bits : int
+        Large single-port RAM without initial contents.
+    """
+
+    name: str
+    family: str
+    luts: int
+    multipliers: int
+    block_rams: int
+    spram_bits: int = 0
+
+    @property
+    def resources(self) -> dict[str, int]:
+        """What there is of each resource."""
+        return {
+            "luts": self.luts,
+            "multipliers": self.multipliers,
+            "block_rams": self.block_rams,
+            "spram": self.spram_bits // SPRAM_BITS,
+        }
+
+    @property
+    def block_ram_bits(self) -> int:
+        """Bits of one block RAM in its widest mode."""
+        width, depth = FAMILIES[self.family].modes[0]
+        return width * depth
+
+
+DEVICES = {
+    d.name: d
+    for d in (
+        # Lattice FPGA-DS-02008 (UltraPlus), FPGA-DS-02029 (LP/HX), FPGA-DS-02012 (ECP5).
+        Device("iCE40UP5K", "ice40up", 5280, 8, 30, 4 * SPRAM_BITS),
+        Device("iCE40HX8K", "ice40hx", 7680, 0, 32),
+        # The 12F is a 25F die; open tools use all of it.
+        Device("LFE5U-12F", "ecp5", 24288, 28, 56),
+        Device("LFE5U-25F", "ecp5", 24288, 28, 56),
+        Device("LFE5U-45F", "ecp5", 43848, 72, 108),
+        Device("LFE5U-85F", "ecp5", 83640, 156, 208),
+        # Gowin DS117 (GW1NR), DS102 (GW2A), DS226 (GW2AR).
+        Device("GW1NR-9C", "gowin", 8640, 20, 26),
+        Device("GW2A-18C", "gowin", 20736, 48, 46),
+        Device("GW2AR-18C", "gowin", 20736, 48, 46),
+    )
+}

@@ -1,0 +1,241 @@
+"""What a program takes of a device, estimated before synthesis.
+
+Multipliers and block RAMs follow from the layout, nearly exactly; LUTs are a fit to builds
+(``docs/boards.md`` shows both beside each other).
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from .activation import ACTIVATIONS
+from .devices import FAMILIES, Device, Family
+from .errors import InputError
+from .geometry import choose_geometry, estimate_cycles
+from .network import Network
+from .planes import offsets, plan
+from .program import Program
+from .timing import Timing
+
+__all__ = ["Estimate", "choose_lanes", "estimate", "memories", "needs_loading"]
+
+READ_ONLY = ("weights", "beats", "activation")
+SPRAM_LANES_BITS = 64
+"""Bits a cycle from the four single-port RAMs of an UP5K."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Resources and cycles of a program on a device.
+
+    Parameters
+    ----------
+    luts, multipliers, block_rams, spram : int
+    cycles_per_step : int
+    """
+
+    luts: int
+    multipliers: int
+    block_rams: int
+    spram: int
+    cycles_per_step: int
+
+    @property
+    def resources(self) -> dict[str, int]:
+        """What is needed of each resource."""
+        return {
+            "luts": self.luts, "multipliers": self.multipliers, "block_rams": self.block_rams,
+            "spram": self.spram,
+        }  # fmt: skip
+
+    def to_json(self) -> dict[str, Any]:
+        """Return every figure by name."""
+        return asdict(self)
+
+
+def block_rams(family: Family, width: int, depth: int) -> int:
+    """Return the fewest block RAMs that hold ``depth`` words of ``width`` bits."""
+    return min(-(-width // w) * -(-depth // d) for w, d in family.modes)
+
+
+def _mapped(family: Family, width: int, depth: int, rom: bool) -> tuple[str, int]:
+    """Return what Yosys makes of a memory, the cheapest: kind, and how many of it."""
+    blocks = block_rams(family, width, depth)
+    costs = {"block": (family.block_cost * blocks, blocks)}
+    costs["logic"] = (round(width * depth / 16) if rom else width * depth, width * depth)
+    if family.lut_ram and not rom:
+        cells = -(-width // 4) * -(-depth // 16)
+        costs["lut"] = (family.lut_ram * cells, cells)
+    kind = min(costs, key=lambda k: costs[k][0])
+    return kind, costs[kind][1]
+
+
+def memories(program: Program) -> dict[str, tuple[int, int, int]]:
+    """Return width, depth and copies of each memory of a core.
+
+    A memory that is read twice at a time has two copies.
+    """
+    s, n = program.schedule, program.network.numbers
+    geometry = program.geometry
+    split, beat = geometry.split, geometry.beat
+    beat_bits = sum(field.width for field in program.hardware.layout.values())
+    has_cell = any(kind == "c" for _, kind, _, _ in s.states)
+    state_bits = max(n.state_bits, n.cell_bits if has_cell else 0)
+    depth = 1 << (max(1, s.input_words) - 1).bit_length()
+    words = 1 << (max(1, s.memory_words) - 1).bit_length()
+    found = {
+        **{
+            f"weights{f' plane {k}' if k else ''}": (plane.width, max(2, plane.depth), 1)
+            for k, plane in enumerate(plan(s))
+        },
+        "beats": (max(1, beat_bits), max(2, len(s.beats)), 1),
+        "inputs": (n.activation_bits, 2 * depth, split),
+        "operands": (n.activation_bits, 2 * words, split),
+        "kept gates": (n.gate_bits, max(2, s.kept_depth), 2 * beat),
+        "states": (state_bits, max(2, s.state_words), (1 + has_cell) * beat),
+        "outputs": (n.state_bits * beat + 1, Timing.FIFO, 1),
+    }
+    if {ACTIVATIONS[b.act] for b in s.beats if b.lanes} & {"tanh", "sigmoid"}:
+        base, slope = (t.tolist() for t in n.tables.table)
+        width = max(base).bit_length()
+        if n.tables.kind != "direct":
+            width += max(max(slope).bit_length(), 1)
+        found["activation"] = (width, len(base), beat)
+    return found
+
+
+def estimate(program: Program, device: Device, loadable: bool = False) -> Estimate:
+    """Estimate what a program takes of a device, the link included.
+
+    Parameters
+    ----------
+    program : Program
+    device : Device
+    loadable : bool
+        Weights and beat table are RAM.
+    """
+    family = FAMILIES[device.family]
+    net, geometry = program.network, program.geometry
+    rams, small, spram = LINK_RAMS[device.family], 0, 0
+    in_spram = loadable and _in_spram(program, device)
+    for name, (width, depth, copies) in memories(program).items():
+        if name.startswith("weights") and in_spram:
+            spram += -(-width // 16)
+        else:
+            rom = name.split()[0] in READ_ONLY and not loadable
+            kind, count = _mapped(family, width, depth, rom)
+            rams += count * copies if kind == "block" else 0
+            small += count * copies if kind == "lut" else 0
+    lanes = geometry.rows * geometry.split
+    acc, total = program.hardware.acc_bits, program.hardware.sum_bits
+    base, lane, beat, ram = LUTS[device.family]
+    luts = base + lane * lanes * acc + beat * geometry.beat * total + ram * small
+    return Estimate(
+        luts=round(luts),
+        multipliers=_multipliers(net, geometry.beat, lanes, device),
+        block_rams=rams,
+        spram=spram,
+        cycles_per_step=program.schedule.cycles()[0],
+    )
+
+
+def _multipliers(network: Network, beat: int, lanes: int, device: Device) -> int:
+    """Return the multiplier blocks of lanes and elementwise unit."""
+    if not device.multipliers:
+        return 0
+    return lanes + UNIT[device.family] * beat
+
+
+# Fits to builds: LUTs of link and control, of a lane's accumulator bit, of a beat's sum bit, and of
+# 16 bits of LUT RAM.
+LUTS = {
+    "ice40up": (1500.0, 4.0, 20.0, 0.0),
+    "ice40hx": (1500.0, 12.0, 30.0, 0.0),
+    "ecp5": (1200.0, 4.0, 20.0, 2.0),
+    "gowin": (1200.0, 4.0, 20.0, 1.0),
+}
+UNIT = {"ice40up": 5, "ice40hx": 0, "ecp5": 3, "gowin": 3}
+LINK_RAMS = {"ice40up": 2, "ice40hx": 2, "ecp5": 2, "gowin": 2}
+
+
+def _in_spram(program: Program, device: Device) -> bool:
+    """Return whether the weights go to single-port RAM: too large for block RAM, narrow enough."""
+    planes = plan(program.schedule)
+    width, depth = offsets(planes)[-1] + planes[-1].width, planes[0].depth
+    blocks = block_rams(FAMILIES[device.family], width, depth)
+    return bool(device.spram_bits) and blocks > 16 and width <= SPRAM_LANES_BITS and depth <= 16384
+
+
+def needs_loading(program: Program, device: Device) -> bool:
+    """Return whether the weights fit only in memory that has no contents after power-up."""
+    if not device.spram_bits:
+        return False
+    return estimate(program, device).block_rams > device.block_rams
+
+
+def choose_lanes(program: Program, device: Device, clock: float, loadable: bool = False) -> int:
+    """Choose lanes for a device: as many as it has room for, or as few as the rate needs.
+
+    Parameters
+    ----------
+    program : Program
+        Its network, and the rate of its configuration in steps per second.
+    device : Device
+    clock : float
+        Hertz that the rate is counted against.
+    loadable : bool
+
+    Returns
+    -------
+    int
+        Where nothing fits, the layout that is the nearest to it.
+
+    Raises
+    ------
+    InputError
+        The rate is out of reach on this device.
+    """
+    net, rate = program.network, program.config.rate
+    most = max(8, device.multipliers)
+    cycles = {p: estimate_cycles(net, choose_geometry(net, p)) for p in range(1, most + 1)}
+    # The fewest lanes first among those that come within 2 % of each other.
+    order = sorted(cycles, key=lambda p: (cycles[p], p))
+    fitting: list[int] = []
+    best = float("inf")
+    nearest = (float("inf"), 1)
+    for p in order:
+        if fitting and cycles[p] > best * 1.02:
+            break
+        over = excess(program.with_lanes(p), device, loadable)
+        if over <= 1:
+            fitting.append(p)
+            best = min(best, cycles[p])
+        nearest = min(nearest, (over, p))
+    if not fitting:
+        return nearest[1]
+    if not rate:
+        return min(fitting)
+    budget = clock / rate
+    enough = [p for p in sorted(cycles) if cycles[p] <= budget]
+    for p in enough:
+        laid = program.with_lanes(p)
+        if laid.schedule.cycles()[0] <= budget and fits(laid, device, loadable):
+            return p
+    raise InputError(
+        f"{rate:g} steps per second at {clock / 1e6:g} MHz leave {budget:.0f} cycles a step; "
+        f"{device.name} has room for {min(fitting)} lanes, which take {best:.0f}: lower the rate or "
+        "take a larger board"
+    )
+
+
+def excess(program: Program, device: Device, loadable: bool = False) -> float:
+    """Return how full a device is estimated to be: above 1 the program does not fit."""
+    need = estimate(program, device, loadable or needs_loading(program, device)).resources
+    have = device.resources
+    return max(n / have[name] if have[name] else n * float("inf") for name, n in need.items() if n)
+
+
+def fits(program: Program, device: Device, loadable: bool = False) -> bool:
+    """Return whether a program is estimated to fit a device."""
+    return excess(program, device, loadable) <= 1

@@ -1,0 +1,1 @@
+"""Handwritten digits, row by row: trained again in fixed point."""

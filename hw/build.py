@@ -1,0 +1,359 @@
+"""From a program to a board's bitstream: layout, synthesis, clock search, report, cache."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from ..compiler.data import atomic_folder
+from ..compiler.errors import CheckError, InputError
+from ..compiler.estimate import Estimate, choose_lanes
+from ..compiler.program import Program
+from .boards import Board
+from .fit import expect, shortage
+from .flash_image import flash_image
+from .flow import (
+    BITSTREAM,
+    OverfullError,
+    Route,
+    count_cells,
+    pack,
+    place_and_route,
+    synthesize,
+    tools,
+)
+from .pll import Pll, choices, highest
+from .search import Attempt, fastest
+from .system import System
+from .tools import Progress
+from .top import Top
+from .weights import uses_spram
+
+__all__ = ["REPORT", "Options", "build", "lay_out", "prepare", "read_build", "write_top"]
+
+REPORT = "build.json"
+"""File of a build's folder that holds its report; every build has it."""
+
+WEIGHTS = "weights.bin"
+"""Weights for a board's SPI flash, where the bitstream does not hold them."""
+TRIES = 3
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a build may choose.
+
+    Parameters
+    ----------
+    lanes : int or None
+        Lanes; 0 chooses them for the board, None takes those of the program, chosen for the board
+        where the program leaves them to the compiler.
+    frequency : float
+        Clock in hertz; 0 searches the fastest.
+    seed : int
+        First seed of place and route.
+    tries : int
+        Place and routes in the search for the clock.
+    loadable : bool
+        Let weights be exchanged over the link.
+    baud : int
+        Rate of the link.
+    """
+
+    lanes: int | None = None
+    frequency: float = 0.0
+    seed: int = 1
+    tries: int = TRIES
+    loadable: bool = False
+    baud: int = 1_000_000
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.frequency <= 1e9:
+            raise InputError(f"--frequency is 0 to 1000 MHz, not {self.frequency / 1e6:g}")
+        if not 1 <= self.tries <= 100:
+            raise InputError(f"--tries is 1 to 100, not {self.tries}")
+        if not 0 <= self.seed < 2**31:
+            raise InputError(f"--seed is 0 to 2147483647, not {self.seed}")
+
+
+def lay_out(program: Program, board: Board, options: Options) -> Program:
+    """Return the program on the lanes that the options and the board want."""
+    lanes = program.config.lanes if options.lanes is None else options.lanes
+    if lanes == 0:
+        lanes = choose_lanes(program, board.capacity, board.goal, options.loadable)
+    return program if lanes == program.geometry.lanes else program.with_lanes(lanes)
+
+
+def _sources() -> str:
+    """Return a digest of gatewright itself: a build by other code is another build."""
+    root = Path(__file__).parent.parent
+    sha = hashlib.sha256()
+    for folder in ("compiler", "hw"):
+        for path in sorted((root / folder).rglob("*.py")):
+            sha.update(path.name.encode() + path.read_bytes())
+    return sha.hexdigest()
+
+
+def _key(program: Program, board: Board, options: Options) -> str:
+    """Return the digest of all that decides a build."""
+    what = [
+        program.digest, board.name, options.__dict__, tools(board.family),
+        version("gatewright"), version("amaranth"), version("amaranth-boards"), _sources(),
+    ]  # fmt: skip
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+
+
+def read_build(folder: str | Path) -> dict[str, Any]:
+    """Read the report of a build's folder.
+
+    Raises
+    ------
+    InputError
+        No build is there, or its report is damaged.
+    """
+    path = Path(folder) / REPORT
+    if not path.is_file():
+        raise InputError(
+            f"{folder} is not a build: it has no {REPORT}; make one with: "
+            f"gatewright build PROGRAM --board B -o {folder}"
+        )
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(data["board"], str) or "key" not in data:
+            raise ValueError("fields are missing")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is damaged ({error}); build again") from error
+    return dict(data)
+
+
+def _cached(folder: Path, key: str) -> dict[str, Any] | None:
+    """Return the report of a folder that holds this very build, whole."""
+    try:
+        data = read_build(folder)
+        if data["key"] != key or not data.get("bitstream"):
+            return None
+        content = (folder / data["bitstream"]).read_bytes()
+    except (InputError, OSError):
+        return None
+    return data if hashlib.sha256(content).hexdigest() == data.get("sha256") else None
+
+
+def flash_offset(program: Program, board: Board, options: Options) -> int | None:
+    """Return where weights that are not in the bitstream are read from at power-up, if anywhere."""
+    empty = uses_spram(program.images, board.family, options.loadable)
+    return board.flash_offset if empty else None
+
+
+def make_system(program: Program, board: Board, options: Options) -> Callable[[Fraction], System]:
+    """Return what makes the system of a board for a clock in hertz."""
+
+    def make(clock: Fraction) -> System:
+        return System(
+            program, clock_hz=float(clock), baud=options.baud, family=board.family,
+            loadable=options.loadable, flash_offset=flash_offset(program, board, options),
+        )  # fmt: skip
+
+    return make
+
+
+def write_top(
+    board: Board, pll: Pll | None, system: Callable[[Fraction], Any], folder: Path
+) -> None:
+    """Write ``top.il`` and the pin constraints into a folder."""
+    plan = board.make_platform().prepare(Top(board, pll, system), "top", emit_src=False)
+    for name, content in plan.files.items():
+        if name.endswith((".il", ".pcf", ".lpf", ".cst")):
+            text = content if isinstance(content, bytes) else content.encode()
+            (folder / name).write_bytes(text)
+
+
+def prepare(program: Program, board: Board, options: Options) -> tuple[Program, Options, Estimate]:
+    """Lay a program out for a board, and refuse it before synthesis where it cannot fit.
+
+    Raises
+    ------
+    InputError
+        It does not fit; says what is short and the way out.
+    """
+    if len(program.passes) > 1:
+        raise InputError(
+            f"a program of {len(program.passes)} passes is a bitstream for each: build its folders "
+            "pass0, pass1 ... by themselves"
+        )
+    program = lay_out(program, board, options)
+    expected, loadable, short = expect(program, board, options.loadable)
+    options = replace(options, loadable=loadable)
+    if short:
+        raise InputError(f"{program.geometry.lanes} lanes on {board.name}: {short}")
+    return program, options, expected
+
+
+def build(
+    program: Program,
+    board: Board,
+    folder: str | Path,
+    options: Options | None = None,
+    progress: Progress = lambda text: None,
+) -> dict[str, Any]:
+    """Build a bitstream.
+
+    Parameters
+    ----------
+    program : Program
+    board : Board
+    folder : path
+        Appears whole: ``build.json``, the bitstream, ``program`` (laid out as it was built) and
+        ``logs``. After a failure it holds the report and the logs. A folder that holds this very
+        build already is left as it is.
+    options : Options, optional
+    progress : callable
+        Takes lines about what is going on.
+
+    Returns
+    -------
+    dict
+        The report.
+
+    Raises
+    ------
+    InputError
+        The program does not fit, before synthesis.
+    CheckError
+        It does not fit, timing is missed, or a tool failed. Has the report as ``result``.
+    MissingToolError
+    """
+    options = options or Options()
+    wanted = options
+    program, options, expected = prepare(program, board, options)
+    key = _key(program, board, wanted)
+    old = _cached(Path(folder), key)
+    if old is not None:
+        progress("this very build is there already")
+        return old
+    start = time.monotonic()
+    found: dict[str, Any] = {
+        "board": board.name,
+        "device": board.device,
+        "program": program.digest,
+        "key": key,
+        "gatewright": version("gatewright"),
+        "tools": tools(board.family),
+        "loadable": options.loadable,
+        "baud": options.baud,
+        "lanes": program.geometry.lanes,
+        "cycles_per_step": program.schedule.cycles()[0],
+        "estimate": expected.to_json(),
+        "bitstream": None,
+    }
+    with tempfile.TemporaryDirectory() as name:
+        work = Path(name)
+        (work / "logs").mkdir()
+        error = None
+        try:
+            _run(program, board, options, work, found, progress)
+        except CheckError as failure:
+            error = failure
+            found["error"] = str(failure)
+        seconds = round(time.monotonic() - start, 1)
+        with atomic_folder(folder, marker=REPORT) as out:
+            shutil.copytree(work / "logs", out / "logs")
+            if found["bitstream"]:
+                shutil.copy(work / found["bitstream"], out)
+                if flash_offset(program, board, options) is not None:
+                    found["weights_image"] = WEIGHTS
+                    (out / WEIGHTS).write_bytes(flash_image(program))
+            program.save(out / "program")
+            (out / REPORT).write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
+    if error is not None:
+        error.result = {**found, "seconds": seconds}  # type: ignore[attr-defined]
+        raise error
+    return {**read_build(folder), "seconds": seconds}
+
+
+def _run(
+    program: Program, board: Board, options: Options, work: Path, found: dict[str, Any],
+    progress: Progress,
+) -> None:  # fmt: skip
+    """Synthesize, search the clock, pack; add to the report what is found."""
+    system = make_system(program, board, options)
+    plls: dict[Fraction, Pll | None] = {
+        p.output: p for p in choices(board.device, board.clock) if p.output / options.baud >= 4
+    }
+    goal = float(board.goal)
+    if options.frequency:
+        if options.frequency == board.clock:
+            plls = {Fraction(board.clock): None}
+        else:
+            pll = highest(board.device, board.clock, options.frequency)
+            plls = {pll.output: pll}
+        goal = options.frequency
+    elif Fraction(board.clock) < min(plls):
+        plls = {Fraction(board.clock): None, **plls}
+    made: dict[Fraction, Path] = {}
+    logs = work / "logs"
+
+    def refuse_shortage(used: dict[str, int]) -> None:
+        message = shortage(program, board, used, options.loadable)
+        if message:
+            raise CheckError(f"{program.geometry.lanes} lanes on {board.name}: {message}")
+
+    def netlist(clock: Fraction) -> Path:
+        """Return the folder with the netlist for a clock, which sets PLL and serial divisors."""
+        if clock not in made:
+            made[clock] = folder = work / f"clock{len(made)}"
+            folder.mkdir()
+            write_top(board, plls[clock], system, folder)
+            cells = count_cells(board.family, synthesize(board, folder, logs, progress))
+            found["synthesized"] = cells
+            refuse_shortage(cells)
+        return made[clock]
+
+    def attempt(clock: Fraction, seed: int) -> Route:
+        """Place and route; keep the files of each attempt apart."""
+        folder = work / f"route{len(list(work.glob('route*')))}"
+        shutil.copytree(netlist(clock), folder)
+        log = logs / f"{folder.name}_{float(clock) / 1e6:.2f}MHz_seed{seed}.log"
+        try:
+            route = place_and_route(board, folder, log, float(clock), seed, progress)
+        except OverfullError as error:
+            refuse_shortage(error.used)
+            raise
+        progress(f"  reaches {route.fmax / 1e6:.2f} MHz where {float(clock) / 1e6:.2f} are wanted")
+        return route
+
+    best = fastest(sorted(plls), goal, attempt, seed=options.seed, tries=options.tries)
+    _report(program, board, best, found)
+    if not best.met:
+        raise CheckError(
+            f"timing is missed: {found['fmax_mhz']:.2f} MHz reached, {found['target_mhz']:.2f} MHz "
+            f"wanted; lower --frequency, try other seeds (--tries), or fewer --lanes"
+        )
+    path = pack(board, best.route.folder, logs / "pack.log", progress)
+    shutil.copy(path, work / BITSTREAM[board.family])
+    found["bitstream"] = path.name
+    found["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _report(program: Program, board: Board, best: Attempt[Route], found: dict[str, Any]) -> None:
+    """Add what place and route found to a report."""
+    clock = float(best.clock)
+    cycles = found["cycles_per_step"]
+    found |= {
+        "fmax_mhz": round(best.route.fmax / 1e6, 2),
+        "target_mhz": round(clock / 1e6, 6),
+        "met": best.met,
+        "seed": best.route.seed,
+        "resources": best.route.resources,
+        "steps_per_second": round(clock / cycles, 1),
+        "microseconds_per_step": round(1e6 * cycles / clock, 3),
+        "hold_violations": best.route.hold,
+    }

@@ -1,0 +1,102 @@
+"""The search for the fastest clock at which a design meets its timing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Generic, Protocol, TypeVar
+
+__all__ = ["Attempt", "fastest"]
+
+GAIN = 1.02  # a faster clock must gain 2 % to be worth another place and route
+STEP = Fraction(3, 100)
+
+
+class _HasFmax(Protocol):
+    @property
+    def fmax(self) -> float: ...
+
+
+R = TypeVar("R", bound=_HasFmax)
+
+
+@dataclass(frozen=True)
+class Attempt(Generic[R]):
+    """A place and route at one clock.
+
+    Parameters
+    ----------
+    clock : Fraction
+        Hertz, which is also what it aimed at.
+    route : object
+        Has ``fmax`` in hertz.
+    """
+
+    clock: Fraction
+    route: R
+
+    @property
+    def met(self) -> bool:
+        """Whether the design runs at the clock."""
+        return self.route.fmax >= self.clock
+
+
+def fastest(
+    clocks: Sequence[Fraction],
+    goal: float,
+    attempt: Callable[[Fraction, int], R],
+    *,
+    seed: int,
+    tries: int,
+) -> Attempt[R]:
+    """Return the attempt with the fastest clock that met its timing, else the nearest miss.
+
+    Aims at ``goal`` first, then at what the attempts before have reached: upwards while that
+    gains, downwards until one meets. A clock that was missed is tried once more with the next seed
+    where nothing lower is left to try.
+
+    Parameters
+    ----------
+    clocks : sequence of Fraction
+        Frequencies that can be made, hertz, ascending.
+    goal : float
+        Hertz.
+    attempt : callable
+        Place and route at a clock with a seed.
+    seed : int
+        First seed.
+    tries : int
+        Attempts in all, where one meets; until one meets, twice as many.
+    """
+    best: Attempt[R] | None = None
+    nearest: Attempt[R] | None = None
+    ceiling = clocks[-1] + 1  # the lowest clock that was missed
+    misses = 0
+    clock = max((c for c in clocks if c <= goal), default=clocks[0])
+    for number in range(2 * tries):
+        if best is not None and number >= tries:
+            break
+        done = Attempt(clock, attempt(clock, seed))
+        if done.met:
+            best = done if best is None or done.clock > best.clock else best
+        else:
+            ceiling = min(ceiling, clock)
+            misses += 1
+            if nearest is None or done.route.fmax / done.clock > nearest.route.fmax / nearest.clock:
+                nearest = done
+        # What was reached once may be missed by a little again and again: take larger steps.
+        limit = min(Fraction(done.route.fmax), ceiling * (1 - STEP * max(0, misses - 1)))
+        floor = best.clock if best else 0
+        below = [c for c in clocks if floor < c <= limit and c < ceiling]
+        if best is not None and (not below or below[-1] < best.clock * GAIN):
+            break
+        if below:
+            clock = below[-1]
+        else:  # missed at the lowest clock
+            seed += 1
+            ceiling = clocks[-1] + 1
+            clock = clocks[0]
+    found = best or nearest
+    assert found is not None  # noqa: S101
+    return found

@@ -1,0 +1,215 @@
+"""A simulated board: the whole design with bits on its serial line, as a transport of the host."""
+
+from __future__ import annotations
+
+import os
+import random
+import select
+import threading
+import tty
+from collections import deque
+from typing import Any
+
+from amaranth.sim import Simulator
+
+from ..hw.system import System
+
+__all__ = ["NoisyLine", "PseudoTerminal", "SimulatedBoard"]
+
+SILENCE_BITS = 1500  # a frame has up to 2,550
+
+
+class SimulatedBoard:
+    """A :class:`~gatewright.hw.system.System` in the Amaranth simulator.
+
+    It is a :class:`~gatewright.hw.session.Transport`: time passes in it while the host reads.
+
+    Parameters
+    ----------
+    system : System
+    skew : float
+        The host's bit time relative to what was asked for.
+    """
+
+    def __init__(self, system: System, *, skew: float = 1.0) -> None:
+        self.system, self.name = system, "simulated board"
+        self.cycles_per_bit = system.clock_hz / system.baud * skew
+        self.silence = SILENCE_BITS / system.baud
+        self._out: deque[int] = deque()
+        self._in = bytearray()
+        self.broken = 0  # bytes from the board without a stop bit
+        self._period = 1 / system.clock_hz
+        self._now = 0.0
+        self._simulator = Simulator(system)
+        self._simulator.add_clock(self._period)
+        self._simulator.add_testbench(self._drive, background=True)
+        self._simulator.add_testbench(self._listen, background=True)
+        self._advance(40)
+
+    def _advance(self, cycles: float) -> None:
+        self._now += cycles * self._period
+        self._simulator.run_until(self._now)
+
+    async def _drive(self, ctx: Any) -> None:
+        """Put the host's bytes on the line."""
+        rx = self.system.rx
+        ctx.set(rx, 1)
+        while True:
+            if not self._out:
+                await ctx.tick()
+                continue
+            bits = [0, *(self._out[0] >> k & 1 for k in range(8)), 1]
+            self._out.popleft()
+            at = 0
+            for k, bit in enumerate(bits):
+                ctx.set(rx, bit)
+                end = round((k + 1) * self.cycles_per_bit)
+                for _ in range(end - at):
+                    await ctx.tick()
+                at = end
+
+    async def _listen(self, ctx: Any) -> None:
+        """Take the board's bytes off the line."""
+        tx = self.system.tx
+        while True:
+            while ctx.get(tx):
+                await ctx.changed(tx)
+            value, at = 0, 0
+            for k in range(10):
+                middle = int((k + 0.5) * self.cycles_per_bit)
+                for _ in range(middle - at):
+                    await ctx.tick()
+                at = middle
+                value |= ctx.get(tx) << k
+            if value & 1 or not value >> 9:
+                self.broken += 1
+            else:
+                self._in.append(value >> 1 & 255)
+
+    def write(self, data: bytes) -> None:
+        """Queue bytes for the board."""
+        self._out += data
+
+    def read(self, timeout: float) -> bytes:
+        """Let time pass until a byte has come and, if there are more, a few of them."""
+        end = self._now + timeout
+        while not self._in and self._now < end:
+            self._advance(10 * self.cycles_per_bit)
+        data = bytes(self._in)
+        self._in.clear()
+        return data
+
+    def close(self) -> None:
+        """Do nothing: a simulation needs no closing."""
+
+
+class NoisyLine:
+    """A transport with faults, in both directions.
+
+    Parameters
+    ----------
+    transport : Transport
+    seed : int
+    rate : float
+        Chance of a fault at each byte: a flipped bit, a lost or repeated byte, a lost run of
+        bytes (what cuts frames and joins them), or garbage in between.
+
+    Attributes
+    ----------
+    faults : int
+        Made so far.
+    """
+
+    def __init__(self, transport: Any, *, seed: int, rate: float) -> None:
+        self.transport, self.rate = transport, rate
+        self.name, self.silence = transport.name, transport.silence
+        self.faults = 0
+        self._rng = random.Random(seed)  # noqa: S311
+        self._lose = {"write": 0, "read": 0}
+
+    def _spoil(self, data: bytes, way: str) -> bytes:
+        rng, out = self._rng, bytearray()
+        for byte in data:
+            if self._lose[way]:
+                self._lose[way] -= 1
+                continue
+            if rng.random() >= self.rate:
+                out.append(byte)
+                continue
+            self.faults += 1
+            fault = rng.choice(["flip", "lose", "repeat", "cut", "garbage", "zero"])
+            if fault == "flip":
+                out.append(byte ^ 1 << rng.randrange(8))
+            elif fault == "repeat":
+                out += bytes([byte, byte])
+            elif fault == "cut":
+                self._lose[way] = rng.randrange(30)
+            elif fault == "garbage":
+                out += bytes([byte, *rng.randbytes(rng.randrange(1, 20))])
+            elif fault == "zero":
+                out += bytes([byte, 0])
+        return bytes(out)
+
+    def write(self, data: bytes) -> None:
+        """Send bytes, spoiled."""
+        self.transport.write(self._spoil(data, "write"))
+
+    def read(self, timeout: float) -> bytes:
+        """Return what has come, spoiled; where all of it was lost, wait on."""
+        while raw := self.transport.read(timeout):
+            if data := self._spoil(raw, "read"):
+                return data
+        return b""
+
+    def close(self) -> None:
+        """Close the line below."""
+        self.transport.close()
+
+
+class PseudoTerminal:
+    """A board behind a pseudo-terminal, for programs that open a serial port.
+
+    Parameters
+    ----------
+    board : Transport
+        A simulated one that is fast enough for the host's timeouts (:class:`.verilated.VerilatedBoard`).
+
+    Attributes
+    ----------
+    port : str
+        Name of the port to open.
+    """
+
+    def __init__(self, board: Any) -> None:
+        self.board = board
+        self._master, self._slave = os.openpty()
+        tty.setraw(self._slave)
+        self.port = os.ttyname(self._slave)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        idle = 0
+        while not self._stop.is_set():
+            # With nothing to say on either side the simulation need not run.
+            if select.select([self._master], [], [], 0.01 if idle > 50 else 0)[0]:
+                self.board.write(os.read(self._master, 4096))
+                idle = 0
+            data = self.board.read(self.board.silence / 20)
+            idle = 0 if data else idle + 1
+            if data:
+                os.write(self._master, data)
+
+    def close(self) -> None:
+        """Hang up, as a board that is unplugged does."""
+        self._stop.set()
+        self._thread.join()
+        os.close(self._slave)
+        os.close(self._master)
+
+    def __enter__(self) -> PseudoTerminal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,71 @@
+"""Programs that stand in for the tools of a build and of a board: quick, and they can fail.
+
+Each is a small Python script; what it shall do is in environment variables of the test:
+``FAKE_FMAX`` (MHz that place and route reaches), ``FAKE_CELLS`` (type=count of the netlist),
+``FAKE_FAIL`` (name of the tool that fails), ``FAKE_LOADER`` (what openFPGALoader prints).
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+YOSYS = """
+import json, os, sys
+if os.environ.get("FAKE_FAIL") == "yosys":
+    print("ERROR: Module `top' is broken"); sys.exit(1)
+cells, number = {}, 0
+for part in os.environ.get("FAKE_CELLS", "SB_LUT4=1000,SB_MAC16=2").split(","):
+    kind, count = part.split("=")
+    for _ in range(int(count)):
+        cells[f"c{number}"] = {"type": kind}; number += 1
+assert os.path.exists("top.il")
+json.dump({"modules": {"top": {"cells": cells}}}, open("top.json", "w"))
+print("End of script.")
+"""
+NEXTPNR = """
+import json, os, sys
+args = dict(zip(sys.argv[1:], sys.argv[2:]))
+log = os.environ.get("FAKE_CALLS")
+if log:
+    open(log, "a").write(args["--freq"] + " " + args["--seed"] + "\\n")
+if os.environ.get("FAKE_FAIL") == "nextpnr":
+    print("Info: \\t         ICESTORM_LC:    6001/   5280   113%")
+    print("Info: \\t        ICESTORM_RAM:      41/     30   136%")
+    print("ERROR: Unable to place cell 'x', no BELs remaining"); sys.exit(1)
+use = {k: {"used": 7, "available": n} for k, n in
+       (("ICESTORM_LC", 5280), ("ICESTORM_DSP", 8), ("ICESTORM_RAM", 30), ("ICESTORM_SPRAM", 4))}
+fmax = float(os.environ.get("FAKE_FMAX", "50"))
+json.dump({"fmax": {"clk": {"achieved": fmax, "constraint": float(args["--freq"])}},
+           "utilization": use}, open("report.json", "w"))
+open(args["--asc"], "w").write(" ".join(sys.argv[1:]))
+print("Info: Program finished normally.")
+"""
+ICEPACK = """
+import sys
+open(sys.argv[2], "w").write(open(sys.argv[1]).read())
+"""
+LOADER = """
+import os, sys
+open(os.environ["FAKE_CALLS"], "a").write(" ".join(sys.argv[1:]) + "\\n")
+code, _, text = os.environ.get("FAKE_LOADER", "0:ok").partition(":")
+print(text.replace("|", chr(10)))
+sys.exit(int(code))
+"""
+TOOLS = {"YOSYS": YOSYS, "NEXTPNR_ICE40": NEXTPNR, "ICEPACK": ICEPACK, "OPENFPGALOADER": LOADER}
+
+
+def install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Put the programs into a folder, make them the tools, and return the log of their calls."""
+    folder.mkdir(exist_ok=True)
+    for variable, text in TOOLS.items():
+        path = folder / variable.lower()
+        path.write_text(f"#!{sys.executable}\n{text}")
+        path.chmod(0o755)
+        monkeypatch.setenv(variable, str(path))
+    calls = folder / "calls"
+    calls.write_text("")
+    monkeypatch.setenv("FAKE_CALLS", str(calls))
+    return calls

@@ -1,0 +1,93 @@
+"""Estimates before synthesis: memories, lanes for a device or a rate, what needs loading."""
+
+import math
+
+import pytest
+from gatewright.compiler.chain import load_program
+from gatewright.compiler.devices import DEVICES, FAMILIES
+from gatewright.compiler.errors import InputError
+from gatewright.compiler.estimate import (
+    block_rams,
+    choose_lanes,
+    estimate,
+    excess,
+    fits,
+    memories,
+    needs_loading,
+)
+from gatewright.compiler.program import Program
+
+
+@pytest.fixture
+def program(tiny):
+    return load_program(tiny / "program")
+
+
+def test_memories_are_those_of_the_images(program):
+    for lanes in (1, 5, 24):
+        laid = program.with_lanes(lanes)
+        found, images = memories(laid), laid.images
+        assert found["weights"][:2] == (images.weight_width, max(2, len(images.weights)))
+        assert found["beats"][:2] == (images.beat_width, max(2, len(images.beats)))
+
+
+def test_another_layout_computes_the_same(program):
+    import numpy as np
+
+    x = np.random.default_rng(0).normal(size=(40, program.input_size))
+    assert (program.with_lanes(7).run(x) == program.run(x)).all()
+    assert program.with_lanes(program.geometry.lanes).digest == program.digest
+
+
+@pytest.mark.parametrize(
+    ("family", "width", "depth", "blocks"),
+    [
+        ("ice40up", 16, 256, 1), ("ice40up", 17, 256, 2), ("ice40up", 16, 257, 2),
+        ("ice40up", 2, 2048, 1), ("ecp5", 36, 512, 1), ("ecp5", 192, 228, 6), ("gowin", 9, 2049, 2),
+    ],
+)  # fmt: skip
+def test_block_rams(family, width, depth, blocks):
+    assert block_rams(FAMILIES[family], width, depth) == blocks
+
+
+@pytest.mark.parametrize("name", DEVICES)
+def test_chosen_lanes_fit_and_are_the_fastest_that_do(program, name):
+    device = DEVICES[name]
+    lanes = choose_lanes(program, device, 48e6)
+    laid = program.with_lanes(lanes)
+    assert fits(laid, device)
+    assert estimate(laid, device).cycles_per_step == laid.schedule.cycles()[0]
+    best = min(
+        program.with_lanes(p).schedule.cycles()[0]
+        for p in range(1, max(8, device.multipliers) + 1)
+        if fits(program.with_lanes(p), device)
+    )
+    assert laid.schedule.cycles()[0] <= best * 1.1
+
+
+def test_rate_takes_the_fewest_lanes(program):
+    from dataclasses import replace
+
+    device = DEVICES["LFE5U-25F"]
+
+    def wanting(rate):
+        return Program(program.network, replace(program.config, lanes=1, rate=rate))
+
+    slow = program.with_lanes(1).schedule.cycles()[0]
+    assert choose_lanes(wanting(48e6 / slow), device, 48e6) == 1
+    lanes = choose_lanes(wanting(2 * 48e6 / slow), device, 48e6)
+    assert program.with_lanes(lanes).schedule.cycles()[0] <= slow / 2
+    assert lanes > 1 and program.with_lanes(lanes - 1).schedule.cycles()[0] > slow / 2
+    with pytest.raises(
+        InputError, match=r"leave 1 cycles a step; LFE5U-25F has room for \d+ lanes"
+    ):
+        choose_lanes(wanting(48e6), device, 48e6)
+
+
+def test_what_is_too_large_is_seen(program):
+    up5k = DEVICES["iCE40UP5K"]
+    assert not fits(program.with_lanes(200), up5k)
+    assert excess(program.with_lanes(200), up5k) > excess(program.with_lanes(24), up5k) > 1
+    assert not needs_loading(program, up5k)
+    assert not needs_loading(program.with_lanes(4), DEVICES["LFE5U-25F"])
+    assert math.isfinite(excess(program, up5k))
