@@ -149,9 +149,10 @@ class BlockTable:
 
 
 def _init(units: list[int]) -> dict[str, Any]:
-    """Return the parameters of a block's contents: 32 units of ten bits, the top one zero."""
+    """Return the parameters of a block's contents: 16 words of two units, each word in 20 bits."""
+    words = [low | high << 9 for low, high in zip(units[::2], units[1::2], strict=True)]
     made = {}
     for row in range(64):
-        value = sum(unit << (10 * k) for k, unit in enumerate(units[32 * row : 32 * row + 32]))
+        value = sum(word << (20 * k) for k, word in enumerate(words[16 * row : 16 * row + 16]))
         made[f"p_INITVAL_{row:02X}"] = Const(value, 320)
     return made

@@ -141,60 +141,59 @@ class Sequencer(wiring.Component):
         w_address, w_parity = Signal.like(self.address), Signal()
         w_in, w_made = Signal(in_bits), Signal(made_bits)  # counts that the word needs
         w_is_input, w_old, w_shift = Signal(), Signal(), Signal.like(self.shift)
-        w_part, w_begin, w_tile, w_ends, w_last = (Signal() for _ in range(5))
+        w_part, w_tile, w_ends, w_last = (Signal() for _ in range(4))
+        # A step begins with its first input word, whatever it reads first.
+        w_no_input = Signal()
         move = Signal()  # the word goes on to the lanes' register
         m.d.comb += next_segment.eq(~have | (move & at_end))
         with m.If(move):
             m.d.sync += [
                 w_address.eq(w_address + 1), w_in.eq(w_in + 1), w_made.eq(w_made + 1),
                 left.eq(left - 1), at_end.eq(left == 1),
-                w_part.eq(0), w_tile.eq(0), w_begin.eq(0),
+                w_part.eq(0), w_tile.eq(0), w_no_input.eq(~w_is_input),
             ]  # fmt: skip
         with m.If(next_segment):
             m.d.sync += [
                 have.eq(1), left.eq(words), at_end.eq(words == 0), w_address.eq(base),
                 w_parity.eq(parity), w_in.eq(in_base + 1), w_made.eq(made_base + need + 1),
                 w_is_input.eq(is_input), w_old.eq(old), w_shift.eq(shift), w_part.eq(crossing),
-                w_tile.eq(begins), w_begin.eq(first_tile), w_ends.eq(ends),
+                w_tile.eq(begins), w_no_input.eq(~is_input & ~first_tile), w_ends.eq(ends),
                 w_last.eq(ends & last_tile & last_block),
             ]  # fmt: skip
 
         # -- The word that is offered.
         inputs, made = Signal(in_bits), Signal(made_bits)
-        offered, last, begin = Signal(), Signal(), Signal()
+        offered, last, no_input = Signal(), Signal(), Signal()
         in_ready, made_ready = Signal(), Signal()
-        in_need, made_need = Signal(in_bits), Signal(made_bits)
+        # Until the first word is offered, one is asked for that cannot be there.
+        in_need, made_need = Signal(in_bits, init=1), Signal(made_bits)
         outstanding = Signal(range(3))
 
         def there(have: Value, need: Value) -> Value:
             return ~(have - need)[len(have) - 1]
 
         m.d.comb += [
-            # A step begins with its first input word, whatever it reads first.
-            self.valid.eq(
-                offered
-                & (in_ready | ~(self.is_input | begin))
-                & (made_ready | self.is_input)
-                & ~(self.tile_first & outstanding[1])
-            ),
+            self.valid.eq(in_ready & made_ready & ~(self.tile_first & outstanding[1])),
             move.eq(have & (self.valid | ~offered)),
             self.step_done.eq(self.valid & last),
             self.reset.eq(self.fresh),
         ]
         m.d.sync += [
-            in_ready.eq(Mux(move, there(inputs, w_in), there(inputs, in_need))),
-            made_ready.eq(Mux(move, there(made, w_made), there(made, made_need))),
+            in_ready.eq(
+                Mux(move, there(inputs, w_in) | w_no_input, there(inputs, in_need) | no_input)
+            ),
+            made_ready.eq(
+                Mux(move, there(made, w_made) | w_is_input, there(made, made_need) | self.is_input)
+            ),
         ]
         with m.If(move):
             m.d.sync += [
                 offered.eq(1), self.address.eq(w_address), self.parity.eq(w_parity),
                 self.is_input.eq(w_is_input), self.old.eq(w_old), self.shift.eq(w_shift),
                 self.part_first.eq(w_part), self.tile_first.eq(w_tile),
-                self.tile_last.eq(w_ends & at_end), last.eq(w_last & at_end), begin.eq(w_begin),
+                self.tile_last.eq(w_ends & at_end), last.eq(w_last & at_end), no_input.eq(w_no_input),
                 in_need.eq(w_in), made_need.eq(w_made),
             ]  # fmt: skip
-        with m.Elif(self.valid):
-            m.d.sync += offered.eq(0)
         with m.If(self.valid):
             m.d.sync += self.weight_address.eq(Mux(last, 0, self.weight_address + 1))
         begun = Signal()  # some word of this step has been issued
