@@ -1,4 +1,4 @@
-"""Bitstreams of three networks for the boards: speed, clock, resources, seconds of the build.
+"""Bitstreams of three networks for the boards: speed, clock, resources, time of the build.
 
 Prints the rows of the table in ``docs/boards.md``::
 
@@ -12,6 +12,7 @@ Lanes are chosen for the board. A network that does not fit prints what is short
 from __future__ import annotations
 
 import argparse
+import resource
 import sys
 import tempfile
 from pathlib import Path
@@ -28,7 +29,7 @@ from gatewright.hw.build import Options, build
 
 HEAD = (
     "network", "board", "lanes", "clock MHz (reaches)", "cycles", "steps/s", "LUTs",
-    "multipliers", "block RAMs", "single-port RAMs", "seconds",
+    "multipliers", "block RAMs", "single-port RAMs", "seconds (CPU)",
 )  # fmt: skip
 
 
@@ -62,10 +63,12 @@ def row(name: str, program: Program, board: str, folder: Path, options: Options)
     def note(text: str) -> None:
         print(f"  {name} on {board}: {text}", file=sys.stderr, flush=True)
 
+    cpu = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
     try:
         found = build(program, find_board(board), folder / f"{name}-{board}", options, note)
     except (InputError, CheckError) as error:
         return [name, board, str(error)]
+    cpu = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - cpu
 
     def used(kind: str) -> str:
         if kind not in found["resources"]:
@@ -77,7 +80,7 @@ def row(name: str, program: Program, board: str, folder: Path, options: Options)
         name, board + ", loadable" * found["loadable"], f"{found['lanes']}",
         f"{found['target_mhz']:.2f} ({found['fmax_mhz']:.2f})", f"{found['cycles_per_step']:,}",
         f"{found['steps_per_second']:,.0f}", used("luts"), used("multipliers"),
-        used("block_rams"), used("spram"), f"{found.get('seconds', '-')}",
+        used("block_rams"), used("spram"), f"{found.get('seconds', 0):.0f} ({cpu:.0f})",
     ]  # fmt: skip
 
 

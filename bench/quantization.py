@@ -42,7 +42,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "rnnoise": {"rate": 0.02},
     "g2p": {"rate": 0.02, "epochs": 12},
 }
-THRESHOLDS = (0, 8, 16, 32, 64, 96, 128, 192)
+THRESHOLDS = (0, 32, 64, 128, 256)
 
 
 class Journal:
@@ -137,7 +137,7 @@ def delta(seed: int, journal: Journal, given: argparse.Namespace) -> None:
 
     def figures(threshold: int, train: bool) -> dict[str, float]:
         config = Config(engine="delta", threshold=threshold)
-        options = OPTIONS["vowels"] | {"epochs": 40, "rate": 0.05}
+        options = OPTIONS["vowels"] | {"epochs": 12, "rate": 0.05}
         program = (
             task.trained(config, seed, **options).to_program() if train else task.quantized(config)
         )

@@ -103,14 +103,11 @@ def accuracy(outputs: np.ndarray, data: Recording) -> float | None:
     """
     import numpy as np
 
+    from ..compiler.metric import correct
+
     if data.labels is None or outputs.ndim != 3 or np.shape(data.labels) != (len(outputs),):
         return None
-    n, steps = outputs.shape[:2]
-    last = np.full(n, steps) if data.lengths is None else np.asarray(data.lengths)
-    final = outputs[np.arange(n), np.maximum(last, 1) - 1]
-    # One output is the answer itself: the program ends in an argmax.
-    answers = final[:, 0] if final.shape[1] == 1 else final.argmax(axis=1)
-    return float((answers == data.labels).mean())
+    return float(correct(outputs, data.labels, data.lengths).mean())
 
 
 def read_state(path: Path, program: Program | Chain, sequences: int) -> State:

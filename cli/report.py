@@ -8,6 +8,7 @@ from typing import Any
 
 from .common import Console, add_verb, read_program, read_recording
 from .program import add_reading, read_model
+from .tune import read_labels
 
 __all__ = ["add_verbs"]
 
@@ -22,6 +23,10 @@ def add_verbs(verbs: Any) -> None:
     parser.add_argument(
         "--model", metavar="MODEL", type=Path, help="add the error against the float model"
     )
+    parser.add_argument(
+        "--labels", metavar="Y", type=Path,
+        help="class of each sequence (.npy, .npz key y); default: key y of --data",
+    )  # fmt: skip
     parser.add_argument("--html", metavar="FILE", type=Path, help="write one page with plots")
     add_reading(parser)
 
@@ -35,12 +40,14 @@ def report(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     if (args.program / "build.json").is_file() and not (args.program / "program.json").is_file():
         return _build(args, console)
     program = read_program(args.program)
-    x = lengths = None
+    x = lengths = labels = None
     if args.data:
         data = read_recording(args.data, program.input_size)
-        x, lengths = data.x, data.lengths
+        x, lengths, labels = data.x, data.lengths, data.labels
+    if args.labels:
+        labels = read_labels(args.labels)
     model = read_model(args, args.model) if args.model else None
-    analysis = analyze(program, x, lengths, model)
+    analysis = analyze(program, x, lengths, model, labels)
     if args.html:
         page = to_html(analysis, program).encode()
         atomic_write(args.html, lambda file: file.write(page))

@@ -23,8 +23,18 @@ __all__ = ["correct_bias"]
 LARGEST = 1.0  # change of a pre-activation: beyond that the difference is no matter of slope
 
 
-def correct_bias(network: Network, model: Model, cuts: Cuts) -> Network:
-    """Return the network with biases that make up for the mean error of each gate on the data."""
+def correct_bias(network: Network, model: Model, cuts: Cuts, amount: float = 1.0) -> Network:
+    """Return the network with biases that make up for the mean error of each gate on the data.
+
+    Parameters
+    ----------
+    network : Network
+    model : Model
+    cuts : Cuts
+    amount : float
+        Part of the correction that is made: all gates are corrected at once, and where they act
+        on each other a part can be better than the whole.
+    """
     trace: dict[str, list[FloatArray]] = {}
     model.run(cuts.x, dict(cuts.state), trace)
     codes = network.input_format.quantize(cuts.x)
@@ -41,7 +51,7 @@ def correct_bias(network: Network, model: Model, cuts: Cuts) -> Network:
         found = made[place][cuts.valid] * 2.0 ** -(n.gate_frac if bounded else layer.frac)
         slope = _slope(g.act, goal, n.slope)
         weight = (slope**2).sum(axis=0)
-        shift = (slope * (goal - found)).sum(axis=0) / np.where(weight > 0, weight, 1.0)
+        shift = amount * (slope * (goal - found)).sum(axis=0) / np.where(weight > 0, weight, 1.0)
         frac = (n.tables.pre_frac if bounded else layer.frac) + n.sum_shift
         delta = np.floor(np.clip(shift, -LARGEST, LARGEST) * 2.0**frac + 0.5).astype(np.int64)
         return replace(g, bias_input=g.bias_input + delta)

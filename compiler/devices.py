@@ -19,10 +19,10 @@ class Family:
     ----------
     name : str
         As the core knows it: ``ice40up``, ``ice40hx``, ``ecp5`` or ``gowin``.
-    lanes_per_multiplier : int
-        8-bit by 8-bit products of one multiplier block, by its own modes.
-    operand_bits : tuple of int
-        Widest factors of one multiplier block, signed bits (weight side, operand side).
+    half_bits : int
+        Widest factors of which one multiplier block takes two products; 0: none.
+    blocks_used : int or None
+        Multiplier blocks that a core uses at most, the rest is made of LUTs; None: no limit.
     modes : tuple of (int, int)
         Width and depth of a block RAM in the modes that synthesis uses, widest first.
     block_cost : int
@@ -32,8 +32,8 @@ class Family:
     """
 
     name: str
-    lanes_per_multiplier: int
-    operand_bits: tuple[int, int]
+    half_bits: int
+    blocks_used: int | None
     modes: tuple[tuple[int, int], ...]
     block_cost: int
     lut_ram: int
@@ -42,10 +42,10 @@ class Family:
 FAMILIES = {
     f.name: f
     for f in (
-        Family("ice40up", 2, (16, 16), ((16, 256), (8, 512), (4, 1024), (2, 2048)), 64, 0),
-        Family("ice40hx", 1, (0, 0), ((16, 256), (8, 512), (4, 1024), (2, 2048)), 64, 0),
-        Family("ecp5", 1, (18, 18), ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384)), 128, 4),
-        Family("gowin", 2, (18, 18), ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384)), 128, 4),
+        Family("ice40up", 8, 8, ((16, 256), (8, 512), (4, 1024), (2, 2048)), 64, 0),
+        Family("ice40hx", 0, 0, ((16, 256), (8, 512), (4, 1024), (2, 2048)), 64, 0),
+        Family("ecp5", 0, None, ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384)), 128, 4),
+        Family("gowin", 9, None, ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384)), 128, 4),
     )
 }  # fmt: skip
 

@@ -13,13 +13,15 @@ from .activation import ACTIVATIONS
 from .devices import FAMILIES, Device, Family
 from .errors import InputError
 from .geometry import choose_geometry, estimate_cycles
-from .network import Network
 from .planes import offsets, plan
 from .program import Program
+from .schedule import POSTS
 from .timing import Timing
 
 __all__ = ["Estimate", "choose_lanes", "estimate", "memories", "needs_loading"]
 
+FILL = 0.95
+"""Share of the LUTs above which placing takes minutes more and the clock suffers."""
 READ_ONLY = ("weights", "beats", "activation")
 SPRAM_LANES_BITS = 64
 """Bits a cycle from the four single-port RAMs of an UP5K."""
@@ -116,7 +118,7 @@ def estimate(program: Program, device: Device, loadable: bool = False) -> Estima
         Weights and beat table are RAM.
     """
     family = FAMILIES[device.family]
-    net, geometry = program.network, program.geometry
+    geometry = program.geometry
     rams, small, spram = LINK_RAMS[device.family], 0, 0
     in_spram = loadable and _in_spram(program, device)
     for name, (width, depth, copies) in memories(program).items():
@@ -127,36 +129,57 @@ def estimate(program: Program, device: Device, loadable: bool = False) -> Estima
             kind, count = _mapped(family, width, depth, rom)
             rams += count * copies if kind == "block" else 0
             small += count * copies if kind == "lut" else 0
-    lanes = geometry.rows * geometry.split
     acc, total = program.hardware.acc_bits, program.hardware.sum_bits
-    base, lane, beat, ram = LUTS[device.family]
-    luts = base + lane * lanes * acc + beat * geometry.beat * total + ram * small
+    lanes = geometry.rows * geometry.split
+    blocks, soft = _multipliers(program, lanes, family)
+    base, lane, beat, ram, product = LUTS[device.family]
+    luts = base + lane * lanes * acc + beat * geometry.beat * total + ram * small + product * soft
     return Estimate(
         luts=round(luts),
-        multipliers=_multipliers(net, geometry.beat, lanes, device),
+        multipliers=blocks,
         block_rams=rams,
         spram=spram,
         cycles_per_step=program.schedule.cycles()[0],
     )
 
 
-def _multipliers(network: Network, beat: int, lanes: int, device: Device) -> int:
-    """Return the multiplier blocks of lanes and elementwise unit."""
-    if not device.multipliers:
-        return 0
-    return lanes + UNIT[device.family] * beat
+def _multipliers(program: Program, lanes: int, family: Family) -> tuple[int, int]:
+    """Return multiplier blocks of elementwise unit and lanes, and the bits of products in LUTs.
+
+    Where a family has few blocks the elementwise unit takes its own first, then the lanes.
+    """
+    s, net = program.schedule, program.network
+    n = net.numbers
+    beats = [b for b in s.beats if b.lanes]
+    curved = {ACTIVATIONS[b.act] for b in beats} & {"tanh", "sigmoid"}
+    sizes = [
+        n.gate_bits * n.hidden_bits if any(b.reset for b in beats) else 0,
+        (n.gate_bits + 1) * (n.state_bits + 2)
+        if any(POSTS[b.post] != "pass" for b in beats)
+        else 0,
+        n.gate_bits * n.tables.fraction_bits if curved and n.tables.kind != "direct" else 0,
+    ]
+    unit = [size for size in sizes if size] * program.geometry.beat
+    narrow = max(n.weight_bits, net.operand_bits) <= family.half_bits
+    per_block = 2 if narrow else 1
+    left = len(unit) + lanes if family.blocks_used is None else family.blocks_used
+    hard = min(left, len(unit))
+    lane_blocks = min(left - hard, -(-lanes // per_block))
+    soft = sum(unit[hard:]) + max(0, lanes - lane_blocks * per_block) * (
+        n.weight_bits * net.operand_bits
+    )
+    return hard + lane_blocks, soft
 
 
-# Fits to builds: LUTs of link and control, of a lane's accumulator bit, of a beat's sum bit, and of
-# 16 bits of LUT RAM.
+# Fits to builds: LUTs of link and control, of a bit of a lane's accumulator, of a bit of a beat's
+# sum, of 16 words of 4 bits in LUT RAM, and of a bit of a product that is made of adders.
 LUTS = {
-    "ice40up": (1500.0, 4.0, 20.0, 0.0),
-    "ice40hx": (1500.0, 12.0, 30.0, 0.0),
-    "ecp5": (1200.0, 4.0, 20.0, 2.0),
-    "gowin": (1200.0, 4.0, 20.0, 1.0),
+    "ice40up": (3140.0, 6.0, 42.0, 0.0, 2.6),
+    "ice40hx": (3140.0, 6.0, 42.0, 0.0, 2.6),
+    "ecp5": (2600.0, 3.4, 30.0, 0.0, 2.5),
+    "gowin": (3600.0, 3.4, 30.0, 4.0, 2.5),
 }
-UNIT = {"ice40up": 5, "ice40hx": 0, "ecp5": 3, "gowin": 3}
-LINK_RAMS = {"ice40up": 2, "ice40hx": 2, "ecp5": 2, "gowin": 2}
+LINK_RAMS = {"ice40up": 4, "ice40hx": 4, "ecp5": 2, "gowin": 2}
 
 
 def _in_spram(program: Program, device: Device) -> bool:
@@ -174,7 +197,9 @@ def needs_loading(program: Program, device: Device) -> bool:
     return estimate(program, device).block_rams > device.block_rams
 
 
-def choose_lanes(program: Program, device: Device, clock: float, loadable: bool = False) -> int:
+def choose_lanes(
+    program: Program, device: Device, clock: float, loadable: bool = False, most: int = 0
+) -> int:
     """Choose lanes for a device: as many as it has room for, or as few as the rate needs.
 
     Parameters
@@ -185,6 +210,8 @@ def choose_lanes(program: Program, device: Device, clock: float, loadable: bool 
     clock : float
         Hertz that the rate is counted against.
     loadable : bool
+    most : int
+        Lanes at most; 0 leaves it to the device.
 
     Returns
     -------
@@ -197,7 +224,7 @@ def choose_lanes(program: Program, device: Device, clock: float, loadable: bool 
         The rate is out of reach on this device.
     """
     net, rate = program.network, program.config.rate
-    most = max(8, device.multipliers)
+    most = most or max(8, 2 * device.multipliers)
     cycles = {p: estimate_cycles(net, choose_geometry(net, p)) for p in range(1, most + 1)}
     # The fewest lanes first among those that come within 2 % of each other.
     order = sorted(cycles, key=lambda p: (cycles[p], p))
@@ -232,7 +259,7 @@ def choose_lanes(program: Program, device: Device, clock: float, loadable: bool 
 def excess(program: Program, device: Device, loadable: bool = False) -> float:
     """Return how full a device is estimated to be: above 1 the program does not fit."""
     need = estimate(program, device, loadable or needs_loading(program, device)).resources
-    have = device.resources
+    have = device.resources | {"luts": round(FILL * device.luts)}
     return max(n / have[name] if have[name] else n * float("inf") for name, n in need.items() if n)
 
 

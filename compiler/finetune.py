@@ -191,7 +191,7 @@ class _Adam:
 
     A rate of 0.1 moves a weight by at most about a tenth of the distance to its next code, whatever
     the width and the row's scale; biases move by the mean step of their gate's weights, exponents
-    of learned scales by a tenth of the rate.
+    of learned scales by half of the rate.
     """
 
     def __init__(self, net: Trainable, decay: tuple[float, float] = (0.9, 0.99)) -> None:

@@ -21,6 +21,7 @@ MARGIN = 1.25  # head room over the calibrated range of values that can leave [-
 PERCENTILE = 99.9
 # Least gain in squared error: other data may be larger than these, and would be clipped.
 GAIN_INPUT, GAIN = 0.98, 0.9
+PEAK = 1.25  # how much the largest error may grow while the mean falls
 
 
 class Loss(NamedTuple):
@@ -154,7 +155,7 @@ def improve(
             while (moved := move(best)) is not None:
                 found = error(moved)
                 # A peak that grows while the mean falls is a value that was clipped.
-                if not (found.mean < gain * least.mean and found.peak <= least.peak):
+                if not (found.mean < gain * least.mean and found.peak <= PEAK * least.peak):
                     break
                 best, least = moved, found
     return best, least

@@ -102,7 +102,7 @@ class Quantizable(nn.Module):
         p = self.parameters_of(int(k) if kind else 0, torch.float64)
         with torch.no_grad():
             if name.startswith("frac"):
-                return 0.1
+                return 0.5
             if name.startswith("weight_hh"):
                 return torch.exp2(-p.u_frac)
             if name.startswith("weight"):
@@ -134,12 +134,16 @@ class Recurrent(Quantizable):
         Activation of the candidate.
     gate : {'sigmoid', 'hard_sigmoid'}
         Activation of the gates.
+    slope : float
+        Of a hard sigmoid.
 
     Attributes
     ----------
     without_forget_bias : bool
         The first gate's bias is zero whatever the tensors hold, as in the second variant of MGU.
 
+    Notes
+    -----
     Tensors are named as in ``torch.nn.GRU`` and have the rows of each gate in PyTorch's order, of a
     cell that PyTorch lacks in the order of :data:`~.cells.CELLS`; a gate without an input or
     recurrent product has no rows in that matrix.
@@ -369,14 +373,13 @@ class Linear(Quantizable):
         return LinearPart(path, "linear", tensors, self.activation, self.slope)
 
     def forward(self, input: Tensor) -> Tensor:
-        """Evaluate on (..., in_features); with a threshold on (T, N, in_features)."""
+        """Evaluate on (..., in_features)."""
         if not self.plans:
-            v = nn.functional.linear(
-                input, self.weight.to(input), None if self.bias is None else self.bias.to(input)
-            )
-            return float_act(self.activation, v, self.slope)  # fmt: skip
+            bias = None if self.bias is None else self.bias.to(input)
+            v = nn.functional.linear(input, self.weight.to(input), bias)
+            return float_act(self.activation, v, self.slope)
         x = input.to(self.working_type)
-        made, _ = self.run(x.reshape(1, -1, x.shape[-1]) if not any(self.thresholds) else x, {})
+        made, _ = self.run(x.reshape(1, -1, x.shape[-1]), {})
         return made.reshape(*input.shape[:-1], -1).to(input.dtype)
 
     def run(self, x: Tensor, state: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:

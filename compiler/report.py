@@ -16,8 +16,10 @@ from .chain import Chain
 from .delta import skipping
 from .errors import InputError
 from .fixed import Format, IntArray
+from .metric import correct
 from .model import Model
 from .network import BOUNDED
+from .noise import contributions, explain, noise_ratios
 from .program import Program
 
 __all__ = ["analyze"]
@@ -30,6 +32,7 @@ def analyze(
     x: npt.ArrayLike | None = None,
     lengths: npt.ArrayLike | None = None,
     model: Model | None = None,
+    labels: npt.ArrayLike | None = None,
 ) -> dict[str, Any]:
     """Collect the figures of a program.
 
@@ -44,18 +47,23 @@ def analyze(
         True lengths of zero-padded sequences.
     model : Model, optional
         The float model that the program was made of.
+    labels : array_like of int, shape (N,), optional
+        Class of each sequence: adds the accuracy at the last step.
 
     Returns
     -------
     dict
-        ``summary``, ``formats``, ``memories``, ``cycles``; with data ``data`` and, with a model,
-        ``error``.
+        ``summary``, ``formats``, ``memories``, ``cycles``; with data ``data``, with labels
+        ``accuracy``, and with a model ``error``. A program of one pass then has signal-to-noise
+        ratios in ``formats``, and ``limits``: what its error comes from.
 
     Raises
     ------
     InputError
-        A model without data, or of other sizes than the program.
+        A model without data, or of other sizes than the program; labels of another length.
     """
+    if labels is not None and x is None:
+        raise InputError("the accuracy needs data as well: --data X")
     if model is not None and x is None:
         raise InputError("the error against the float model needs data as well: --data X")
     chain = program if isinstance(program, Chain) else None
@@ -79,16 +87,33 @@ def analyze(
             "saturations": {
                 place: [clipped, done.narrowings[place]]
                 for place, clipped in sorted(done.saturations.items())
-            },
+            }
+            | _clipped_inputs(program, x, valid),
         }
+        outputs = program.decode(done.outputs)
+        if labels is not None:
+            result["accuracy"] = {"program": _accuracy(outputs, labels, lengths)}
         if chain is None and (delta := skipping(program.passes[0], done, valid)):
             result["data"]["delta"] = delta
         given = _inputs(chain, codes[: TRACED[0]], valid[: TRACED[0]]) if chain else [codes]
-        for each, rows, fed, at in zip(program.passes, formats, given, where, strict=True):
+        traces = [
             _peaks(each, fed, valid, rows, at)
+            for each, rows, fed, at in zip(program.passes, formats, given, where, strict=True)
+        ]
         if model is not None:
-            outputs = program.decode(done.outputs)
-            result["error"] = _error(program, model, x, lengths, outputs, valid)
+            reference = _reference(program, model, x, lengths)
+            result["error"] = _error(reference, outputs, valid)
+            if labels is not None:
+                result["accuracy"]["float"] = _accuracy(reference, labels, lengths)
+            found = None
+            if chain is None:
+                values = np.asarray(x, dtype=np.float64)
+                values = values[None] if values.ndim == 2 else values
+                _ratios(program.passes[0], model, values, valid, formats[0], traces[0])
+                found = contributions(program.passes[0], model, values, lengths)
+            result["limits"] = {
+                "text": explain(result["data"]["saturations"], found), **(found or {}),
+            }  # fmt: skip
     if chain:
         longest = int(valid.sum(axis=1).max(initial=0)) if x is not None else 1
         words, bits = chain.buffer(longest)
@@ -163,8 +188,11 @@ def _formats(program: Program, at: str = "") -> list[dict[str, Any]]:
 def _peaks(
     program: Program, codes: npt.NDArray[np.int64], valid: npt.NDArray[np.bool_],
     formats: list[dict[str, Any]], at: str = "",
-) -> None:  # fmt: skip
-    """Add the largest magnitude seen on the data to the formats of vectors and gates."""
+) -> dict[str, IntArray]:  # fmt: skip
+    """Add the largest magnitude seen on the data to the formats of vectors and gates.
+
+    Returns the trace of the golden model that they were taken from.
+    """
     n, steps = TRACED
     some, real = codes[:n, :steps], valid[:n, :steps]
     trace = golden.run(program.network, some, trace=True).trace
@@ -173,6 +201,47 @@ def _peaks(
         if row["tensor"] in values and real.any():
             peak = np.abs(values[row["tensor"]][real]).max(initial=0)
             row["peak"] = float(peak * 2.0 ** -row["frac"][0])
+    return trace
+
+
+def _ratios(
+    program: Program, model: Model, x: npt.NDArray[np.float64], valid: npt.NDArray[np.bool_],
+    formats: list[dict[str, Any]], trace: dict[str, IntArray],
+) -> None:  # fmt: skip
+    """Add the signal-to-noise ratio of every tensor to its format."""
+    n, steps = TRACED
+    found = noise_ratios(program, model, x[:n, :steps], valid[:n, :steps], trace)
+    for row in formats:
+        if found.get(row["tensor"]) is not None:
+            row["snr"] = found[row["tensor"]]
+
+
+def _clipped_inputs(
+    program: Program | Chain, x: npt.ArrayLike, valid: npt.NDArray[np.bool_]
+) -> dict[str, list[int]]:
+    """Count the elements of x beyond the input format, if there are any."""
+    values = np.asarray(x, dtype=np.float64)
+    values = values[None] if values.ndim == 2 else values
+    if program.exponents:
+        values = values * 2.0 ** -np.array(program.exponents)
+    fmt = program.input_format
+    codes = values[valid] / fmt.step
+    clipped = int(((codes < fmt.low - 0.5) | (codes >= fmt.high + 0.5)).sum())
+    return {"x": [clipped, codes.size]} if clipped else {}
+
+
+def _accuracy(
+    outputs: npt.NDArray[Any], labels: npt.ArrayLike, lengths: npt.ArrayLike | None
+) -> float:
+    """Return the share of sequences whose answer at the last step is the label."""
+    wanted = np.asarray(labels)
+    if outputs.ndim != 3 or wanted.shape != (len(outputs),):
+        raise InputError(
+            f"labels have shape {wanted.shape}, the data {len(outputs)} sequences; give one label "
+            "for each"
+        )
+    real = None if lengths is None else np.asarray(lengths)
+    return float(correct(outputs, wanted, real).mean())
 
 
 def _memories(program: Program, at: str = "") -> list[dict[str, Any]]:
@@ -242,11 +311,10 @@ def _layer_cycles(program: Program) -> list[dict[str, Any]]:
     return layers
 
 
-def _error(
-    program: Program | Chain, model: Model, x: npt.ArrayLike, lengths: npt.ArrayLike | None,
-    outputs: npt.NDArray[np.float64], valid: npt.NDArray[np.bool_],
-) -> dict[str, Any]:  # fmt: skip
-    """Compare outputs with the float model: over all, and over time steps."""
+def _reference(
+    program: Program | Chain, model: Model, x: npt.ArrayLike, lengths: npt.ArrayLike | None
+) -> npt.NDArray[np.float64]:
+    """Return the outputs of the float model, shape (N, T, outputs)."""
     if (model.input_size, model.output_size) != (program.input_size, program.output_size):
         raise InputError(
             f"{model.source or 'the model'} has {model.input_size} inputs and {model.output_size} "
@@ -254,7 +322,14 @@ def _error(
             "the program was made of"
         )
     reference = model.run(x, lengths=lengths)
-    reference = reference[None] if reference.ndim == 2 else reference
+    return reference[None] if reference.ndim == 2 else reference
+
+
+def _error(
+    reference: npt.NDArray[np.float64], outputs: npt.NDArray[np.float64],
+    valid: npt.NDArray[np.bool_],
+) -> dict[str, Any]:  # fmt: skip
+    """Compare outputs with those of the float model: over all, and over time steps."""
     difference = np.where(valid[..., None], np.abs(outputs - reference), np.nan)
     real = difference[valid]
     some = valid.any(axis=0)

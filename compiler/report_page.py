@@ -38,14 +38,18 @@ def columns(rows: Sequence[Sequence[str]]) -> str:
 
 def tables(analysis: dict[str, Any]) -> dict[str, list[list[str]]]:
     """Return the tables of a report by title, each with a head, as text cells."""
-    fmt = [["tensor", "kind", "format", "range", "largest", "zeros"]]
+    fmt = [["tensor", "kind", "format", "range", "largest", "used", "zeros", "signal to noise"]]
     for row in analysis["formats"]:
         low, high = row["frac"]
         frac = str(low) if low == high else f"{low}..{high}"
         zeros = f"{100 * row['zeros']:.0f} %" if "zeros" in row else ""
         peak = f"{row['peak']:.4g}" if "peak" in row else ""
+        used = f"{100 * row['peak'] / max(row['range'][1], -row['range'][0]):.0f} %" if peak else ""
+        ratio = f"{row['snr']:.1f} dB" if "snr" in row else ""
         span = f"{row['range'][0]:g} to {row['range'][1]:.5g}"
-        fmt.append([row["tensor"], row["kind"], f"Q{row['bits']}.{frac}", span, peak, zeros])
+        fmt.append(
+            [row["tensor"], row["kind"], f"Q{row['bits']}.{frac}", span, peak, used, zeros, ratio]
+        )
     out = {"Formats": fmt}
     memory = [["memory", "kind", "words", "width", "bits"]]
     memory += [
@@ -75,6 +79,12 @@ def tables(analysis: dict[str, Any]) -> dict[str, list[list[str]]]:
         if not places:
             clipped.append([where, "none", "0", ""])
     out["Saturations"] = clipped
+    if "parts" in analysis.get("limits", {}):
+        out["What the error comes from"] = [
+            ["switched off", "bits", "squared error that is gone"],
+            *([part["what"], str(part["bits"]), f"{100 * part['share']:.1f} %"]
+              for part in analysis["limits"]["parts"]),
+        ]  # fmt: skip
     if delta := analysis.get("data", {}).get("delta"):
         out["Unchanged columns (delta engine)"] = [
             ["threshold of x, of states", "columns a step", "unchanged", "cycles of the walk", "would be saved"],
@@ -109,6 +119,13 @@ def facts(analysis: dict[str, Any]) -> list[tuple[str, str]]:
         rows.append(
             ("error", f"max {e['max']:.3g}, mean {e['mean']:.3g}, rms {e['rms']:.3g} on {steps}")
         )
+    if "accuracy" in analysis:
+        a = analysis["accuracy"]
+        text = f"{100 * a['program']:.1f} % at the last step"
+        rows.append(
+            ("accuracy", text + (f", float {100 * a['float']:.1f} %" if "float" in a else ""))
+        )
+    rows += [("limit", text) for text in analysis.get("limits", {}).get("text", [])]
     return rows
 
 

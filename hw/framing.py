@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from .buffer import Buffer
 from .protocol import CRC_BYTES, CRC_POLYNOMIAL, CRC_RESIDUE
 
 __all__ = ["FrameReceiver", "FrameSender", "Token"]
@@ -107,6 +105,11 @@ class FrameSender(wiring.Component):
     A frame is encoded into one half of a memory while the other half is sent: the distance to
     the next zero, which COBS puts before the bytes, is known only afterwards.
 
+    Parameters
+    ----------
+    family : str
+        As of :class:`.core.Core`.
+
     Members
     -------
     i : In(stream.Signature(Token))
@@ -120,14 +123,13 @@ class FrameSender(wiring.Component):
     i: stream.Interface
     o: stream.Interface
 
-    def __init__(self) -> None:
+    def __init__(self, family: str = "generic") -> None:
+        self.family = family
         super().__init__({"i": In(stream.Signature(Token)), "o": Out(stream.Signature(8))})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        memory: Any = Memory(shape=8, depth=512, init=[])
-        m.submodules.memory = memory
-        write, read = memory.write_port(), memory.read_port()
+        m.submodules.buffer = buffer = Buffer(depth=512, family=self.family)
         half = Signal()  # that is being encoded
         full = Signal()  # the other half is to be sent
         at = Signal(8, init=1)  # where the byte goes
@@ -140,8 +142,8 @@ class FrameSender(wiring.Component):
         end = Signal(8)
         m.d.comb += zero.eq(byte == 0)
         m.d.comb += [
-            write.addr.eq(Cat(Mux(zero, code_at, at), half)),
-            write.data.eq(Mux(zero, at - code_at, byte)),
+            buffer.w_addr.eq(Cat(Mux(zero, code_at, at), half)),
+            buffer.w_data.eq(Mux(zero, at - code_at, byte)),
         ]
 
         with m.FSM():
@@ -153,7 +155,7 @@ class FrameSender(wiring.Component):
                     with m.If(self.i.payload.close):
                         m.d.sync += [byte.eq(~crc[:8]), closing.eq(1), count.eq(CRC_BYTES - 1)]
             with m.State("PLACE"):
-                m.d.comb += write.en.eq(1)
+                m.d.comb += buffer.w_en.eq(1)
                 m.d.sync += at.eq(at + 1)
                 with m.If(zero):
                     m.d.sync += code_at.eq(at)
@@ -175,7 +177,7 @@ class FrameSender(wiring.Component):
                 with m.If(count == 0):
                     m.next = "WAIT-BYTE"
             with m.State("PLACE-LAST"):
-                m.d.comb += write.en.eq(1)
+                m.d.comb += buffer.w_en.eq(1)
                 m.next = "WAIT-SENT"
             with m.State("WAIT-SENT"):
                 m.d.sync += closing.eq(0)
@@ -189,8 +191,8 @@ class FrameSender(wiring.Component):
         place = Signal(8)
         at_end = Signal()
         m.d.comb += [
-            read.addr.eq(Cat(place, ~half)),
-            self.o.payload.eq(Mux(at_end, Const(0, 8), read.data)),
+            buffer.r_addr.eq(Cat(place, ~half)),
+            self.o.payload.eq(Mux(at_end, Const(0, 8), buffer.r_data)),
         ]
         with m.FSM():
             with m.State("WAIT-FRAME"):
@@ -199,6 +201,8 @@ class FrameSender(wiring.Component):
                     m.next = "FETCH"
             with m.State("FETCH"):
                 m.d.sync += at_end.eq(place == end)
+                m.next = "WAIT-FETCHED"
+            with m.State("WAIT-FETCHED"):
                 m.next = "SEND"
             with m.State("SEND"):
                 m.d.comb += self.o.valid.eq(1)

@@ -14,7 +14,7 @@ from ..compiler.fixed import IntArray
 from ..compiler.golden import State
 from ..compiler.model import FloatArray, check_lengths
 from ..compiler.program import Program
-from .identity import CHUNK, IDENTITY_BYTES, Identity, Sizes, chunks, digest_id, hardware_id
+from .identity import CHUNK, IDENTITY_BYTES, Identity, Sizes, digest_id, hardware_id, memories
 from .protocol import COUNTERS, PROTOCOL, Op, Status
 from .session import Session, Transport
 
@@ -166,9 +166,11 @@ class Device:
         Parameters as of :meth:`run`.
         """
         if not self.loaded:
+            bad = bool(self.session.status & Status.FLASH_BAD)
             raise InputError(
-                f"{self.name}: the board has no weights of program {self.program.digest[:16]}; load "
-                "them first (Device.load)"
+                f"{self.name}: the board has no weights of program {self.program.digest[:16]}"
+                + (" (what is in its flash is for other hardware, or damaged)" if bad else "")
+                + "; load them first (Device.load)"
             )
         z = self.sizes
         length = self._lengths(codes, lengths)
@@ -259,10 +261,10 @@ class Device:
             raise
         if not self.loadable:
             return  # its digest is the program's: what it holds is what would be loaded
-        memories = chunks(self.program)
-        done, total = 0, sum(len(words) for _, words in memories)
+        contents = memories(self.program)
+        done, total = 0, sum(len(words) for _, words in contents)
         commands = ((Op.LOAD_BEATS, Op.READ_BEATS), (Op.LOAD_WEIGHTS, Op.READ_WEIGHTS))
-        for (load, read), (memory, words) in zip(commands, memories, strict=True):
+        for (load, read), (memory, words) in zip(commands, contents, strict=True):
             data = to_bytes(words, self.sizes.word_bytes)
 
             def step(fraction: float, start: int = done, size: int = len(words)) -> None:

@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ..compiler.images import CHUNK
 from .protocol import DIGEST_BYTES, PROTOCOL
 
 if TYPE_CHECKING:
     from ..compiler.program import Program
 
 __all__ = ["CHUNK", "IDENTITY_BYTES", "Identity", "Sizes", "chunks", "digest_id", "hardware_id"]
-
-CHUNK = 16
-"""Bits of a memory word on the state port of a loadable core."""
 
 
 class Sizes(NamedTuple):
@@ -121,18 +119,20 @@ class Identity(NamedTuple):
         return cls(*struct.unpack(FORMAT, raw))
 
 
-def chunks(program: Program) -> list[tuple[str, npt.NDArray[np.int64]]]:
-    """Return beat table and weights, in 16-bit chunks from the lowest up, as cores take them."""
-    made = []
-    images = program.images
-    for name, words, width in (
-        ("beat table", images.beats, images.beat_width),
-        ("weights", images.weights, images.weight_width),
-    ):
-        size = CHUNK // 8 * -(-width // CHUNK)
-        raw = b"".join(word.to_bytes(size, "little") for word in words)
-        made.append((name, np.frombuffer(raw, "<u2").astype(np.int64)))
-    return made
+def chunks(words: list[int], width: int) -> list[int]:
+    """Return memory words as the state port carries them: 16-bit chunks, low chunk first."""
+    number = -(-width // CHUNK)
+    return [word >> (CHUNK * k) & ((1 << CHUNK) - 1) for word in words for k in range(number)]
+
+
+def memories(program: Program) -> list[tuple[str, npt.NDArray[np.int64]]]:
+    """Return name and chunks of a program's beat table and weights, in the order of loading."""
+    i = program.images
+    made = {
+        "beat table": chunks(i.beats, i.beat_width),
+        "weights": chunks(i.weights, i.weight_width),
+    }
+    return [(name, np.array(part, np.int64)) for name, part in made.items()]
 
 
 FORMAT = f"<BBBHBBHHII{DIGEST_BYTES}s{DIGEST_BYTES}s"

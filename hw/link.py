@@ -6,9 +6,9 @@ from typing import Any
 
 from amaranth.hdl import Array, Module, Mux, Signal
 from amaranth.lib import stream, wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from .buffer import Buffer
 from .framing import FrameReceiver, FrameSender
 from .protocol import CRC_BYTES, MAX_PAYLOAD, DownHeader, Flag, UpHeader, size
 from .uart import BitTime, UartReceiver, UartTransmitter
@@ -31,6 +31,8 @@ class Link(wiring.Component):
     time : BitTime
     window : int
         Each direction has a buffer of ``2**window`` bytes, 9 to 14.
+    family : str
+        As of :class:`.core.Core`.
 
     Members
     -------
@@ -56,10 +58,10 @@ class Link(wiring.Component):
     status: Signal
     opened: Signal
 
-    def __init__(self, *, time: BitTime, window: int = 9) -> None:
+    def __init__(self, *, time: BitTime, window: int = 9, family: str = "generic") -> None:
         if not 9 <= window <= 14:
             raise ValueError(f"window must be in 9..14, not {window!r}")
-        self.time, self.window = time, window
+        self.time, self.window, self.family = time, window, family
         super().__init__({
             "rx": In(1), "tx": Out(1, init=1), "down": Out(stream.Signature(8)),  # type: ignore[call-arg]
             "up": In(stream.Signature(8)), "status": In(8), "opened": Out(1),
@@ -70,7 +72,7 @@ class Link(wiring.Component):
         m.submodules.uart_rx = uart_rx = UartReceiver(self.time)
         m.submodules.uart_tx = uart_tx = UartTransmitter(self.time)
         m.submodules.receiver = self._receiver = FrameReceiver()
-        m.submodules.sender = self._sender = FrameSender()
+        m.submodules.sender = self._sender = FrameSender(self.family)
         m.d.comb += [
             uart_rx.rx.eq(self.rx), self.tx.eq(uart_tx.tx),
             self._receiver.raw.eq(uart_rx.data), self._receiver.raw_valid.eq(uart_rx.valid),
@@ -84,14 +86,13 @@ class Link(wiring.Component):
         self._sent, self._written, self._acked = Signal(bits), Signal(bits), Signal(bits)
         self._session, self._tag, self._errors = Signal(8), Signal(8), Signal(8)
         self._answer, self._rewind, self._opening = Signal(), Signal(), Signal()
-        down: Any = Memory(shape=8, depth=1 << self.window, init=[])
-        up: Any = Memory(shape=8, depth=1 << self.window, init=[])
-        m.submodules.down_buffer, m.submodules.up_buffer = down, up
-        self._send(m, up.read_port())
-        self._give(m, down.read_port())
-        self._take(m, up.write_port())
+        m.submodules.down_buffer = down = Buffer(depth=1 << self.window, family=self.family)
+        m.submodules.up_buffer = up = Buffer(depth=1 << self.window, family=self.family)
+        self._send(m, up)
+        self._give(m, down)
+        self._take(m, up)
         # A flag that a frame sets in the cycle in which it is served stays set.
-        opening_session = self._receive(m, down.write_port())
+        opening_session = self._receive(m, down)
         with m.If(self.opened):
             m.d.sync += [
                 self._received.eq(0), self._consumed.eq(0), self._sent.eq(0),
@@ -100,22 +101,23 @@ class Link(wiring.Component):
             ]  # fmt: skip
         return m
 
-    def _receive(self, m: Module, write: Any) -> Signal:
+    def _receive(self, m: Module, buffer: Buffer) -> Signal:
         """Take frames apart; return the session that a frame names."""
         rx, count = self._receiver, size(DownHeader)
         place = Signal(range(count + CRC_BYTES + 1))  # of the byte in the frame, up to here
         flags, session, tag, ack = Signal(2), Signal(8), Signal(8), Signal.like(self._acked)
         fits = Signal()  # every byte had room, and the payload continues the stream
         ahead = Signal.like(self._received)  # where the frame's next byte goes
-        room, same = Signal(), Signal()
+        after, room, same = Signal.like(ahead), Signal(), Signal()
         expected = Signal(8)
         m.d.comb += [
             expected.eq(Mux(place[0], self._received[:8], self._received[8:])),
-            write.addr.eq(ahead[: self.window]),
-            write.data.eq(rx.data),
+            buffer.w_addr.eq(ahead[: self.window]),
+            buffer.w_data.eq(rx.data),
         ]
         m.d.sync += [
-            room.eq((ahead + 1)[: self.window] != self._consumed[: self.window]),
+            after.eq(ahead + 1),
+            room.eq(after[: self.window] != self._consumed[: self.window]),
             same.eq(rx.data == expected),
         ]
         # `same` compares the byte of the cycle before: it is looked at one cycle late.
@@ -145,7 +147,7 @@ class Link(wiring.Component):
                     m.d.sync += ack[8:].eq(rx.data)
                 with m.Default():
                     with m.If(room):
-                        m.d.comb += write.en.eq(1)
+                        m.d.comb += buffer.w_en.eq(1)
                         m.d.sync += ahead.eq(ahead + 1)
                     with m.Else():
                         m.d.sync += fits.eq(0)
@@ -170,13 +172,13 @@ class Link(wiring.Component):
                 m.d.sync += self._received.eq(ahead - CRC_BYTES)
         return session
 
-    def _give(self, m: Module, read: Any) -> None:
+    def _give(self, m: Module, buffer: Buffer) -> None:
         """Feed the down stream from its buffer."""
         waits, have = Signal(), Signal()  # bytes wait; one is at the memory's output
         looked = Signal()  # `waits` is up to date
         m.d.comb += [
-            read.addr.eq(self._consumed[: self.window]),
-            self.down.payload.eq(read.data),
+            buffer.r_addr.eq(self._consumed[: self.window]),
+            self.down.payload.eq(buffer.r_data),
             self.down.valid.eq(have),
         ]
         m.d.sync += [waits.eq(self._consumed != self._received), looked.eq(1)]
@@ -192,82 +194,91 @@ class Link(wiring.Component):
         with m.If(self.opened):
             m.d.sync += [have.eq(0), looked.eq(0)]
 
-    def _take(self, m: Module, write: Any) -> None:
+    def _take(self, m: Module, buffer: Buffer) -> None:
         """Write the up stream into its buffer."""
         room, looked = Signal(), Signal()
         used = Signal.like(self._written)
         m.d.comb += [
             used.eq(self._written - self._acked), self.up.ready.eq(room & looked),
-            write.addr.eq(self._written[: self.window]), write.data.eq(self.up.payload),
-            write.en.eq(self.up.valid & self.up.ready),
+            buffer.w_addr.eq(self._written[: self.window]), buffer.w_data.eq(self.up.payload),
+            buffer.w_en.eq(self.up.valid & self.up.ready),
         ]  # fmt: skip
         m.d.sync += [room.eq(~used[-1]), looked.eq(1)]
-        with m.If(write.en | self.opened):
+        with m.If(buffer.w_en | self.opened):
             m.d.sync += looked.eq(0)
-        with m.If(write.en):
+        with m.If(buffer.w_en):
             m.d.sync += self._written.eq(self._written + 1)
 
-    def _send(self, m: Module, read: Any) -> None:
+    def _send(self, m: Module, buffer: Buffer) -> None:
         """Make frames: whenever one is asked for, or there is something to send."""
         count = size(UpHeader)
-        place = Signal(range(max(count, MAX_PAYLOAD + 1)))
-        high = Signal(8)  # of an offset: it must be of the moment in which the low byte was
-        some, full = Signal(), Signal()  # there are bytes that were not sent; the frame is full
+        place = Signal(range(max(count, MAX_PAYLOAD + 1)))  # in the header, then in the payload
+        in_header, header_end = Signal(), Signal()
         offsets = [self._received, self._consumed, self._sent]
+        high = Signal(8)  # of an offset: it must be of the moment in which the low byte was
         header: list[Any] = [self._tag, self._session, self.status, self._errors]
         for offset in offsets:
             header += [offset[:8], high]
-        token = Signal.like(self._sender.i.payload)
-        m.d.comb += [read.addr.eq(self._sent[: self.window]), self._sender.i.payload.eq(token)]
+        chosen = Signal(8)
+        some, full = Signal(), Signal()  # there are bytes that were not sent; the frame is full
         # What is sent again comes in a short frame first, so that something gets through.
         short = Signal()
+        token, offered = Signal.like(self._sender.i.payload), Signal()
+        m.d.comb += [
+            buffer.r_addr.eq(self._sent[: self.window]), self._sender.i.payload.eq(token),
+            self._sender.i.valid.eq(offered),
+        ]  # fmt: skip
+        advance, back = Signal(), Signal()
         m.d.sync += [
             some.eq(self._sent != self._written),
             full.eq((place == MAX_PAYLOAD) | (short & place[SHORT_BITS])),
+            header_end.eq(place == count - 1),
+            advance.eq(0),
+            back.eq(0),
         ]
+        with m.If(advance):
+            m.d.sync += self._sent.eq(self._sent + 1)
+        with m.If(back):
+            m.d.sync += self._sent.eq(self._acked)
+
+        # A byte takes five cycles to prepare. Whether there is one in the buffer is decided in the
+        # third, when `some` has seen the byte before go, and it is read after that: so a byte
+        # that comes in meanwhile has been written.
+        phase = Signal(5)
+        with m.If(phase[0] & in_header):
+            m.d.sync += chosen.eq(Array(header)[place[:4]])
+            with m.Switch(place[:4]):
+                with m.Case(0):
+                    m.d.sync += self._answer.eq(0)
+                for k, offset in enumerate(offsets):
+                    with m.Case(4 + 2 * k):
+                        m.d.sync += high.eq(offset[8:])
+        with m.If(phase[2]):
+            m.d.sync += token.close.eq(~in_header & (~some | full))
+        with m.If(phase[4]):
+            m.d.sync += [token.data.eq(Mux(in_header, chosen, buffer.r_data)), offered.eq(1)]
+        m.d.sync += phase.eq(phase << 1)
+
         with m.FSM():
             with m.State("WAIT-CAUSE"):
-                m.d.sync += [place.eq(0), short.eq(self._rewind)]
+                m.d.sync += [place.eq(0), in_header.eq(1), short.eq(self._rewind)]
                 with m.If(self._opening):
                     # No frame is being made, so nothing of the old session gets into a new one.
                     m.d.sync += self.opened.eq(1)
                     m.next = "OPEN"
-                with m.Elif(self._rewind):
-                    m.d.sync += [self._rewind.eq(0), self._sent.eq(self._acked)]
-                    m.next = "HEADER"
-                with m.Elif(some | self._answer):
-                    m.next = "HEADER"
+                with m.Elif(self._rewind | some | self._answer):
+                    m.d.sync += [self._rewind.eq(0), back.eq(self._rewind), phase.eq(1)]
+                    m.next = "GIVE"
             with m.State("OPEN"):
                 m.d.sync += self.opened.eq(0)
                 m.next = "WAIT-CAUSE"
-            with m.State("HEADER"):
-                m.d.sync += [token.data.eq(Array(header)[place[:4]]), token.close.eq(0)]
-                with m.Switch(place):
-                    with m.Case(0):
-                        m.d.sync += self._answer.eq(0)
-                    for k, offset in enumerate(offsets):
-                        with m.Case(4 + 2 * k):
-                            m.d.sync += high.eq(offset[8:])
-                m.next = "GIVE-HEADER"
-            with m.State("GIVE-HEADER"):
-                m.d.comb += self._sender.i.valid.eq(1)
-                with m.If(self._sender.i.ready):
-                    m.d.sync += place.eq(place + 1)
-                    m.next = "HEADER"
-                    with m.If(place == count - 1):
-                        m.d.sync += place.eq(0)
-                        m.next = "LOOK"
-            with m.State("LOOK"):
-                m.next = "PAYLOAD"
-            with m.State("PAYLOAD"):
-                m.d.sync += [token.data.eq(read.data), token.close.eq(~some | full)]
-                m.next = "GIVE-PAYLOAD"
-            with m.State("GIVE-PAYLOAD"):
-                m.d.comb += self._sender.i.valid.eq(1)
-                with m.If(self._sender.i.ready):
-                    m.d.sync += place.eq(place + 1)
-                    m.next = "LOOK"
+            with m.State("GIVE"):
+                with m.If(offered & self._sender.i.ready):
+                    m.d.sync += [
+                        offered.eq(0), place.eq(place + 1), phase.eq(1), advance.eq(~in_header),
+                    ]  # fmt: skip
+                    with m.If(in_header & header_end):
+                        m.d.sync += [in_header.eq(0), place.eq(0)]
                     with m.If(token.close):
+                        m.d.sync += [advance.eq(0), phase.eq(0)]
                         m.next = "WAIT-CAUSE"
-                    with m.Else():
-                        m.d.sync += self._sent.eq(self._sent + 1)

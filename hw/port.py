@@ -10,6 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..compiler.schedule import Schedule
 from .arith import count, round_shift, saturate
+from .identity import chunks
 from .memory import CHUNK, Table
 
 __all__ = [
@@ -27,12 +28,6 @@ READ, LOAD, READ_WEIGHTS, LOAD_WEIGHTS, READ_BEATS, LOAD_BEATS = range(6)
 """Commands of the state port; those of the memories exist in loadable cores only."""
 
 WAIT = Table.latency + 1  # cycles from a memory's address to its word; weights have one more
-
-
-def chunks(words: list[int], width: int) -> list[int]:
-    """Return memory words as the state port carries them: 16-bit chunks, low chunk first."""
-    number = -(-width // CHUNK)
-    return [word >> (CHUNK * k) & ((1 << CHUNK) - 1) for word in words for k in range(number)]
 
 
 class Port(wiring.Component):

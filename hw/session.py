@@ -17,7 +17,7 @@ from .protocol import MAX_PAYLOAD, WINDOW_MARGIN, DownHeader, Flag, Status, UpHe
 __all__ = ["LinkCounts", "Session", "Transport"]
 
 LEAST_WINDOW = 9
-TRIES = 10  # silences in a row after which nobody is there
+TRIES = 20  # silences in a row after which nobody is there
 LEAST_PAYLOAD = 16
 TAGS_OUT = 64  # frames that may be unanswered; tags count to 256
 BABBLE = 1024  # bytes without a good frame that are as bad as silence
@@ -183,7 +183,8 @@ class Session:
                         f"{self.transport.name}: the board was lost: nothing came for "
                         f"{silent * self.transport.silence:.1f} s. Is it still powered and plugged in?"
                     )
-                self._send()
+                # A short frame gets through where a long answer was lost again.
+                self._send(Flag.RESEND if silent > 1 else Flag(0))
             if (self._received, self._consumed, self._got) != before:
                 stuck = 0.0
             elif quiet:

@@ -79,7 +79,7 @@ class System(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.link = link = Link(time=self.time, window=self.window)
+        m.submodules.link = link = Link(time=self.time, window=self.window, family=self.family)
         commands = Commands(
             program=self.program, core=self.core, identity=self.identity, loadable=self.loadable
         )
@@ -92,7 +92,12 @@ class System(wiring.Component):
         m.d.sync += restart.eq(link.opened)
         m.submodules.commands = ResetInserter(restart | booting)(commands)
         m.submodules.core = ResetInserter(restart & ~booting)(self.core)
-        wiring.connect(m, link.down, commands.down)
+        # Commands wait until the weights are there: a unit that is held in reset still says ready.
+        m.d.comb += [
+            commands.down.payload.eq(link.down.payload),
+            commands.down.valid.eq(link.down.valid & ~booting),
+            link.down.ready.eq(commands.down.ready & ~booting),
+        ]
         wiring.connect(m, commands.up, link.up)
         wiring.connect(m, commands.i, self.core.i)
         wiring.connect(m, self.core.o, commands.o)

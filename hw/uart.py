@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from amaranth.hdl import Cat, Module, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.wiring import In, Out
@@ -173,18 +173,14 @@ class UartTransmitter(wiring.Component):
         # What is still to be sent, the lowest bit now: ones follow the stop bit.
         bits = Signal(9, init=0x1FF)
         left = Signal(4)
-        done = Signal()
-        m.d.comb += [
-            self.i.ready.eq(done | (timer.tick & (left == 1))),
-            done.eq(left == 0),
-        ]
-        m.d.sync += self.tx.eq(bits[0])
+        idle, last = Signal(init=1), Signal()
+        m.d.comb += self.i.ready.eq(idle | (timer.tick & last))
+        m.d.sync += [self.tx.eq(bits[0]), last.eq(left == 1)]
         with m.If(self.i.ready):
             timer.reload()
+            m.d.sync += [idle.eq(~self.i.valid), left.eq(10)]
             with m.If(self.i.valid):
-                m.d.sync += [bits.eq(Cat(0, self.i.payload)), left.eq(10)]
-            with m.Else():
-                m.d.sync += left.eq(0)
+                m.d.sync += bits.eq(Cat(Const(0, 1), self.i.payload))
         with m.Elif(timer.tick):
             timer.reload()
             m.d.sync += [bits.eq(Cat(bits[1:], 1)), left.eq(left - 1)]

@@ -14,7 +14,7 @@ from amaranth.sim import Simulator
 
 from ..hw.system import System
 
-__all__ = ["NoisyLine", "PseudoTerminal", "SimulatedBoard"]
+__all__ = ["NoisyLine", "PseudoTerminal", "SimulatedBoard", "SpiFlash"]
 
 SILENCE_BITS = 1500  # a frame has up to 2,550
 
@@ -27,13 +27,13 @@ class SimulatedBoard:
     Parameters
     ----------
     system : System
-    skew : float
-        The host's bit time relative to what was asked for.
+    flash : SpiFlash, optional
+        The one at its pins, where it has them.
     """
 
-    def __init__(self, system: System, *, skew: float = 1.0) -> None:
+    def __init__(self, system: System, *, flash: SpiFlash | None = None) -> None:
         self.system, self.name = system, "simulated board"
-        self.cycles_per_bit = system.clock_hz / system.baud * skew
+        self.cycles_per_bit = system.clock_hz / system.baud
         self.silence = SILENCE_BITS / system.baud
         self._out: deque[int] = deque()
         self._in = bytearray()
@@ -44,6 +44,9 @@ class SimulatedBoard:
         self._simulator.add_clock(self._period)
         self._simulator.add_testbench(self._drive, background=True)
         self._simulator.add_testbench(self._listen, background=True)
+        self._flash = flash
+        if flash is not None:
+            self._simulator.add_testbench(self._serve_flash, background=True)
         self._advance(40)
 
     def _advance(self, cycles: float) -> None:
@@ -67,6 +70,14 @@ class SimulatedBoard:
                 for _ in range(end - at):
                     await ctx.tick()
                 at = end
+
+    async def _serve_flash(self, ctx: Any) -> None:
+        pins: Any = self.system
+        assert self._flash is not None  # noqa: S101
+        while True:
+            levels = (ctx.get(pin) for pin in (pins.flash_cs_n, pins.flash_sck, pins.flash_mosi))
+            ctx.set(pins.flash_miso, self._flash(*levels))
+            await ctx.tick()
 
     async def _listen(self, ctx: Any) -> None:
         """Take the board's bytes off the line."""
@@ -101,6 +112,45 @@ class SimulatedBoard:
 
     def close(self) -> None:
         """Do nothing: a simulation needs no closing."""
+
+
+class SpiFlash:
+    """An SPI flash, as far as reading goes; it sleeps at first, as after a configuration.
+
+    Call it in each cycle with the levels of its pins; it returns ``miso``.
+
+    Parameters
+    ----------
+    content : bytes
+    offset : int
+        Where they begin; all else reads as ones.
+    """
+
+    def __init__(self, content: bytes, offset: int) -> None:
+        self.content, self.offset = content, offset
+        self.asleep = True
+        self._bits = 0  # since the chip was selected
+        self._command = self._sck = 0
+        self._miso = 1
+
+    def __call__(self, cs_n: int, sck: int, mosi: int) -> int:
+        """Take the pins of a cycle."""
+        rises, falls = sck > self._sck, sck < self._sck
+        self._sck = sck
+        if cs_n:
+            # A command counts when the chip is let go after its last bit.
+            if self._bits == 8 and self._command == 0xAB:
+                self.asleep = False
+            self._bits = self._command = 0
+        elif rises:
+            if self._bits < 32:
+                self._command = self._command << 1 | mosi
+            self._bits += 1
+        elif falls and self._bits >= 32 and self._command >> 24 == 0x03 and not self.asleep:
+            place = (self._command & 0xFFFFFF) + (self._bits - 32) // 8 - self.offset
+            byte = self.content[place] if 0 <= place < len(self.content) else 255
+            self._miso = byte >> (7 - self._bits % 8) & 1
+        return self._miso
 
 
 class NoisyLine:

@@ -374,6 +374,10 @@ def simulate(
         raise InputError(f"stall is a chance from 0 to below 1, not {stall!r}")
     if netlist and simulator != "verilator":
         raise InputError(f"netlists are simulated in verilator, not in {simulator}")
+    if netlist:
+        from .netlist import family_of
+
+        family_of(netlist)
     ending = ".fst" if simulator == "icarus" else ".vcd"
     if wave is not None and Path(wave).suffix != ending:
         raise InputError(f"{wave}: {simulator} writes waveforms as {ending}; name the file so")

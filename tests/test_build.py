@@ -43,7 +43,7 @@ def test_folder_holds_report_bitstream_program_and_logs(program, calls, tmp_path
     out = tmp_path / "out"
     assert report.keys() >= KEYS
     assert sorted(p.name for p in out.iterdir()) == ["build.json", "logs", "program", "top.bin"]
-    assert {"synthesis.log", "pack.log"} < {p.name for p in (out / "logs").iterdir()}
+    assert {"synthesis_48.00MHz.log", "pack.log"} < {p.name for p in (out / "logs").iterdir()}
     assert load_program(out / "program").digest == program.digest == report["program"]
     assert report["met"] and report["target_mhz"] <= report["fmax_mhz"] == 50
     assert report["resources"]["multipliers"] == {"used": 7, "available": 8}
@@ -77,7 +77,7 @@ def test_given_clock_is_kept_and_a_miss_is_an_error(program, calls, tmp_path, mo
         run(program, tmp_path, frequency=24.1e6, tries=1)
     assert error.value.result["met"] is False and error.value.result["bitstream"] is None
     assert not (tmp_path / "out" / "top.bin").exists()
-    assert (tmp_path / "out" / "logs" / "synthesis.log").is_file()
+    assert list((tmp_path / "out" / "logs").glob("synthesis_*.log"))
 
 
 def test_the_boards_own_clock_needs_no_pll(program, calls, tmp_path):
@@ -129,9 +129,26 @@ def test_failures_are_explained_and_logs_kept(
         run(program, tmp_path)
     report = read_build(tmp_path / "out")
     assert report["bitstream"] is None and report["error"]
-    assert (tmp_path / "out" / "logs" / "synthesis.log").is_file()
+    assert list((tmp_path / "out" / "logs").glob("synthesis_*.log"))
     monkeypatch.delenv(variable)
     assert run(program, tmp_path)["bitstream"] == "top.bin"  # a failure is not cached
+
+
+def test_chosen_lanes_are_lowered_where_the_estimate_was_too_hopeful(
+    program, calls, tmp_path, monkeypatch
+):
+    text = (tmp_path / "tools" / "yosys").read_text()
+    # A netlist that is too large the first time it is made.
+    marker = tmp_path / "first"
+    fake = f'if os.path.exists("top.il") and not os.path.exists({str(marker)!r}):\n    open({str(marker)!r}, "w")\n'
+    fake += '    os.environ["FAKE_CELLS"] = "SB_RAM40_4K=31"\ncells, number'
+    (tmp_path / "tools" / "yosys").write_text(text.replace("cells, number", fake, 1))
+    report = run(program, tmp_path, lanes=0)
+    chosen = lay_out(program, find_board("icebreaker"), Options(lanes=0)).geometry.lanes
+    assert report["bitstream"] and 1 <= report["lanes"] < chosen
+    marker.unlink()
+    with pytest.raises(CheckError, match="needs 31 block RAMs"):
+        run(program, tmp_path, lanes=2)
 
 
 def test_missing_tool_says_how_to_get_it(program, calls, tmp_path, monkeypatch):
@@ -149,7 +166,7 @@ def test_missing_tool_says_how_to_get_it(program, calls, tmp_path, monkeypatch):
 
 
 def test_too_large_is_refused_before_synthesis(program, calls, tmp_path):
-    with pytest.raises(InputError, match=r"64 lanes on icebreaker: .*needs \d+ multipliers, the board has 8: try --lanes \d"):  # fmt: skip
+    with pytest.raises(InputError, match=r"64 lanes on icebreaker: .*needs [\d,]+ LUTs, the board has 5,280: try --lanes \d"):  # fmt: skip
         run(program, tmp_path, lanes=64)
     assert not (tmp_path / "out").exists()
 

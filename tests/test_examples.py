@@ -173,11 +173,20 @@ def test_every_test_utterance_in_verilator():
     assert (final.argmax(1) == test.labels).mean() >= 0.97
 
 
-def test_digits_are_trained_in_fixed_point(tmp_path, monkeypatch, capsys):
+def test_digits_are_the_first_and_the_second_half():
     train, test = digits.load_data()
     assert train.x.shape == (898, 8, 8) and test.x.shape == (899, 8, 8)
     assert train.x.min() == 0 and train.x.max() == 1
     assert np.bincount(np.concatenate([train.labels, test.labels])).min() > 170
+    outputs = np.zeros((2, 8, 10))
+    outputs[0, 7, 3] = outputs[1, 7, 4] = 1
+    outputs[:, 6, 9] = 2  # not the last row: must not count
+    assert digits.accuracy(outputs, [3, 5]) == 0.5
+
+
+@pytest.mark.full
+def test_digits_are_trained_in_fixed_point(tmp_path, monkeypatch, capsys):
+    test = digits.load_data()[1]
     short = digits.train
     monkeypatch.setattr(digits, "train", lambda seed: short(seed, epochs=3))
     digits.main(["-o", str(tmp_path), "--weight-bits", "3", "--epochs", "2"])

@@ -59,6 +59,19 @@ def play(bench: NetlistBench, steps: int = 12, stall: float = 0.0, seed: int = 1
     return found
 
 
+def corner(name: str) -> Program:
+    """Return a program at the edge of what the engine builds."""
+    cell, inputs, size, options = {
+        "one neuron": ("gru", 1, 1, {"lanes": 1}),
+        "one cell": ("lstm", 2, 1, {"lanes": 1}),
+        "two bits": ("rnn", 1, 1, {"lanes": 1, "weight_bits": 2, "activation_bits": 2, "state_bits": 2, "gate_bits": 2}),
+        "argmax": ("gru", 2, 3, {"lanes": 2, "argmax": True}),
+    }[name]  # fmt: skip
+    rng = np.random.default_rng(1)
+    model = Model(inputs, (recurrent(rng, "only", cell, ("x",), inputs, size),))
+    return quantize(model, rng.normal(size=(2, 10, inputs)), Config(**options))
+
+
 # Parameters of a block RAM: name and bits of a row, bits from one word of 16 to the next.
 ROWS = {
     "ice40up": (r"\.INIT_([0-9A-F])\(", 256, 16),
@@ -117,6 +130,17 @@ def test_a_netlist_is_exact(family: str, tmp_path: Path) -> None:
             weight_memory(bench.netlist.path.read_text(), family, p.images.weights)
         for pattern in EXPECTED[family]:
             assert any(re.match(pattern, name) for name in bench.cells), (pattern, bench.cells)
+        assert play(bench) == ""
+        assert play(bench, stall=0.4, seed=2) == ""
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(
+    "family, name",
+    [("ecp5", "one neuron"), ("ice40up", "one cell"), ("gowin", "two bits"), ("ice40hx", "argmax")],
+)
+def test_netlists_of_the_smallest_networks(family: str, name: str, tmp_path: Path) -> None:
+    with NetlistBench(corner(name), family, folder=tmp_path) as bench:
         assert play(bench) == ""
         assert play(bench, stall=0.4, seed=2) == ""
 

@@ -278,6 +278,9 @@ def test_wrong_use_is_refused() -> None:
     mixed = nn.Sequential(QuantLinear(3, 4), nn.Tanh(), nn.Linear(4, 2))
     with pytest.raises(InputError, match=r"trainable\(module\)"):
         calibrate(mixed, np.zeros((2, 5, 3)))
+    with pytest.raises(InputError, match="which axis is time"):
+        net = Net(GRU(3, 4, batch_first=True), 4)
+        calibrate(net, np.zeros((2, 5, 3)), Config(engine="delta", threshold=1))
     both = nn.GRU(3, 4, bidirectional=True, batch_first=True)
     with pytest.raises(InputError, match="walks sequences from their end"):
         trainable(both, np.zeros((2, 5, 3)))
