@@ -25,7 +25,8 @@ from gatewright.examples.japanese_vowels import train
 from gatewright.examples.opendpd import amplifier
 from gatewright.examples.rnnoise import suppressor
 from gatewright.hw.boards import BOARDS, find_board
-from gatewright.hw.build import Options, build
+from gatewright.hw.build import build
+from gatewright.hw.plan import Options
 
 HEAD = (
     "network", "board", "lanes", "clock MHz (reaches)", "cycles", "steps/s", "LUTs",

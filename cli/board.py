@@ -95,8 +95,8 @@ class Target:
 
     def estimate(self, program: Program) -> dict[str, Any]:
         """Return what the program takes of the board."""
-        from ..hw.build import Options
         from ..hw.fit import expect
+        from ..hw.plan import Options
 
         found, loadable, short = expect(program, self.board, Options().loadable)
         have = self.board.capacity.resources
@@ -162,7 +162,7 @@ def boards(args: argparse.Namespace, console: Console) -> dict[str, Any]:
 
 def _fit(program: Program, board: Any) -> dict[str, Any]:
     """Say how a program would be laid out on a board, or why it cannot."""
-    from ..hw.build import Options, prepare
+    from ..hw.plan import Options, prepare
 
     try:
         laid, options, expected = prepare(program, board, Options())
@@ -179,8 +179,8 @@ def build(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Build a bitstream."""
     from ..compiler.program import Program
     from ..hw.boards import find_board
-    from ..hw.build import Options
     from ..hw.build import build as make
+    from ..hw.plan import Options
 
     board = find_board(args.board)
     program = read_program(args.program)

@@ -29,7 +29,7 @@ __all__ = [
     "weights_file",
 ]
 
-ROW_FIELDS = ("bias_input", "bias_recurrent", "shift_input", "shift_recurrent")
+ROW_FIELDS = ("shift_first", "shift_second", "bias_first", "bias_second")
 
 
 @dataclass(frozen=True)

@@ -34,17 +34,28 @@ POSTS = ("pass", "blend", "leak", "times_h", "times_c", "cell", "times")
 
 
 BEAT_BITS = 48  # about the width of a beat table's word
-GROUP = 8  # beats of one gate before the next gate's; hides the latency of the reset product
+GROUP, CELL_GROUP = 10, 12  # beats of one gate before the next gate's, which hides the latency of
+# a kept reset gate, or that of the cell state
 
 
-def _idle(block: tuple[QGate, ...], length: int) -> int:
-    """Return the idle beats in a group of ``length`` beats of every gate of a block."""
+def _group(block: tuple[QGate, ...]) -> int:
+    """Return the least beats of a gate in a group."""
+    return CELL_GROUP if any(g.gate.source == "c" for g in block) else GROUP
+
+
+def _idle(block: tuple[QGate, ...], length: int, keep: int) -> int:
+    """Return the idle beats in a group of ``length`` beats of every gate of a block.
+
+    ``keep`` is the cycle in which a beat writes what it keeps.
+    """
     written: dict[tuple[str, int], int] = {}
     at = 0
     for g in block:
         for b in range(length):
             for name, latency in _reads(g):
-                at = max(at, written.get((name, b), at - Timing.WRITE) + Timing.WRITE + 1 - latency)
+                if (name, b) in written:
+                    when = Timing.WRITE if name == "c" else keep
+                    at = max(at, written[name, b] + when + 1 - latency)
             written[g.gate.name, b] = at
             if g.gate.to == "c":
                 written["c", b] = at
@@ -145,6 +156,8 @@ class Schedule:
         First operand word of each vector.
     states : list of (layer, 'h' or 'c', base, size)
         Vectors of the state port, in order, with their first beat in state memory.
+    keep_cycle : int
+        Cycle of a beat in which it writes what it keeps.
     output_order : ndarray
         ``outputs[output_order]`` is the order in which the hardware emits a step's outputs.
     """
@@ -159,6 +172,8 @@ class Schedule:
         self.bases: dict[str, int] = {}
         self.states: list[tuple[str, str, int, int]] = []
         self.kept_depth = 0
+        results = any(g.gate.keep == "post" for layer in network.layers for g in layer.gates)
+        self.keep_cycle = Timing.WRITE if results else Timing.KEEP
         self._next_word = 0
         self._next_state = 0
         self._need: dict[str, int] = {}  # words of a step produced before each vector
@@ -323,7 +338,8 @@ class Schedule:
                     # A value may be read only after it was written: pad with idle beats.
                     for name, latency in _reads(g):
                         if (name, b) in self._written:
-                            ready = self._written[name, b] + Timing.WRITE + 1 - latency
+                            written = Timing.WRITE if name == "c" else self.keep_cycle
+                            ready = self._written[name, b] + written + 1 - latency
                             while len(self.beats) < ready:
                                 self.beats.append(Beat())
                     if g.gate.keep:
@@ -354,14 +370,14 @@ class Schedule:
         are saved than the idle beats take.
         """
         e, rows, split = self.geometry.beat, self.geometry.rows, self.geometry.split
-        groups = max(1, beats // GROUP)
+        groups = max(1, beats // _group(block))
         usual = [beats * i // groups for i in range(groups + 1)]
         taken = [g for g in block if g.gate.source == "acc"]
         length, rest = divmod(rows, e * len(taken))
         if len({g.bits for g in taken}) < 2 or rest or not length or length >= beats:
             return usual
         columns = sum(s.words for s in segments)
-        idle = _idle(block, length)
+        idle = _idle(block, length, self.keep_cycle)
         if len(block) * length + idle > columns:
             return usual
         mixed = np.zeros(rows, np.int64)
@@ -373,7 +389,7 @@ class Schedule:
         words = ceil_div(e * beats * len(taken), rows) * columns
         saved = split * words * int(mixed.sum() - e * length * sum(g.bits for g in taken))
         short = [*range(0, beats, length), beats]
-        more = idle * len(short) - _idle(block, beats // groups) * groups
+        more = idle * len(short) - _idle(block, beats // groups, self.keep_cycle) * groups
         return short if saved > BEAT_BITS * more else usual
 
     def _beat(
@@ -453,12 +469,25 @@ class Schedule:
         return np.array([getattr(b, name) for b in self.beats], np.int64)
 
     def row_table(self, name: str) -> IntArray:
-        """Return one per-row field (``bias_input``, ``shift_input``, ...), shape (beats, beat)."""
+        """Return one per-row field, shape (beats, beat).
+
+        ``bias_first``, ``shift_second`` and so on follow the order of the walk. Biases hold the
+        halves of the two roundings: that of the sum, and of the part a reset gate multiplies.
+        """
+        n = self.network.numbers
+        kind, part = name.split("_")
         out = np.zeros((len(self.beats), self.geometry.beat), np.int64)
         for i, b in enumerate(self.beats):
-            if b.take:
-                for k, (g, neuron) in enumerate(b.lanes):
-                    out[i, k] = getattr(g, name)[neuron]
+            if not b.take:
+                continue
+            which = "recurrent" if (part == "second") != bool(b.swap) else "input"
+            for k, (g, neuron) in enumerate(b.lanes):
+                value = int(getattr(g, f"{kind}_{which}")[neuron])
+                if kind == "bias" and which == "input":
+                    value += 1 << n.sum_shift >> 1
+                if kind == "bias" and which == "recurrent" and b.reset:
+                    value += 1 << n.hidden_shift >> 1
+                out[i, k] = value
         return out
 
     # -- time -----------------------------------------------------------------

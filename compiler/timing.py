@@ -18,15 +18,18 @@ __all__ = ["Timing", "replay"]
 class Timing:
     """Latencies in cycles that gateware and :func:`replay` share (see ``docs/engine.md``)."""
 
-    MAC = 5  # a word is issued -> its product is in the accumulator
-    EARLY = 3  # a beat is issued -> it reads a kept reset gate
-    CELL = 5  # a beat is issued -> it reads the new cell state as its pre-activation
-    LATE = 11  # a beat is issued -> it reads a kept gate and the old state
-    WRITE = 15  # a beat is issued -> it writes state, kept value and output
-    VISIBLE = 17  # a beat is issued -> lanes may read the operand it made
-    OUTPUT = 17  # a beat is issued -> its first element is on the output port
+    INPUT = 3  # the last element of an input word is transferred -> lanes may read the word
+    MAC = 8  # a tile's last word is issued -> its first beat may start
+    EARLY = 5  # a beat is issued -> it reads a kept reset gate
+    CELL = 9  # a beat is issued -> it reads the new cell state as its pre-activation
+    LATE = 22  # a beat is issued -> it reads a kept gate and the old state
+    KEEP = 24  # a beat is issued -> it writes a kept activation (where none keeps a result)
+    WRITE = 32  # a beat is issued -> it writes state, kept value and output
+    VISIBLE = 34  # a beat is issued -> lanes may read the operand it made
+    OUTPUT = 34  # a beat is issued -> its first element is on the output port
     ARGMAX = 1  # the last output element would be on the port -> the index is
-    FIFO = 32  # output beats in flight or waiting
+    FREE = 2  # an output beat's last element is transferred -> its place is given to another
+    FIFO = 40  # output beats in flight or waiting
 
 
 def replay(schedule: Schedule, steps: int) -> IntArray:
@@ -82,7 +85,7 @@ class _Replay:
         arrival = max(self.accepted, self.finished[0]) + 1 + np.arange(size)
         self.accepted = int(arrival[-1])
         last = np.minimum(np.arange(1, s.input_words + 1) * s.geometry.split, size) - 1
-        input_visible = arrival[last] + 1
+        input_visible = arrival[last] + Timing.INPUT
         visible = np.concatenate([self.visible, np.full(s.produced, -1, np.int64)])
         made = s.produced
         self.issue = max(self.issue, int(input_visible[0]))
@@ -94,11 +97,11 @@ class _Replay:
                 # Word w is issued no earlier than w cycles after word 0.
                 cycle = max(cycle, int((ready - np.arange(seg.words)).max())) + seg.words
             self.issue = cycle
-            handoff = max(cycle - 1 + Timing.MAC, self.drained[1])
+            there = max(cycle - 1 + Timing.MAC, self.drained[1] + 1)
             for beat in s.beats[first:end]:
-                when = max(self.beat, handoff + 1) if beat.take else self.beat
+                when = max(self.beat, there) if beat.take else self.beat
                 if beat.output:
-                    when = max(when, self.pops[0] + 1)
+                    when = max(when, self.pops[0] + Timing.FREE)
                     self.sent = max(self.sent + 1, when + Timing.OUTPUT) + beat.count
                     self.pops = [*self.pops[1:], self.sent]
                 self.beat = when + 1

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ..compiler.activation import ACTIVATIONS, GUARD, SLOPE_FRAC, Activation
 from .arith import Delay, round_shift, saturate, shift
-from .memory import Rom
+from .memory import Table
+from .multiplier import LATENCY, Multiplier
 
 __all__ = ["ActivationUnit"]
 
@@ -22,6 +23,8 @@ class ActivationUnit(wiring.Component):
         Formats and table contents.
     used : set of str
         Activations the program has; hardware is made for those only.
+    family, multiplier : str
+        Of the table, and of its multiplier where that is another.
 
     Members
     -------
@@ -39,10 +42,14 @@ class ActivationUnit(wiring.Component):
     act: Signal
     pre: Signal
     result: Signal
-    latency = 5
+    SIGN = 5 + LATENCY  # cycle in which a curve's magnitude is there
+    latency = SIGN + 2
 
-    def __init__(self, *, tables: Activation, used: set[str]) -> None:
-        self.tables, self.used = tables, used
+    def __init__(
+        self, *, tables: Activation, used: set[str], family: str = "generic", multiplier: str = ""
+    ) -> None:
+        self.tables, self.used, self.family = tables, used, family
+        self.multiplier = multiplier or family
         super().__init__({
             "act": In(range(len(ACTIVATIONS))),
             "pre": In(signed(tables.pre_bits)),
@@ -53,61 +60,97 @@ class ActivationUnit(wiring.Component):
         m = Module()
         t = self.tables
         pre, act = Delay(m, self.pre), Delay(m, self.act)
-        choices: dict[str, object] = {}
-
-        top = (1 << t.gate_frac) - 1
+        choices: dict[str, Value] = {}
         if self.used & {"tanh", "sigmoid"}:
-            # Cycle 0: magnitude, doubled for tanh, clipped to the table's range.
-            magnitude = Signal(t.pre_bits + 1)
-            m.d.comb += magnitude.eq(abs(pre.at(0)) << (act.at(0) == ACTIVATIONS.index("tanh")))
-            argument = Signal(t.argument_bits, reset_less=True)
-            limit = (1 << t.argument_bits) - 1
-            m.d.sync += argument.eq(Mux(magnitude > limit, limit, magnitude))
-            one = 1 << (t.gate_frac + GUARD)
-            value = Signal(range(one + 1), reset_less=True)  # in cycle 4
-            base, slope = (table.tolist() for table in t.table)
-            base_bits = max(base).bit_length()
-            if t.kind == "direct":
-                # Nearest entry: the rounded argument may pass the last one.
-                index = round_shift(argument, t.fraction_bits)
-                if t.fraction_bits:
-                    index = Mux(index > len(base) - 1, len(base) - 1, index)
-                m.submodules.rom = rom = Rom(words=base, width=base_bits)
-                m.d.comb += rom.addr.eq(index)
-                m.d.comb += value.eq(Delay(m, rom.data, 2).at(4))
-            else:
-                slope_bits = max(max(slope).bit_length(), 1)
-                words = [b | s << base_bits for b, s in zip(base, slope, strict=True)]
-                m.submodules.rom = rom = Rom(words=words, width=base_bits + slope_bits)
-                m.d.comb += rom.addr.eq(argument >> t.fraction_bits)
-                start = Delay(m, rom.data[:base_bits], 2).at(3)
-                if t.fraction_bits:
-                    # Cycle 2: slope times the rest of the argument. Cycle 3: add and round.
-                    rest = Delay(m, argument[: t.fraction_bits], 1).at(2)
-                    product = Signal(slope_bits + t.fraction_bits, reset_less=True)
-                    m.d.sync += product.eq(rom.data[base_bits:] * rest)
-                    start = start + round_shift(product, t.fraction_bits)
-                m.d.sync += value.eq(start)
-            # Cycle 4: sign, scale, clip.
-            negative = pre.at(4)[-1]
-            rounded = round_shift(value, GUARD)
-            size = Mux(rounded > top, top, rounded)
-            choices["tanh"] = Mux(negative, -size, size)
-            half = round_shift(Mux(negative, one - value, one + value)[: len(value) + 1], GUARD + 1)
-            choices["sigmoid"] = half
+            self._curves(m, pre, act, choices)
+        top = (1 << t.gate_frac) - 1
         if "hard_tanh" in self.used:
-            choices["hard_tanh"] = saturate(shift(pre.at(4), t.pre_frac - t.gate_frac), t.gate_bits)
+            choices["hard_tanh"] = saturate(
+                shift(pre.at(self.SIGN), t.pre_frac - t.gate_frac), t.gate_bits
+            )
         if "hard_sigmoid" in self.used:
             scaled = Signal(signed(t.pre_bits + SLOPE_FRAC + 1), reset_less=True)
-            m.d.sync += scaled.eq(pre.at(3) * t.slope_code)
-            line = shift(scaled, t.pre_frac + SLOPE_FRAC - t.gate_frac) + (1 << t.gate_frac >> 1)
+            m.d.sync += scaled.eq(pre.at(self.SIGN - 2) * t.slope_code)
+            line = Signal(signed(len(scaled) + 2), reset_less=True)
+            m.d.sync += line.eq(
+                shift(scaled, t.pre_frac + SLOPE_FRAC - t.gate_frac) + (1 << t.gate_frac >> 1)
+            )
             choices["hard_sigmoid"] = Mux(line < 0, 0, Mux(line > top, top + 1, line))
-        choices["relu"] = saturate(Mux(pre.at(4)[-1], 0, pre.at(4)).as_signed(), t.result_bits)
-        choices["none"] = saturate(pre.at(4), t.result_bits)
-
-        with m.Switch(act.at(4)):
+        if self.used & {"relu", "none"}:
+            x = pre.at(self.SIGN)
+            choices["relu"] = saturate(Mux(x[-1], 0, x).as_signed(), t.result_bits)
+            choices["none"] = saturate(x, t.result_bits)
+        # Piecewise linear functions are ready in cycle SIGN, curves a cycle later: choose.
+        late = act.at(self.SIGN + 1)
+        ready = {
+            name: value if name in ("tanh", "sigmoid") else Delay(m, value).at(1)
+            for name, value in choices.items()
+        }
+        with m.Switch(late):
             for number, name in enumerate(ACTIVATIONS):
                 if name in self.used:
                     with m.Case(number):
-                        m.d.sync += self.result.eq(choices[name])
+                        m.d.sync += self.result.eq(ready[name])
         return m
+
+    def _curves(self, m: Module, pre: Delay, act: Delay, choices: dict[str, Value]) -> None:
+        """Tanh and sigmoid, ready in cycle ``SIGN + 1``."""
+        t = self.tables
+        tanh = ACTIVATIONS.index("tanh")
+        # Cycle 0: magnitude. Cycle 1: doubled for tanh, clipped to the table's range.
+        magnitude = Signal(t.pre_bits, reset_less=True)
+        m.d.sync += magnitude.eq(abs(pre.at(0)))
+        argument = Signal(t.argument_bits, reset_less=True)
+        doubled = Mux(act.at(1) == tanh, magnitude << 1, magnitude)
+        m.d.sync += argument.eq(
+            Mux(doubled[t.argument_bits :].any(), (1 << t.argument_bits) - 1, doubled)
+        )
+        # Cycles 2 and 3: the table. Its entries are GUARD / 2 higher, as tanh rounds them.
+        half = 1 << GUARD >> 1
+        one = 1 << (t.gate_frac + GUARD)
+        base, slope = (table.tolist() for table in t.table)
+        base = [entry + half for entry in base]
+        base_bits = max(base).bit_length()
+        value = Signal(range(one + half + 1), reset_less=True)  # in cycle SIGN
+        slope_bits = max(max(slope).bit_length(), 1)
+        interpolated = t.kind != "direct" and t.fraction_bits > 0
+        words = [b | s << base_bits for b, s in zip(base, slope, strict=True)]
+        m.submodules.table = table = Table(
+            words=words if interpolated else base,
+            width=base_bits + (slope_bits if interpolated else 0), family=self.family,
+        )  # fmt: skip
+        m.d.comb += [table.en.eq(1), table.out_en.eq(1)]
+        if not interpolated:
+            # Nearest entry: the rounded argument may pass the last one.
+            index = round_shift(argument, t.fraction_bits)
+            last = len(base) - 1
+            m.d.comb += table.addr.eq(Mux(index > last, last, index) if t.fraction_bits else index)
+            m.d.comb += value.eq(Delay(m, table.data, 4).at(self.SIGN))
+        else:
+            m.d.comb += table.addr.eq(argument >> t.fraction_bits)
+            # From cycle 4 on: slope times the rest of the argument. Then add and round.
+            m.submodules.multiplier = unit = Multiplier(
+                unsigned(slope_bits), unsigned(t.fraction_bits), family=self.multiplier
+            )
+            m.d.comb += [
+                unit.a.eq(table.data[base_bits:]),
+                unit.b.eq(Delay(m, argument[: t.fraction_bits], 2).at(4)),
+            ]
+            start = Delay(m, table.data[:base_bits], 4).at(4 + LATENCY)
+            nearest = Const(1 << (t.fraction_bits - 1), t.fraction_bits)
+            m.d.sync += value.eq((Cat(nearest, start) + unit.p) >> t.fraction_bits)
+        # Cycle SIGN: tanh is cut and gets its sign, a sigmoid is (1 + tanh) / 2, rounded.
+        top = (1 << t.gate_frac) - 1
+        negative = pre.at(self.SIGN)[-1]
+        size = value >> GUARD
+        cut = Mux(size > top, top, size)
+        is_tanh = act.at(self.SIGN) == tanh
+        magnitude_ = Mux(is_tanh, cut, value)
+        flipped = magnitude_ ^ negative.replicate(len(magnitude_))
+        signed_value = Cat(flipped, negative).as_signed()
+        # minus x is the complement and one; the half of the table's entries counts both ways.
+        offset = Mux(is_tanh, negative, Mux(negative, one + 3 * half + 1, one + half))
+        total = Signal(signed(len(value) + 3), reset_less=True)
+        m.d.sync += total.eq(signed_value + Cat(offset, Const(0, 1)).as_signed())
+        choices["tanh"] = total[: t.gate_bits + 1].as_signed()
+        choices["sigmoid"] = (total >> (GUARD + 1))[: t.gate_bits + 1]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from amaranth.hdl import Const, Module, Mux, Signal, Value, ValueLike
 
-__all__ = ["Delay", "count", "round_shift", "saturate", "shift"]
+__all__ = ["Delay", "count", "round_shift", "saturate", "shift", "tree"]
 
 
 def count(n: int) -> range:
@@ -13,6 +15,14 @@ def count(n: int) -> range:
     A zero-width signal becomes ``[-1:0]`` in Verilog, which is two bits.
     """
     return range(max(2, n))
+
+
+def tree(values: Sequence[Value]) -> Value:
+    """Add values in a balanced tree."""
+    terms = list(values)
+    while len(terms) > 1:
+        terms = [sum(terms[i + 1 : i + 2], terms[i]) for i in range(0, len(terms), 2)]
+    return terms[0]
 
 
 def round_shift(value: Value, amount: int) -> Value:

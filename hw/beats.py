@@ -21,6 +21,7 @@ class Beats(wiring.Component):
     loadable : bool
     file : str
         Hexadecimal file; empty keeps the contents in the design.
+    family : str
 
     Members
     -------
@@ -45,11 +46,14 @@ class Beats(wiring.Component):
     w_en: Signal
     w_data: Signal
 
-    def __init__(self, *, images: Images, loadable: bool = False, file: str = "") -> None:
+    def __init__(
+        self, *, images: Images, loadable: bool = False, file: str = "", family: str = "generic"
+    ) -> None:
         self.number = len(images.beats)
         self.table = Table(
-            words=images.beats, width=images.beat_width, file=file, loadable=loadable
-        )
+            words=images.beats, width=images.beat_width, file=file, loadable=loadable,
+            family=family,
+        )  # fmt: skip
         super().__init__({
             "valid": Out(1), "word": Out(images.beat_width), "last": Out(1), "next": In(1),
             "held": In(1), "addr": In(self.table.addr.shape()), "w_en": In(self.table.chunks),

@@ -22,6 +22,8 @@ __all__ = ["FAMILIES", "Core"]
 FAMILIES = ("generic", "ice40up", "ice40hx", "ecp5", "gowin")
 """Families of FPGA with primitives of their own; ``generic`` leaves all to the synthesizer."""
 
+MULTIPLIERS = {"ice40up": 8}
+
 
 class Core(wiring.Component):
     """A program as hardware.
@@ -31,6 +33,9 @@ class Core(wiring.Component):
     program : Program
     family : str
         One of :data:`FAMILIES`: which primitives are used. Cycles are the same for all.
+    multipliers : int, optional
+        Multipliers of the device that may be used (default: 8 on ``ice40up``, elsewhere no limit);
+        further ones are made of adders.
     loadable : bool
         Weights and beat table are RAM, read and loaded over the state port.
     rom_files : bool
@@ -75,18 +80,20 @@ class Core(wiring.Component):
 
     def __init__(
         self, program: Program, *, rom_files: bool = False, family: str = "generic",
-        loadable: bool = False,
+        loadable: bool = False, multipliers: int | None = None,
     ) -> None:  # fmt: skip
         if family not in FAMILIES:
             raise ValueError(f"family is one of {', '.join(FAMILIES)}, not {family!r}")
         program.network.check_hardware()
         self.program, self.rom_files = program, rom_files
         self.family, self.loadable = family, loadable
+        self.multipliers = MULTIPLIERS.get(family) if multipliers is None else multipliers
         self.schedule = s = program.schedule
         n, images, widths = program.network.numbers, program.images, program.hardware
         self.elementwise = Elementwise(
             schedule=s, images=images, acc_bits=widths.acc_bits, sum_bits=widths.sum_bits,
-            loadable=loadable, file="beats.hex" if rom_files else "",
+            loadable=loadable, file="beats.hex" if rom_files else "", family=family,
+            hard=self.multipliers,
         )  # fmt: skip
         self.weights = Weights(
             images=images, lanes=s.geometry.rows * s.geometry.split, bits=n.weight_bits,
@@ -117,7 +124,8 @@ class Core(wiring.Component):
         m.submodules.sequencer = seq = Sequencer(schedule=s)
         m.submodules.lanes = lanes = Lanes(
             rows=geometry.rows, split=split, beat=geometry.beat, weight_bits=n.weight_bits,
-            operand_bits=net.operand_bits, acc_bits=self.program.hardware.acc_bits,
+            operand_bits=net.operand_bits, acc_bits=self.program.hardware.acc_bits, family=self.family,
+            hard=None if self.multipliers is None else self.multipliers - el.multipliers,
         )  # fmt: skip
         m.submodules.weights = weights = self.weights
         m.submodules.port = port = self.port
@@ -125,23 +133,26 @@ class Core(wiring.Component):
         # -- Input buffer: two steps, one being read while the next is written.
         depth = 1 << (max(1, s.input_words) - 1).bit_length()
         m.submodules.inputs = inputs = Ram(banks=split, width=bits, depth=2 * depth)
-        element = Signal(count(net.input_size))
+        size = net.input_size
+        element = Signal(count(size))
+        first, last = Signal(init=1), Signal(init=size == 1)  # the next element's place
         in_bank, in_word, in_parity = Signal(count(split)), Signal(count(depth)), Signal()
         held = Signal(range(3))  # steps begun to load and not yet issued whole
         resets = Signal(2)
         after_reset = Signal(init=1)
-        first, last = element == 0, element == net.input_size - 1
         take = self.i.valid & self.i.ready
         full_bank = (in_bank == split - 1) | last
         m.d.comb += [
-            self.i.ready.eq(~first | ((held != 2) & ~self.c.valid & ~port.busy)),
+            self.i.ready.eq(~first | (~held[1] & ~self.c.valid & ~port.busy)),
             inputs.w_en.eq(Mux(take, 1 << in_bank, 0)),
             inputs.w_addr.eq(Cat(in_word, in_parity) if depth > 1 else in_parity),
-            seq.input_word.eq(take & full_bank),
             seq.fresh.eq(resets.bit_select(seq.parity, 1)),
         ]
         m.d.comb += [inputs.w_data[b].eq(self.i.payload.data) for b in range(split)]
-        m.d.sync += held.eq(held + (take & first) - seq.step_done)
+        m.d.sync += [
+            held.eq(held + (take & first) - seq.step_done),
+            seq.input_word.eq(take & full_bank),
+        ]
         with m.If(take):
             with m.If(first):
                 m.d.sync += [
@@ -150,6 +161,8 @@ class Core(wiring.Component):
                 ]
             m.d.sync += [
                 element.eq(Mux(last, 0, element + 1)),
+                first.eq(last),
+                last.eq((element == size - 2) if size > 1 else 1),
                 in_bank.eq(Mux(full_bank, 0, in_bank + 1)),
             ]
             with m.If(full_bank):
@@ -170,27 +183,31 @@ class Core(wiring.Component):
         m.d.comb += [
             inputs.r_addr[0].eq(half(seq.address, seq.parity, depth)),
             operands.r_addr[0].eq(half(seq.address, seq.parity ^ seq.old, words)),
-            weights.addr.eq(Mux(port.m_busy, port.m_addr, seq.weight_address)),
         ]
-        # Cycle 1: the operands are there; choose, blank the state of a step that starts afresh.
-        chosen = Delay(m, seq.is_input).at(1)
-        blank = Delay(m, seq.old & seq.fresh & ~seq.is_input).at(1)
-        amount = Delay(m, seq.shift).at(1)
+        # Cycle 2: the operands are there; choose, blank the state of a step that starts afresh.
+        chosen = Delay(m, seq.is_input).at(2)
+        blank = Delay(m, seq.old & seq.fresh & ~seq.is_input).at(2)
+        amount = Delay(m, seq.shift).at(2)
         for b in range(split):
             value = Mux(chosen, inputs.r_data[0][b].as_signed(), operands.r_data[0][b].as_signed())
             operand = Signal(signed(net.operand_bits), name=f"operand_{b}", reset_less=True)
             m.d.sync += operand.eq(Mux(blank, 0, value) << amount)
-            m.d.comb += lanes.operand[b].eq(Delay(m, operand, 2).at(3))
-        # Cycle 2: the weights are there. Cycle 3: multiply.
-        m.d.sync += lanes.weight.eq(weights.weight)
-        m.d.comb += lanes.valid.eq(Delay(m, seq.valid, reset_less=False).at(3))
+            m.d.comb += lanes.operand[b].eq(operand)
+        # Cycle 1: the weight's address. Cycle 3: weights and operands meet.
+        weight_address = Signal.like(seq.weight_address, reset_less=True)
+        m.d.sync += weight_address.eq(Mux(port.m_busy, port.m_addr, seq.weight_address))
+        m.d.comb += [
+            weights.addr.eq(weight_address),
+            lanes.weight.eq(weights.weight),
+            lanes.valid.eq(Delay(m, seq.valid, reset_less=False).at(3)),
+        ]
         for name in ("tile_first", "tile_last", "part_first", "reset"):
             m.d.comb += getattr(lanes, name).eq(Delay(m, getattr(seq, name)).at(3))
 
         m.d.comb += [
             el.chain_valid.eq(lanes.chain_valid),
             el.chain_reset.eq(lanes.chain_reset),
-            lanes.shift.eq(el.shift),
+            lanes.take.eq(el.take),
             lanes.release.eq(el.release),
             seq.released.eq(el.release),
             seq.state_word.eq(el.word_done),
@@ -272,10 +289,14 @@ class Core(wiring.Component):
             ]
         with m.If(sent):
             m.d.sync += [number.eq(Mux(last, 0, number + 1)), lane.eq(Mux(beat_last, 0, lane + 1))]
-        # A beat is started only with a place in the queue kept for it.
-        room = Signal(range(Timing.FIFO + 1), init=Timing.FIFO)
-        m.d.sync += room.eq(room + (sent & beat_last) - el.output_start)
-        m.d.comb += el.output_room.eq(room != 0)
+        # A beat is started only with a place in the queue kept for it. Whether there is one is
+        # found out a cycle ahead, for both cases: that a beat is started now, and that none is.
+        room, freed = Signal(range(Timing.FIFO + 1), init=Timing.FIFO), Signal()
+        m.d.sync += [
+            freed.eq(sent & beat_last),
+            room.eq(room + freed - el.output_start),
+            el.output_room.eq(Mux(el.output_start, (room + freed)[1:].any(), (room != 0) | freed)),
+        ]
 
     def _connect_port(self, m: Module, el: Elementwise, weights: Weights) -> None:
         """Give the state port its streams and the memories."""
@@ -285,13 +306,14 @@ class Core(wiring.Component):
         connect(m, port.s_o, flipped(self.s_o))
         m.d.comb += [
             el.load_en.eq(port.load_en), el.load_addr.eq(port.load_addr),
-            el.load_data.eq(port.load_data), el.read_addr.eq(port.read_addr),
+            el.load_data.eq(port.load_data), el.read_addr.eq(port.read_addr), el.held.eq(port.busy),
         ]  # fmt: skip
         m.d.comb += [port.read_data[i].eq(value) for i, value in enumerate(el.read_data)]
         if self.loadable:
+            # The weights' address is a cycle late, so is what is written.
+            m.d.sync += [weights.w_en.eq(port.m_weights), weights.w_data.eq(port.m_data)]
             m.d.comb += [
-                weights.w_en.eq(port.m_weights), weights.w_data.eq(port.m_data),
-                beats.held.eq(port.m_busy), beats.addr.eq(port.m_addr),
+                                beats.held.eq(port.m_busy), beats.addr.eq(port.m_addr),
                 beats.w_en.eq(port.m_table), beats.w_data.eq(port.m_data),
                 port.m_read.eq(Mux(port.m_beats, beats.word, weights.data)),
             ]  # fmt: skip

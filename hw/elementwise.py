@@ -2,7 +2,9 @@
 
 One pipeline serves every cell. The beat table says, for each group of rows, which sum to
 form, which activation to apply, and which operation of :data:`~gatewright.compiler.schedule.POSTS`
-follows; see ``docs/engine.md`` for the cycle of each stage.
+follows. This file starts beats and carries their fields along; a row's numbers go through
+:mod:`.preactivation`, :mod:`.activation` and :mod:`.update`. ``docs/engine.md`` has the cycle of
+each stage.
 """
 
 from __future__ import annotations
@@ -15,13 +17,15 @@ from amaranth.lib.wiring import In, Out
 
 from ..compiler.activation import ACTIVATIONS
 from ..compiler.images import Images
-from ..compiler.network import BOUNDED
 from ..compiler.schedule import POSTS, Schedule
 from ..compiler.timing import Timing
 from .activation import ActivationUnit
-from .arith import Delay, count, round_shift, saturate, shift
+from .arith import Delay, count, round_shift, saturate
 from .beats import Beats
-from .memory import Ram
+from .memory import DelayLine, Ram
+from .multiplier import FABRIC
+from .preactivation import PreActivation
+from .update import Update
 
 __all__ = ["Elementwise"]
 
@@ -39,6 +43,9 @@ class Elementwise(wiring.Component):
     loadable : bool
     file : str
         Of the beat table, see :class:`~.beats.Beats`.
+    family : str
+    hard : int, optional
+        Multipliers of the device that may be used, of three a row; the others are made of adders.
 
     Attributes
     ----------
@@ -48,10 +55,11 @@ class Elementwise(wiring.Component):
     Members
     -------
     first, second : In(signed(acc_bits)).array(beat)
+        The rows of the beat that was taken two cycles before.
     chain_valid, chain_reset : In(1)
-        Rows at the head of the drain chain; their step started from the reset state.
-    shift, release : Out(1)
-        Take a beat; it was the last of its tile.
+        A beat may be taken; its step started from the reset state.
+    take, release : Out(1)
+        A beat is taken; it was the last of its tile.
     output_room : In(1)
         Another beat of outputs may be started.
     output_start : Out(1)
@@ -60,17 +68,23 @@ class Elementwise(wiring.Component):
         Outputs: element count less one, one code an element.
     w_en, w_addr, w_bank, w_data : Out
         Operand write (address without parity), one code a row.
-    word_done, step_end : Out(1)
-        With an operand write: its word is complete. After the last beat of a step.
-    state : Ram ports for load and read, used only while ``idle``
+    word_done : Out(1)
+        The operand word is complete, a cycle before its last write.
+    step_end : Out(1)
+        With the operand write of the last beat of a step.
+    held : In(1)
+        The state port has the state memory.
+    load_en, load_addr, load_data, read_addr : In, read_data : Out
+        Its access; ``read_data`` follows by two cycles.
     idle : Out(1)
+        No beat is on its way (a cycle late).
     """
 
     first: Any
     second: Any
     chain_valid: Signal
     chain_reset: Signal
-    shift: Signal
+    take: Signal
     release: Signal
     output_room: Signal
     output_start: Signal
@@ -84,6 +98,7 @@ class Elementwise(wiring.Component):
     word_done: Signal
     step_end: Signal
     idle: Signal
+    held: Signal
     load_en: Signal
     load_addr: Signal
     load_data: Signal
@@ -92,11 +107,12 @@ class Elementwise(wiring.Component):
 
     def __init__(
         self, *, schedule: Schedule, images: Images, acc_bits: int, sum_bits: int,
-        loadable: bool = False, file: str = "",
+        loadable: bool = False, file: str = "", family: str = "generic", hard: int | None = None,
     ) -> None:  # fmt: skip
         self.schedule, self.images = schedule, images
         self.acc_bits, self.sum_bits = acc_bits, sum_bits
-        self.beats = Beats(images=images, loadable=loadable, file=file)
+        self.family, self.hard = family, hard
+        self.beats = Beats(images=images, loadable=loadable, file=file, family=family)
         n = schedule.network.numbers
         e = schedule.geometry.beat
         self.has_cell = any(layer.has_cell_state for layer in schedule.network.layers)
@@ -106,12 +122,12 @@ class Elementwise(wiring.Component):
         states = max(2, schedule.state_words)
         super().__init__({
             "first": In(signed(acc_bits)).array(e), "second": In(signed(acc_bits)).array(e),
-            "chain_valid": In(1), "chain_reset": In(1), "shift": Out(1), "release": Out(1),
+            "chain_valid": In(1), "chain_reset": In(1), "take": Out(1), "release": Out(1),
             "output_room": In(1), "output_start": Out(1),
             "o_valid": Out(1), "o_count": Out(count(e)), "o_data": Out(signed(n.state_bits)).array(e),
             "w_en": Out(1), "w_addr": Out(count(words)), "w_bank": Out(count(banks)),
             "w_data": Out(signed(n.activation_bits)).array(e),
-            "word_done": Out(1), "step_end": Out(1), "idle": Out(1),
+            "word_done": Out(1), "step_end": Out(1), "idle": Out(1), "held": In(1),
             "load_en": In(e), "load_addr": In(count(states)), "load_data": In(signed(self.state_bits)),
             "read_addr": In(count(states)), "read_data": Out(signed(self.state_bits)).array(e),
         })  # fmt: skip
@@ -129,15 +145,37 @@ class Elementwise(wiring.Component):
         bits = word[f.offset : f.offset + f.width]
         return bits.as_signed() if f.signed else bits + f.base if f.base else bits
 
+    @property
+    def _needs(self) -> tuple[bool, bool, bool]:
+        """Which multipliers a row has: reset product, operation after the activation, table."""
+        beats = [b for b in self.schedule.beats if b.lanes]
+        curved = {ACTIVATIONS[b.act] for b in beats} & {"tanh", "sigmoid"}
+        tables = self.schedule.network.numbers.tables
+        return (
+            any(b.reset for b in beats),
+            any(POSTS[b.post] != "pass" for b in beats),
+            bool(curved) and tables.kind != "direct" and tables.fraction_bits > 0,
+        )
+
+    @property
+    def multipliers(self) -> int:
+        """Multipliers of the device that are used."""
+        wanted = sum(self._needs) * self.schedule.geometry.beat
+        return wanted if self.hard is None else min(wanted, self.hard)
+
+    def _unit(self, row: int, k: int) -> str:
+        """Return the family of a row's multiplier: the device's while there are some."""
+        rank = sum(self._needs) * row + sum(self._needs[:k])
+        return FABRIC if self.hard is not None and rank >= self.hard else self.family
+
     def elaborate(self, platform: object) -> Module:
         m = Module()
         s, n, e = self.schedule, self.schedule.network.numbers, self.schedule.geometry.beat
-        tables = n.tables
         acts = {ACTIVATIONS[b.act] for b in s.beats if b.lanes}
         posts = {POSTS[b.post] for b in s.beats if b.lanes}
 
         m.submodules.beats = beats = self.beats
-        word, have, at_last, go = beats.word, beats.valid, beats.last, beats.next
+        word, have, go = beats.word, beats.valid, beats.next
 
         # -- Cycle 0: start the beat when its rows and its place at the output are there.
         def get(name: str) -> Value:
@@ -145,7 +183,7 @@ class Elementwise(wiring.Component):
 
         m.d.comb += [
             go.eq(have & (~get("take") | self.chain_valid) & (~get("output") | self.output_room)),
-            self.shift.eq(go & get("take")),
+            self.take.eq(go & get("take")),
             self.release.eq(go & get("take") & get("tile_end")),
             self.output_start.eq(go & get("output")),
         ]
@@ -154,34 +192,53 @@ class Elementwise(wiring.Component):
         with m.If(go):
             m.d.sync += reset.eq(now_reset)
 
-        def carry(name: str, start: int = 0) -> Delay:
-            return Delay(m, get(name), start)
+        # -- What is needed early travels in registers, the rest in a delay line.
+        def carry(name: str) -> Delay:
+            return Delay(m, get(name))
+
+        w, entry, exit_ = Timing.WRITE, 1, Timing.LATE - 1
+        far: dict[str, Value] = {"post": Signal(range(len(POSTS))), "fresh": now_reset}
+        # Full-width copies: a field that is constant in the table has a narrower one.
+        act_now = Signal(range(len(ACTIVATIONS)))
+        m.d.comb += [act_now.eq(get("act")), far["post"].eq(get("post"))]
+        for name in (
+            "keep", "store", "operand", "output", "word_end", "count", "late", "kept", "state",
+            "word", "bank",
+        ):  # fmt: skip
+            far[name] = get(name)
+        far["step_end"] = beats.last
+        moving = {k: v for k, v in far.items() if not isinstance(v, Const)}
+        m.submodules.line = line = DelayLine(
+            width=sum(len(v) for v in moving.values()), cycles=exit_ - entry,
+            block=self.family.startswith("ice40"),
+        )  # fmt: skip
+        m.d.comb += line.i.eq(Delay(m, Cat(*moving.values())).at(entry))
+        at = 0
+        late: dict[str, Delay] = {}
+        for name, value in far.items():
+            if name in moving:
+                value = line.o[at : at + len(value)]
+                at += len(value)
+            late[name] = Delay(m, value, exit_)
+        act, swap, use_reset, source_c = (
+            Delay(m, act_now), carry("swap"), carry("reset"), carry("source_c")
+        )  # fmt: skip
+        early, cell = carry("early"), carry("cell")
+        busy = Delay(m, go, reset_less=False)
 
         def flag(name: str) -> Delay:
-            return Delay(m, go & get(name).any(), reset_less=False)
+            return Delay(m, busy.at(exit_) & late[name].at(exit_).any(), exit_, reset_less=False)
 
-        swap, use_reset, source_c = carry("swap"), carry("reset"), carry("source_c")
-        # Full-width copies: a field that is constant in the table has a narrower one.
-        act_now, post_now = Signal(range(len(ACTIVATIONS))), Signal(range(len(POSTS)))
-        m.d.comb += [act_now.eq(get("act")), post_now.eq(get("post"))]
-        act, post, keep = Delay(m, act_now), Delay(m, post_now), flag("keep")
-        keep_value = carry("keep")
-        store, operand, output = flag("store"), flag("operand"), flag("output")
-        word_end, elements = carry("word_end"), carry("count")
-        early, late, kept = carry("early"), carry("late"), carry("kept")
-        state, cell = carry("state"), carry("cell")
-        out_word, bank = carry("word"), carry("bank")
-        fresh = Delay(m, now_reset)
-        step_end = Delay(m, go & at_last, reset_less=False)
+        keep, store, operand, output = (flag(k) for k in ("keep", "store", "operand", "output"))
+        step_end = flag("step_end")
 
         open_ = Signal()
-        busy = Delay(m, go, reset_less=False)
         with m.If(go):
-            m.d.sync += open_.eq(~at_last)
+            m.d.sync += open_.eq(~beats.last)
         running = Cat(busy.at(i) for i in range(1, Timing.VISIBLE + 1)).any()
-        m.d.comb += self.idle.eq(~open_ & ~running)
+        m.d.sync += self.idle.eq(~go & ~open_ & ~running)
 
-        # -- Memories: kept gates, states.
+        # -- Memories: kept gates, states; an address is followed by its word after two cycles.
         # Kept gates are sigmoids, unsigned and up to 1; an LSTM keeps products as well.
         has_product = "times_c" in posts
         keep_bits = max(n.gate_bits + 1, n.cell_bits) if has_product else n.gate_bits
@@ -189,154 +246,79 @@ class Elementwise(wiring.Component):
         m.submodules.state = state_ram = Ram(
             banks=e, width=self.state_bits, depth=s.state_words, reads=2 if self.has_cell else 1
         )
-        w = Timing.WRITE
         m.d.comb += [
             kept_ram.r_addr[0].eq(early.at(Timing.EARLY)),
-            kept_ram.r_addr[1].eq(late.at(Timing.LATE)),
-            kept_ram.w_en.eq(Mux(keep.at(w), (1 << e) - 1, 0)),
-            kept_ram.w_addr.eq(kept.at(w)),
-            state_ram.r_addr[0].eq(Mux(self.idle, self.read_addr, state.at(Timing.LATE))),
-            state_ram.w_en.eq(Mux(self.idle, self.load_en, Mux(store.at(w), (1 << e) - 1, 0))),
-            state_ram.w_addr.eq(Mux(self.idle, self.load_addr, state.at(w))),
+            kept_ram.r_addr[1].eq(late["late"].at(Timing.LATE)),
+            kept_ram.w_en.eq(Mux(keep.at(s.keep_cycle), (1 << e) - 1, 0)),
+            kept_ram.w_addr.eq(late["kept"].at(s.keep_cycle)),
+            state_ram.r_addr[0].eq(Mux(self.held, self.read_addr, late["state"].at(Timing.LATE))),
+            state_ram.w_en.eq(Mux(self.held, self.load_en, Mux(store.at(w), (1 << e) - 1, 0))),
+            state_ram.w_addr.eq(Mux(self.held, self.load_addr, late["state"].at(w))),
         ]
         if self.has_cell:
             m.d.comb += state_ram.r_addr[1].eq(cell.at(Timing.CELL))
 
-        is_bounded = Signal()
-        with m.Switch(act.at(12)):
-            m.Case()
-            for i, name in enumerate(ACTIVATIONS):
-                if name in BOUNDED:
-                    with m.Case(i):
-                        m.d.comb += is_bounded.eq(1)
-
         for i in range(e):
-            # Cycle 0: put the parts in their places. A padded row is zero in every field.
-            part_in = Signal(signed(self.acc_bits), name=f"part_in_{i}", reset_less=True)
-            part_re = Signal(signed(self.acc_bits), name=f"part_re_{i}", reset_less=True)
-            m.d.sync += [
-                part_in.eq(Mux(swap.at(0), self.second[i], self.first[i])),
-                part_re.eq(Mux(swap.at(0), self.first[i], self.second[i])),
-            ]
-            # Cycle 1: bring both to the resolution of the sum. Cycle 2: add the biases.
-            wide = signed(self.sum_bits)
-            shifted = []
-            for part, name in ((part_in, "input"), (part_re, "recurrent")):
-                amount = Delay(m, get(f"shift_{name}[{i}]")).at(1)
-                t = Signal(wide, name=f"{name}_shifted_{i}", reset_less=True)
-                m.d.sync += t.eq(part << amount)
-                bias = Delay(m, get(f"bias_{name}[{i}]")).at(2)
-                b = Signal(wide, name=f"{name}_biased_{i}", reset_less=True)
-                m.d.sync += b.eq(t + bias)
-                shifted.append(b)
-            u, v = shifted
-            # Cycle 3: sum, or set the recurrent part aside for the reset product.
-            total = Signal(wide, name=f"sum_{i}", reset_less=True)  # in cycle 6
-            has_reset = any(b.reset for b in s.beats)
-            summed = Signal(wide, name=f"summed_{i}", reset_less=True)
-            if has_reset:
-                hidden = Signal(signed(n.hidden_bits), name=f"hidden_{i}", reset_less=True)
-                m.d.sync += [
-                    hidden.eq(saturate(round_shift(v, n.hidden_shift), n.hidden_bits)),
-                    summed.eq(Mux(use_reset.at(3), u, u + v)),
+            units = [self._unit(i, k) for k in range(3)]
+            m.submodules[f"preactivation_{i}"] = pre = PreActivation(
+                schedule=s, acc_bits=self.acc_bits, sum_bits=self.sum_bits, family=units[0]
+            )
+            for part in ("first", "second"):
+                bias, amount = get(f"bias_{part}[{i}]"), get(f"shift_{part}[{i}]")
+                m.d.comb += [
+                    getattr(pre, part).eq(getattr(self, part)[i]),
+                    getattr(pre, f"shift_{part}").eq(Delay(m, amount).at(2)),
+                    getattr(pre, f"bias_{part}").eq(Delay(m, bias).at(2 + pre.BIAS)),
                 ]
-                # Cycle 4: the reset product. Cycle 5: add it.
-                gate = kept_ram.r_data[0][i][: n.gate_bits]
-                product = Signal(
-                    signed(n.gate_bits + n.hidden_bits), name=f"reset_product_{i}", reset_less=True
-                )
-                m.d.sync += product.eq(gate * hidden)
-                moved = shift(product, n.gate_frac - n.hidden_shift)
-                m.d.sync += total.eq(Delay(m, summed, 4).at(5) + Mux(use_reset.at(5), moved, 0))
-            else:
-                m.d.sync += [summed.eq(u + v), total.eq(Delay(m, summed, 4).at(5))]
-            # Cycle 6: round to the pre-activation.
-            pre = Signal(signed(tables.pre_bits), name=f"pre_{i}", reset_less=True)
-            rounded = saturate(round_shift(total, n.sum_shift), tables.pre_bits)
-            if self.has_cell:
-                c = state_ram.r_data[1][i].as_signed()
-                from_cell = saturate(shift(c, n.cell_frac - tables.pre_frac), tables.pre_bits)
-                m.d.sync += pre.eq(Mux(source_c.at(6), from_cell, rounded))
-            else:
-                m.d.sync += pre.eq(rounded)
-            # Cycles 7 to 11: activation.
-            m.submodules[f"activation_{i}"] = unit = ActivationUnit(tables=tables, used=acts)
-            m.d.comb += [unit.act.eq(act.at(7)), unit.pre.eq(pre)]
-            # Cycle 12: the activation as a value, and the operands of the last product.
-            a = unit.result
-            value = Mux(is_bounded, shift(a[: n.gate_bits + 1].as_signed(), -n.align), a)
-            old = Mux(fresh.at(12), 0, state_ram.r_data[0][i].as_signed())
-            k = kept_ram.r_data[1][i]
-            k = k.as_signed() if has_product else k
-            result = self._post(m, i, posts, post, a, value, old, k)
-            # Cycle 15: write; the operand is rounded on the way and written a cycle later.
             m.d.comb += [
-                kept_ram.w_data[i].eq(Mux(keep_value.at(w) == 1, Delay(m, a, 12).at(w), result)),
-                state_ram.w_data[i].eq(Mux(self.idle, self.load_data, result)),
+                pre.swap.eq(swap.at(2 + pre.SUM)),
+                pre.use_reset.eq(use_reset.at(2 + pre.SUM)),
+                pre.gate.eq(kept_ram.r_data[0][i]),
+                pre.source_c.eq(source_c.at(2 + pre.latency - 1)),
+            ]
+            if self.has_cell:
+                m.d.comb += pre.cell.eq(state_ram.r_data[1][i])
+            at_pre = 2 + pre.latency
+            m.submodules[f"activation_{i}"] = unit = ActivationUnit(
+                tables=n.tables, used=acts, family=self.family, multiplier=units[2]
+            )
+            m.d.comb += [unit.act.eq(act.at(at_pre)), unit.pre.eq(pre.result)]
+            at_act = at_pre + unit.latency
+            k = kept_ram.r_data[1][i]
+            m.submodules[f"update_{i}"] = update = Update(
+                network=s.network, posts=posts, acts=acts, keep_bits=keep_bits,
+                state_bits=self.state_bits, family=units[1],
+            )  # fmt: skip
+            m.d.comb += [
+                update.act.eq(act.at(at_act)),
+                update.post.eq(late["post"].at(at_act)),
+                update.a.eq(unit.result),
+                update.kept.eq(k),
+                update.old.eq(Mux(late["fresh"].at(at_act), 0, state_ram.r_data[0][i])),
+            ]
+            result = update.result
+            kept: Value = unit.result
+            if s.keep_cycle == w:
+                kept = Mux(late["keep"].at(w) == 1, Delay(m, kept, at_act).at(w), result)
+            m.d.comb += [
+                kept_ram.w_data[i].eq(kept),
+                state_ram.w_data[i].eq(Mux(self.held, self.load_data, result)),
                 self.read_data[i].eq(state_ram.r_data[0][i].as_signed()),
                 self.o_data[i].eq(result),
             ]
+            # The operand is rounded on the way and written a cycle later.
             m.d.sync += self.w_data[i].eq(
                 saturate(round_shift(result, n.operand_shift), n.activation_bits)
             )
+        if (at_act, at_act + update.latency) != (Timing.KEEP, w):
+            raise RuntimeError("the pipeline and compiler.timing disagree")
         m.d.comb += [
             self.o_valid.eq(output.at(w)),
-            self.o_count.eq(elements.at(w)),
+            self.o_count.eq(late["count"].at(w)),
             self.w_en.eq(operand.at(w + 1)),
-            self.w_addr.eq(out_word.at(w + 1)),
-            self.w_bank.eq(bank.at(w + 1)),
-            self.word_done.eq(operand.at(w + 1) & word_end.at(w + 1)),
+            self.w_addr.eq(late["word"].at(w + 1)),
+            self.w_bank.eq(late["bank"].at(w + 1)),
+            self.word_done.eq(operand.at(w) & late["word_end"].at(w)),
             self.step_end.eq(step_end.at(w + 1)),
         ]
         return m
-
-    def _post(
-        self,
-        m: Module,
-        i: int,
-        posts: set[str],
-        post: Delay,
-        a: Value,
-        value: Value,
-        old: Value,
-        k: Value,
-    ) -> Signal:
-        """Cycles 12 to 14: ``start + shift(left * right)``, saturated; valid in cycle 15."""
-        n = self.schedule.network.numbers
-        right_bits = max(len(value), len(old)) + 1
-        left = Signal(signed(max(len(k) + 1, len(a))), name=f"left_{i}", reset_less=True)
-        right = Signal(signed(right_bits), name=f"right_{i}", reset_less=True)
-        start = Signal(signed(max(right_bits, len(k))), name=f"start_{i}", reset_less=True)
-        terms: dict[str, tuple[Value, Value, Value]] = {
-            "pass": (Const(0), Const(0), value),
-            "blend": (k, old - value, value),
-            "leak": (k, value - old, old),
-            "times_h": (a, old, Const(0)),
-            "times_c": (k, a, Const(0)),
-            "cell": (a, old, k),
-            "times": (k, a, Const(0)),
-        }
-        shifts = {
-            "times_c": 2 * n.gate_frac - n.cell_frac,
-            "times": 2 * n.gate_frac - (n.state_bits - 1),
-        }
-        with m.Switch(post.at(12)):
-            for name in sorted(posts):
-                with m.Case(POSTS.index(name)):
-                    x, y, z = terms[name]
-                    m.d.sync += [left.eq(x), right.eq(y), start.eq(z)]
-        product = Signal(signed(len(left) + len(right)), name=f"product_{i}", reset_less=True)
-        m.d.sync += product.eq(left * right)
-        moved = Signal(signed(len(product) + 1), name=f"moved_{i}")
-        with m.Switch(post.at(14)):
-            for name in sorted(posts):
-                with m.Case(POSTS.index(name)):
-                    m.d.comb += moved.eq(shift(product, shifts.get(name, n.gate_frac)))
-        total = Delay(m, start, 13).at(14) + moved
-        result = Signal(signed(self.state_bits), name=f"result_{i}", reset_less=True)
-        narrow = saturate(total, n.state_bits)
-        if self.has_cell:
-            is_cell = (post.at(14) == POSTS.index("cell")) | (post.at(14) == POSTS.index("times_c"))
-            narrow = Mux(is_cell, saturate(total, n.cell_bits), narrow)
-        m.d.sync += result.eq(narrow)
-        return result

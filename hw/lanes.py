@@ -8,7 +8,8 @@ from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from .arith import Delay
+from .arith import Delay, tree
+from .multiplier import LATENCY, products
 
 __all__ = ["Lanes"]
 
@@ -25,22 +26,27 @@ class Lanes(wiring.Component):
     rows, split, beat : int
         See :class:`~gatewright.compiler.schedule.Geometry`.
     weight_bits, operand_bits, acc_bits : int
+    family : str
+    hard : int, optional
+        Multipliers of the device that the lanes may use, see :func:`~.multiplier.products`.
 
     Members
     -------
     valid, tile_first, tile_last, part_first, reset : In(1)
-        Describe the word that was issued two cycles before; ``part_first`` marks the first
+        Describe the word whose weights and operands are there; ``part_first`` marks the first
         word of a tile's second part. ``reset`` travels with the tile.
     weight : In(split * rows * weight_bits)
         Lane ``s * rows + r`` from the lowest bits up.
     operand : In(signed(operand_bits)).array(split)
-    first, second : Out(signed(acc_bits)).array(beat)
-        The parts of the rows at the head of the chain, summed over the split.
     chain_valid, chain_reset : Out(1)
-    shift, release : In(1)
-        Move the chain by one beat; the beat was the last of its tile.
+        A beat may be taken in this cycle.
+    take, release : In(1)
+        A beat is taken; it is the last of its tile.
+    first, second : Out(signed(acc_bits)).array(beat)
+        The parts of its rows, summed over the split, two cycles later.
 
-    Timing: ``Timing.MAC`` cycles from issue to accumulator (two of them before this block).
+    Timing: ``latency`` cycles from the operands to the accumulator, and as many to the first
+    cycle in which the tile's rows may be taken.
     Numerics: exact; ``acc_bits`` is proved to be enough by ``Network.bounds``.
     """
 
@@ -55,8 +61,9 @@ class Lanes(wiring.Component):
     second: Any
     chain_valid: Signal
     chain_reset: Signal
-    shift: Signal
+    take: Signal
     release: Signal
+    latency = LATENCY + 1
 
     def __init__(
         self,
@@ -67,11 +74,14 @@ class Lanes(wiring.Component):
         weight_bits: int,
         operand_bits: int,
         acc_bits: int,
+        family: str = "generic",
+        hard: int | None = None,
     ) -> None:
         if rows % beat:
             raise ValueError(f"rows must be a multiple of beat, not {rows} of {beat}")
         self.rows, self.split, self.beat = rows, split, beat
         self.weight_bits, self.operand_bits, self.acc_bits = weight_bits, operand_bits, acc_bits
+        self.family, self.hard = family, hard
         super().__init__({
             "valid": In(1), "tile_first": In(1), "tile_last": In(1), "part_first": In(1),
             "reset": In(1),
@@ -79,31 +89,45 @@ class Lanes(wiring.Component):
             "operand": In(signed(operand_bits)).array(split),
             "first": Out(signed(acc_bits)).array(beat),
             "second": Out(signed(acc_bits)).array(beat),
-            "chain_valid": Out(1), "chain_reset": Out(1), "shift": In(1), "release": In(1),
+            "chain_valid": Out(1), "chain_reset": Out(1), "take": In(1), "release": In(1),
         })  # fmt: skip
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         acc_shape = signed(self.acc_bits)
-        valid = Delay(m, self.valid, reset_less=False)
-        tile_first, part_first = Delay(m, self.tile_first), Delay(m, self.part_first)
-        last = Delay(m, self.valid & self.tile_last, reset_less=False)
+        add = Delay(m, self.valid, reset_less=False).at(LATENCY)
+        fresh = Delay(m, self.tile_first | self.part_first).at(LATENCY)
+        # The saved part is that of the tile's first words; of a tile of one part it is zero.
+        save_zero = Delay(m, self.valid & self.tile_first, reset_less=False).at(LATENCY)
+        save_now = Delay(m, self.valid & self.part_first & ~self.tile_first, reset_less=False).at(
+            LATENCY
+        )
+        last = Delay(m, self.valid & self.tile_last, reset_less=False).at(LATENCY)
         # Asked for here: a register made inside a condition would be updated only under it.
-        reset = Delay(m, self.reset).at(1)
+        reset = Delay(m, self.reset).at(LATENCY)
 
         # A finished tile waits in the accumulators until the chain is free. The sequencer
-        # starts no tile whose first product could arrive before that.
-        done, done_reset = Signal(), Signal()
-        handoff = Signal()
-        m.d.comb += handoff.eq(done & (~self.chain_valid | self.release))
-        with m.If(handoff):
-            m.d.sync += done.eq(0)
-        with m.If(last.at(1)):
-            m.d.sync += [done.eq(1), done_reset.eq(reset)]
+        # starts no tile whose first product could arrive before that. All is decided a cycle
+        # ahead, since the handoff goes to every register of the chain.
+        waiting, waiting_reset = Signal(), Signal()
+        handoff, handoff_next, shift = Signal(), Signal(), Signal()
+        m.d.comb += handoff_next.eq((last | waiting) & (~self.chain_valid | self.release))
+        m.d.sync += [handoff.eq(handoff_next), shift.eq(self.take)]
+        with m.If(last):
+            m.d.sync += [waiting.eq(1), waiting_reset.eq(reset)]
         with m.If(self.release):
             m.d.sync += self.chain_valid.eq(0)
-        with m.If(handoff):
-            m.d.sync += [self.chain_valid.eq(1), self.chain_reset.eq(done_reset)]
+        with m.If(handoff_next):
+            m.d.sync += [
+                waiting.eq(0), self.chain_valid.eq(1),
+                self.chain_reset.eq(Mux(waiting, waiting_reset, reset)),
+            ]  # fmt: skip
+
+        factors = []
+        for lane in range(self.split * self.rows):
+            weight = self.weight[lane * self.weight_bits : (lane + 1) * self.weight_bits]
+            factors.append((weight.as_signed(), self.operand[lane // self.rows]))
+        product = products(m, factors, family=self.family, hard=self.hard)
 
         heads: list[list[tuple[Signal, Signal]]] = []
         for s in range(self.split):
@@ -113,29 +137,18 @@ class Lanes(wiring.Component):
                 for r in range(self.rows)
             ]  # fmt: skip
             for r in range(self.rows):
-                lane = s * self.rows + r
-                weight = self.weight[
-                    lane * self.weight_bits : (lane + 1) * self.weight_bits
-                ].as_signed()
-                product = Signal(
-                    signed(self.weight_bits + self.operand_bits),
-                    name=f"product_{s}_{r}",
-                    reset_less=True,
-                )
                 acc = Signal(acc_shape, name=f"acc_{s}_{r}", reset_less=True)
                 save = Signal(acc_shape, name=f"save_{s}_{r}", reset_less=True)
-                m.d.sync += product.eq(weight * self.operand[s])
-                fresh = tile_first.at(1) | part_first.at(1)
-                with m.If(valid.at(1)):
-                    m.d.sync += acc.eq(Mux(fresh, 0, acc) + product)
-                    with m.If(tile_first.at(1)):
-                        m.d.sync += save.eq(0)
-                    with m.Elif(part_first.at(1)):
-                        m.d.sync += save.eq(acc)
+                with m.If(add):
+                    m.d.sync += acc.eq(Mux(fresh, 0, acc) + product[s * self.rows + r])
+                with m.If(save_zero):
+                    m.d.sync += save.eq(0)
+                with m.Elif(save_now):
+                    m.d.sync += save.eq(acc)
                 first, second = chain[r]
                 with m.If(handoff):
                     m.d.sync += [first.eq(save), second.eq(acc)]
-                with m.Elif(self.shift):
+                with m.Elif(shift):
                     if r + self.beat < self.rows:
                         m.d.sync += [
                             first.eq(chain[r + self.beat][0]),
@@ -143,8 +156,8 @@ class Lanes(wiring.Component):
                         ]
             heads.append(chain[: self.beat])
         for e in range(self.beat):
-            m.d.comb += [
-                self.first[e].eq(sum(head[e][0] for head in heads)),
-                self.second[e].eq(sum(head[e][1] for head in heads)),
+            m.d.sync += [
+                self.first[e].eq(tree([head[e][0] for head in heads])),
+                self.second[e].eq(tree([head[e][1] for head in heads])),
             ]
         return m

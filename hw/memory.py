@@ -1,18 +1,19 @@
-"""Memories: tables (inline, or from a ``$readmemh`` file; fixed or loadable), ROM, banked RAM."""
+"""Memories: tables (inline, or from a ``$readmemh`` file; fixed or loadable), banked RAM, delay line."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Const, Instance, Module, Signal
+from amaranth.hdl import Const, Instance, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from ..compiler.images import CHUNK
+from . import ecp5
 from .arith import count
 
-__all__ = ["CHUNK", "TABLE_VERILOG", "Ram", "Rom", "Table"]
+__all__ = ["CHUNK", "TABLE_VERILOG", "DelayLine", "Ram", "Table"]
 
 
 TABLE_VERILOG = """\
@@ -63,6 +64,8 @@ class Table(wiring.Component):
         Name of the hexadecimal file; empty keeps the contents in the design itself.
     loadable : bool
         Make it a RAM; otherwise ``w_en`` is without effect.
+    family : str
+        On ``ecp5`` block RAM is placed with its own output register.
 
     Members
     -------
@@ -88,9 +91,11 @@ class Table(wiring.Component):
     latency = 2
 
     def __init__(
-        self, *, words: list[int], width: int, file: str = "", loadable: bool = False
-    ) -> None:
+        self, *, words: list[int], width: int, file: str = "", loadable: bool = False,
+        family: str = "generic",
+    ) -> None:  # fmt: skip
         self.words, self.width, self.file, self.loadable = words, width, file, loadable
+        self.family = family
         # One-word memories still have an address bit: simulators refuse zero-width ports.
         self.depth = max(2, len(words))
         self.chunks = -(-width // CHUNK)
@@ -113,6 +118,15 @@ class Table(wiring.Component):
                 o_data=self.data,
             )  # fmt: skip
             return m
+        if self.family == "ecp5" and self.depth <= ecp5.BLOCK_DEPTH:
+            blocks = ecp5.BlockTable(
+                words=self.words, width=self.width, chunk=CHUNK if self.loadable else 0
+            )
+            blocks.build(
+                m, en=self.en, out_en=self.out_en, addr=self.addr, data=self.data,
+                w_en=self.w_en, w_data=self.w_data,
+            )  # fmt: skip
+            return m
         width = self.chunks * CHUNK if self.loadable else self.width
         memory: Any = Memory(shape=width, depth=self.depth, init=self.words)
         m.submodules.memory = memory
@@ -131,39 +145,44 @@ class Table(wiring.Component):
         return m
 
 
-class Rom(wiring.Component):
-    """Read-only memory with one synchronous read port, for contents that are part of the design.
+class DelayLine(wiring.Component):
+    """Carry many bits over many cycles, in a memory that is written around and around.
 
     Parameters
     ----------
-    words : list of int
-        Contents.
-    width : int
-        Bits of a word.
+    width, cycles : int
+        ``cycles`` is 3 or more.
+    block : bool
+        Ask for block RAM, where a family has no other memory.
 
     Members
     -------
-    addr : In(unsigned)
-    data : Out(width)
+    i, o : In(width), Out(width)
 
-    Timing: ``data`` follows ``addr`` by ``latency`` cycles.
+    Timing: ``o`` follows ``i`` by ``cycles``.
     """
 
-    addr: Signal
-    data: Signal
-    latency = 1
+    i: Signal
+    o: Signal
 
-    def __init__(self, *, words: list[int], width: int) -> None:
-        self.words, self.width = words, width
-        self.depth = max(2, len(words))
-        super().__init__({"addr": In(count(self.depth)), "data": Out(width)})
+    def __init__(self, *, width: int, cycles: int, block: bool = False) -> None:
+        self.width, self.cycles, self.block = width, cycles, block
+        super().__init__({"i": In(width), "o": Out(width)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        memory: Any = Memory(shape=self.width, depth=self.depth, init=self.words)
+        depth = self.cycles - 1
+        attributes = {"ram_style": "block"} if self.block else {}
+        memory: Any = Memory(shape=self.width, depth=depth, init=[], attrs=attributes)
         m.submodules.memory = memory
-        port = memory.read_port()
-        m.d.comb += [port.addr.eq(self.addr), self.data.eq(port.data)]
+        read, write = memory.read_port(), memory.write_port()
+        # The word after the one being written is the oldest.
+        at, oldest = Signal(range(depth)), Signal(range(depth), init=1)
+        m.d.sync += [at.eq(oldest), oldest.eq(Mux(oldest == depth - 1, 0, oldest + 1))]
+        m.d.comb += [
+            write.en.eq(1), write.addr.eq(at), write.data.eq(self.i), read.addr.eq(oldest),
+        ]  # fmt: skip
+        m.d.sync += self.o.eq(read.data)
         return m
 
 
@@ -179,8 +198,8 @@ class Ram(wiring.Component):
     Members
     -------
     r_addr[n] : In(unsigned), r_data[n][bank] : Out(width)
-        Read ports; data follow by one cycle. A word that is written in the same cycle reads
-        as it was before.
+        Read ports; data follow by ``latency`` cycles. A word that is written in the same cycle
+        reads as it was before.
     w_en : In(banks), w_addr : In(unsigned), w_data[bank] : In(width)
         Write port with one enable a bank.
     """
@@ -190,6 +209,7 @@ class Ram(wiring.Component):
     w_en: Signal
     w_addr: Signal
     w_data: Any
+    latency = 2
 
     def __init__(self, *, banks: int, width: int, depth: int, reads: int = 1) -> None:
         self.banks, self.width, self.depth, self.reads = banks, width, max(2, depth), reads
@@ -214,5 +234,6 @@ class Ram(wiring.Component):
             ]
             for n in range(self.reads):
                 read = memory.read_port()
-                m.d.comb += [read.addr.eq(self.r_addr[n]), self.r_data[n][bank].eq(read.data)]
+                m.d.comb += read.addr.eq(self.r_addr[n])
+                m.d.sync += self.r_data[n][bank].eq(read.data)
         return m

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.hdl import Module, Mux, Signal, Value, signed
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -26,6 +26,8 @@ __all__ = [
 
 READ, LOAD, READ_WEIGHTS, LOAD_WEIGHTS, READ_BEATS, LOAD_BEATS = range(6)
 """Commands of the state port; those of the memories exist in loadable cores only."""
+
+WAIT = Table.latency + 1  # cycles from a memory's address to its word; weights have one more
 
 
 class Port(wiring.Component):
@@ -62,10 +64,10 @@ class Port(wiring.Component):
     m_addr, m_data : Out, m_weights, m_table : Out(enables)
         Address and chunk to write, and the enables of both memories.
     m_read : In(chunks of the wider memory)
-        What the memory read, ``Table.latency`` cycles after the address.
+        What the memory read, at most ``WAIT`` cycles after the address.
 
-    Timing: a state word takes 1 cycle to load and 3 to read, a chunk 1 and 4, where the streams
-    do not wait.
+    Timing: a word takes 3 cycles to load and 6 to read, a chunk 3 and 7, where the streams do
+    not wait.
     """
 
     c: stream.Interface
@@ -119,20 +121,28 @@ class Port(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         s = self.schedule
-        step, last = Signal(), Signal()  # the word under work is done; it is the state's last
-        value = self._walk(m, step, last)
+        # Ports to the outside end in this register, and what depends on the walk is decided in
+        # states of their own: the port is slow, and never in the way of the clock.
+        word = Signal.like(self.s_o.payload)
+        store, step, last = Signal(), Signal(), Signal()
+        value = self._walk(m, word, store, step, last)
         m_step, m_last = Signal(), Signal()
         chunk = Signal(count(max(self.chunks)))
         code = self.c.payload
-        m.d.comb += [
-            self.load_data.eq(self.s_i.payload[: self.state_bits].as_signed()),
-            self.m_data.eq(self.s_i.payload[:CHUNK]),
-            self.s_o.payload.eq(Mux(self.fresh, 0, value)),
-        ]
-        wait = Signal(range(Table.latency + 1))
+        wait = Signal(range(WAIT + 1))
+        m.d.comb += [self.s_o.payload.eq(word), self.m_data.eq(word[:CHUNK])]
+
+        def finish(done: Value, otherwise: str) -> None:
+            with m.If(done):
+                m.d.sync += [self.busy.eq(0), self.m_busy.eq(0)]
+                m.next = "WAIT-COMMAND"
+            with m.Else():
+                m.next = otherwise
+
         with m.FSM():
             with m.State("WAIT-COMMAND"):
                 m.d.comb += self.c.ready.eq(self.idle)
+                m.d.sync += [self.m_addr.eq(0), chunk.eq(0), wait.eq(WAIT)]
                 with m.If(self.c.valid & self.idle):
                     with m.If((code <= LOAD) if self.loadable else 1):
                         if s.states:
@@ -145,7 +155,6 @@ class Port(wiring.Component):
                         with m.Elif(code <= LOAD_BEATS):
                             m.d.sync += [
                                 self.busy.eq(1), self.m_busy.eq(1), self.m_beats.eq(code[2]),
-                                self.m_addr.eq(0), chunk.eq(0), wait.eq(Table.latency),
                             ]  # fmt: skip
                             with m.If(code[0]):
                                 m.next = "WAIT-CHUNK"
@@ -154,65 +163,85 @@ class Port(wiring.Component):
             if s.states:
                 with m.State("WAIT-WORD"):
                     m.d.comb += self.s_i.ready.eq(1)
+                    m.d.sync += word.eq(self.s_i.payload)
                     with m.If(self.s_i.valid):
-                        m.d.comb += [step.eq(1), self.loaded.eq(last)]
-                        with m.If(last):
-                            m.d.sync += self.busy.eq(0)
-                            m.next = "WAIT-COMMAND"
+                        m.next = "STORE"
+                with m.State("STORE"):
+                    m.d.comb += store.eq(1)
+                    m.next = "STORE-OPERAND"
+                with m.State("STORE-OPERAND"):
+                    m.d.comb += [step.eq(1), self.loaded.eq(last)]
+                    finish(last, "WAIT-WORD")
                 with m.State("FETCH"):
-                    m.next = "SEND"
-                with m.State("SEND"):
+                    m.d.sync += wait.eq(wait - 1)
                     # Before the first step the memories hold nothing: the state is the reset state.
+                    m.d.sync += word.eq(Mux(self.fresh, 0, value))
+                    with m.If(wait == 0):
+                        m.next = "SEND"
+                with m.State("SEND"):
                     m.d.comb += self.s_o.valid.eq(1)
                     with m.If(self.s_o.ready):
-                        m.d.comb += step.eq(1)
-                        m.next = "FETCH"
-                        with m.If(last):
-                            m.d.sync += self.busy.eq(0)
-                            m.next = "WAIT-COMMAND"
+                        m.next = "SENT"
+                with m.State("SENT"):
+                    m.d.comb += step.eq(1)
+                    m.d.sync += wait.eq(WAIT)
+                    finish(last, "FETCH")
             if self.loadable:
                 with m.State("WAIT-CHUNK"):
                     m.d.comb += self.s_i.ready.eq(1)
+                    m.d.sync += word.eq(self.s_i.payload)
                     with m.If(self.s_i.valid):
-                        m.d.comb += m_step.eq(1)
-                        with m.If(self.m_beats):
-                            m.d.comb += self.m_table.eq(1 << chunk)
-                        with m.Else():
-                            m.d.comb += self.m_weights.eq(1 << chunk)
-                        with m.If(m_last):
-                            m.d.sync += [self.busy.eq(0), self.m_busy.eq(0)]
-                            m.next = "WAIT-COMMAND"
+                        m.next = "STORE-CHUNK"
+                with m.State("STORE-CHUNK"):
+                    m.d.comb += m_step.eq(1)
+                    with m.If(self.m_beats):
+                        m.d.comb += self.m_table.eq(1 << chunk)
+                    with m.Else():
+                        m.d.comb += self.m_weights.eq(1 << chunk)
+                    m.next = "STORED-CHUNK"
+                with m.State("STORED-CHUNK"):
+                    finish(m_last, "WAIT-CHUNK")
                 with m.State("FETCH-CHUNK"):
-                    m.d.sync += wait.eq(wait - 1)
+                    m.d.sync += [wait.eq(wait - 1), word.eq(self.m_read.word_select(chunk, CHUNK))]
                     with m.If(wait == 0):
                         m.next = "SEND-CHUNK"
                 with m.State("SEND-CHUNK"):
-                    m.d.comb += [
-                        self.s_o.valid.eq(1),
-                        self.s_o.payload.eq(self.m_read.word_select(chunk, CHUNK)),
-                    ]
+                    m.d.comb += self.s_o.valid.eq(1)
                     with m.If(self.s_o.ready):
-                        m.d.comb += m_step.eq(1)
-                        m.d.sync += wait.eq(Table.latency)
-                        m.next = "FETCH-CHUNK"
-                        with m.If(m_last):
-                            m.d.sync += [self.busy.eq(0), self.m_busy.eq(0)]
-                            m.next = "WAIT-COMMAND"
+                        m.next = "SENT-CHUNK"
+                with m.State("SENT-CHUNK"):
+                    m.d.comb += m_step.eq(1)
+                    m.d.sync += wait.eq(WAIT)
+                    m.next = "NEXT-CHUNK"
+                with m.State("NEXT-CHUNK"):
+                    finish(m_last, "FETCH-CHUNK")
         if not s.states and not self.loadable:
             m.d.comb += self.s_i.ready.eq(1)
 
         if self.loadable:
-            chunk_end = chunk == Mux(self.m_beats, self.chunks[1] - 1, self.chunks[0] - 1)
-            depth = Mux(self.m_beats, self.depths[1] - 1, self.depths[0] - 1)
-            m.d.comb += m_last.eq(chunk_end & (self.m_addr == depth))
+            # Known long before they are used: an address stays for some cycles.
+            chunk_end, word_end = Signal(), Signal()
+            m.d.sync += [
+                chunk_end.eq(chunk == Mux(self.m_beats, self.chunks[1] - 1, self.chunks[0] - 1)),
+                word_end.eq(
+                    self.m_addr == Mux(self.m_beats, self.depths[1] - 1, self.depths[0] - 1)
+                ),
+            ]
             with m.If(m_step):
-                m.d.sync += chunk.eq(Mux(chunk_end, 0, chunk + 1))
+                m.d.sync += [
+                    chunk.eq(Mux(chunk_end, 0, chunk + 1)),
+                    m_last.eq(chunk_end & word_end),
+                ]
                 with m.If(chunk_end):
                     m.d.sync += self.m_addr.eq(self.m_addr + 1)
         return m
 
-    def _walk(self, m: Module, step: Signal, last: Signal) -> Any:
-        """Walk the state vectors, one word for each ``step``; return the word that was read."""
+    def _walk(self, m: Module, data: Signal, store: Signal, step: Signal, last: Signal) -> Any:
+        """Walk the state vectors, one word for each ``step``; return the word that was read.
+
+        A word in ``data`` is written to the state memory with ``store``, and as an operand with
+        the ``step`` that follows.
+        """
         s, n = self.schedule, self.schedule.network.numbers
         e, split = s.geometry.beat, s.geometry.split
         if not s.states:
@@ -232,7 +261,9 @@ class Port(wiring.Component):
                         size.eq(length - 1), is_h.eq(kind == "h"), follow.eq(after[2]),
                         follow_word.eq(s.bases[after[0]]),
                     ]  # fmt: skip
-        m.d.comb += last.eq((vector == len(s.states) - 1) & (neuron == size))
+        at_end = Signal()
+        m.d.sync += at_end.eq(neuron == size)
+        m.d.comb += last.eq((vector == len(s.states) - 1) & at_end)
         with m.If(~self.busy):
             m.d.sync += [address.eq(s.states[0][2]), word.eq(s.bases[s.states[0][0]])]
         with m.If(step):
@@ -244,21 +275,25 @@ class Port(wiring.Component):
                 m.d.sync += address.eq(address + 1)
             with m.If(bank == split - 1):
                 m.d.sync += word.eq(word + 1)
-            with m.If(neuron == size):
+            with m.If(at_end):
                 m.d.sync += [
                     neuron.eq(0), lane.eq(0), bank.eq(0), address.eq(follow), word.eq(follow_word),
                     vector.eq(Mux(vector == len(s.states) - 1, 0, vector + 1)),
                 ]  # fmt: skip
-        load = step & self.s_i.ready
-        m.d.comb += [
-            self.load_en.eq(Mux(load, 1 << lane, 0)),
-            self.load_addr.eq(address),
-            self.read_addr.eq(address),
-            self.o_en.eq(Mux(load & is_h, 1 << bank, 0)),
-            self.o_word.eq(word),
+        stored = Signal()
+        m.d.sync += [
+            stored.eq(store),
             self.o_code.eq(
                 saturate(round_shift(self.load_data, n.operand_shift), n.activation_bits)
             ),
+        ]
+        m.d.comb += [
+            self.load_data.eq(data[: self.state_bits].as_signed()),
+            self.load_en.eq(Mux(store, 1 << lane, 0)),
+            self.load_addr.eq(address),
+            self.read_addr.eq(address),
+            self.o_en.eq(Mux(stored & is_h, 1 << bank, 0)),
+            self.o_word.eq(word),
         ]
         value = self.read_data[0]
         for i in range(1, e):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -15,8 +15,11 @@ __all__ = ["Sequencer"]
 class Sequencer(wiring.Component):
     """Walk the schedule's segments, one operand word a cycle, for step after step.
 
-    A word is issued when it is there: input words are counted by the loader, state words
-    by the elementwise unit. Both counts are relative to the step being issued.
+    Three registers in a row: segments of tiles (``index``, ``tile``), words of a segment, and
+    the word that is offered to the lanes. It is issued when what it reads is there: input words
+    are counted by the loader, state words by the elementwise unit. Both counts run on from step
+    to step, modulo a power of two, and are compared with the count that the word needs in the
+    cycle before, so that issuing depends on registers alone.
 
     Parameters
     ----------
@@ -25,16 +28,16 @@ class Sequencer(wiring.Component):
     Members
     -------
     input_word : In(1)
-        An input word has been completed.
+        An input word is being written.
     state_word : In(1)
-        An operand word has been produced; it may be read in the next cycle but one.
+        An operand word is written in this cycle or the next.
     released : In(1)
         The elementwise unit took the last rows of a tile.
     fresh : In(1)
         The step about to be issued starts from the reset state.
     valid : Out(1)
         A word is issued: the addresses are valid in this cycle.
-    is_input, old, shift, second, tile_first, tile_last, reset : Out
+    is_input, old, shift, part_first, tile_first, tile_last, reset : Out
         Describe the word.
     address : Out, operand word (with ``parity`` above it)
     parity : Out(1)
@@ -45,8 +48,8 @@ class Sequencer(wiring.Component):
     idle : Out(1)
         No step has begun and no tile is on its way.
 
-    Timing: a word a cycle unless it must wait; state words wait ``Timing.VISIBLE`` cycles
-    from the beat that made them.
+    Timing: a word a cycle unless it must wait; a word is issued ``Timing.INPUT`` cycles after
+    ``input_word`` or ``state_word`` at the earliest.
     """
 
     input_word: Signal
@@ -85,17 +88,21 @@ class Sequencer(wiring.Component):
         s = self.schedule
         segments = [(b, i, seg) for b in s.blocks for i, seg in enumerate(b.segments)]
         starts = [sum(len(b.segments) for b in s.blocks[:i]) for i in range(len(s.blocks))]
+        # A count differs from what a word needs by less than three steps, and one segment.
+        longest = max(seg.words for _, _, seg in segments)
+        in_bits = (3 * s.input_words + longest).bit_length() + 1
+        made_bits = (3 * s.produced + longest).bit_length() + 1
 
-        # The segment table, as logic: it is a few lines long.
+        # -- Segments. The table is logic: it is a few lines long.
         index = Signal(count(len(segments)))
-        words = Signal(count(max(seg.words for _, _, seg in segments)))
+        tile = Signal(count(max(b.tiles for b in s.blocks)))
+        tiles, block_start = Signal.like(tile), Signal.like(index)
+        words = Signal(count(longest))
         base = Signal.like(self.address)
-        limit = s.produced + max((seg.words for _, _, seg in segments), default=0)
-        need = Signal(range(-limit - 1, limit + 1))
-        tiles = Signal(count(max(b.tiles for b in s.blocks)))
-        block_start = Signal.like(index)
-        first_segment, last_segment, last_block = Signal(), Signal(), Signal()
-        first_word = Signal()
+        need = Signal(made_bits)
+        is_input, old, shift = Signal(), Signal(), Signal.like(self.shift)
+        crossing, begins, ends, last_block = Signal(), Signal(), Signal(), Signal()
+        first_tile = Signal()
         with m.Switch(index):
             block_index = -1
             for n, (block, i, seg) in enumerate(segments):
@@ -103,74 +110,99 @@ class Sequencer(wiring.Component):
                 parts = [q.second for q in block.segments[:i]]
                 with m.Case(n):
                     m.d.comb += [
-                        words.eq(seg.words - 1),
-                        base.eq(seg.base),
-                        need.eq(seg.need),
-                        tiles.eq(block.tiles - 1),
-                        block_start.eq(starts[block_index]),
-                        self.is_input.eq(seg.is_input),
-                        self.old.eq(seg.old),
-                        self.shift.eq(seg.shift),
-                        first_segment.eq(i == 0),
-                        last_segment.eq(i == len(block.segments) - 1),
+                        words.eq(seg.words - 1), base.eq(seg.base),
+                        need.eq(seg.need % (1 << made_bits)), tiles.eq(block.tiles - 1),
+                        block_start.eq(starts[block_index]), is_input.eq(seg.is_input),
+                        old.eq(seg.old), shift.eq(seg.shift), begins.eq(i == 0),
+                        ends.eq(i == len(block.segments) - 1),
                         last_block.eq(block_index == len(s.blocks) - 1),
-                    ]
-                    crossing = seg.second and not any(parts)
-                    m.d.comb += self.part_first.eq(first_word & int(crossing))
+                        crossing.eq(seg.second and not any(parts)),
+                    ]  # fmt: skip
+        m.d.comb += first_tile.eq((index == 0) & (tile == 0))
+        parity = Signal()
+        in_base, made_base = Signal(in_bits), Signal(made_bits)  # counts at the step's begin
+        next_segment, last_tile = Signal(), Signal()
+        m.d.comb += last_tile.eq(tile == tiles)
+        with m.If(next_segment):
+            m.d.sync += index.eq(index + 1)
+            with m.If(ends):
+                m.d.sync += [tile.eq(tile + 1), index.eq(block_start)]
+                with m.If(last_tile):
+                    m.d.sync += [tile.eq(0), index.eq(index + 1)]
+                    with m.If(last_block):
+                        m.d.sync += [
+                            index.eq(0), parity.eq(~parity), in_base.eq(in_base + s.input_words),
+                            made_base.eq(made_base + s.produced),
+                        ]  # fmt: skip
 
-        word = Signal.like(words)
-        tile = Signal.like(tiles)
-        begun = Signal()  # some word of this step has been issued
+        # -- Words of a segment.
+        have, at_end = Signal(), Signal()
+        left = Signal.like(words)
+        w_address, w_parity = Signal.like(self.address), Signal()
+        w_in, w_made = Signal(in_bits), Signal(made_bits)  # counts that the word needs
+        w_is_input, w_old, w_shift = Signal(), Signal(), Signal.like(self.shift)
+        w_part, w_tile, w_ends, w_last = (Signal() for _ in range(4))
+        # A step begins with its first input word, whatever it reads first.
+        w_no_input = Signal()
+        move = Signal()  # the word goes on to the lanes' register
+        m.d.comb += next_segment.eq(~have | (move & at_end))
+        with m.If(move):
+            m.d.sync += [
+                w_address.eq(w_address + 1), w_in.eq(w_in + 1), w_made.eq(w_made + 1),
+                left.eq(left - 1), at_end.eq(left == 1),
+                w_part.eq(0), w_tile.eq(0), w_no_input.eq(~w_is_input),
+            ]  # fmt: skip
+        with m.If(next_segment):
+            m.d.sync += [
+                have.eq(1), left.eq(words), at_end.eq(words == 0), w_address.eq(base),
+                w_parity.eq(parity), w_in.eq(in_base + 1), w_made.eq(made_base + need + 1),
+                w_is_input.eq(is_input), w_old.eq(old), w_shift.eq(shift), w_part.eq(crossing),
+                w_tile.eq(begins), w_no_input.eq(~is_input & ~first_tile), w_ends.eq(ends),
+                w_last.eq(ends & last_tile & last_block),
+            ]  # fmt: skip
+
+        # -- The word that is offered.
+        inputs, made = Signal(in_bits), Signal(made_bits)
+        offered, last, no_input = Signal(), Signal(), Signal()
+        in_ready, made_ready = Signal(), Signal()
+        # Until the first word is offered, one is asked for that cannot be there.
+        in_need, made_need = Signal(in_bits, init=1), Signal(made_bits)
+        outstanding = Signal(range(3))
+
+        def there(have: Value, need: Value) -> Value:
+            return ~(have - need)[len(have) - 1]
+
         m.d.comb += [
-            first_word.eq(word == 0),
-            self.tile_first.eq(first_segment & first_word),
-            self.tile_last.eq(last_segment & (word == words)),
-            self.address.eq(base + word),
+            self.valid.eq(in_ready & made_ready & ~(self.tile_first & outstanding[1])),
+            move.eq(have & (self.valid | ~offered)),
+            self.step_done.eq(self.valid & last),
             self.reset.eq(self.fresh),
         ]
-
-        # What is there to read: counts relative to this step.
-        inputs = Signal(range(2 * s.input_words + 1))
-        produced = Signal(range(-s.produced - 1, 2 * s.produced + 2))
-        outstanding = Signal(range(3))
-        there = Signal()
-        with m.If(self.is_input):
-            m.d.comb += there.eq(inputs > word)
-        with m.Else():
-            m.d.comb += there.eq(produced > need + word)
-        issue = self.valid
-        m.d.comb += issue.eq(
-            there & (begun | (inputs != 0)) & (~self.tile_first | (outstanding != 2))
-        )
-        last = Signal()
-        m.d.comb += [
-            last.eq(self.tile_last & (tile == tiles) & last_block),
-            self.step_done.eq(issue & last),
-            self.idle.eq(~begun & (outstanding == 0)),
-        ]
-        done = self.step_done
         m.d.sync += [
-            inputs.eq(inputs + self.input_word - done * s.input_words),
-            produced.eq(produced + self.state_word - done * s.produced),
-            outstanding.eq(outstanding + (issue & self.tile_first) - self.released),
+            in_ready.eq(
+                Mux(move, there(inputs, w_in) | w_no_input, there(inputs, in_need) | no_input)
+            ),
+            made_ready.eq(
+                Mux(move, there(made, w_made) | w_is_input, there(made, made_need) | self.is_input)
+            ),
         ]
-
-        with m.If(issue):
+        with m.If(move):
             m.d.sync += [
-                begun.eq(~last),
-                word.eq(word + 1),
-                self.weight_address.eq(self.weight_address + 1),
-            ]
-            with m.If(word == words):
-                m.d.sync += [word.eq(0), index.eq(index + 1)]
-                with m.If(last_segment):
-                    m.d.sync += [tile.eq(tile + 1), index.eq(block_start)]
-                    with m.If(tile == tiles):
-                        m.d.sync += [tile.eq(0), index.eq(index + 1)]
-                        with m.If(last_block):
-                            m.d.sync += [
-                                index.eq(0),
-                                self.weight_address.eq(0),
-                                self.parity.eq(~self.parity),
-                            ]
+                offered.eq(1), self.address.eq(w_address), self.parity.eq(w_parity),
+                self.is_input.eq(w_is_input), self.old.eq(w_old), self.shift.eq(w_shift),
+                self.part_first.eq(w_part), self.tile_first.eq(w_tile),
+                self.tile_last.eq(w_ends & at_end), last.eq(w_last & at_end), no_input.eq(w_no_input),
+                in_need.eq(w_in), made_need.eq(w_made),
+            ]  # fmt: skip
+        with m.If(self.valid):
+            m.d.sync += self.weight_address.eq(Mux(last, 0, self.weight_address + 1))
+        begun = Signal()  # some word of this step has been issued
+        with m.If(self.valid):
+            m.d.sync += begun.eq(~last)
+        m.d.comb += self.idle.eq(~begun & (outstanding == 0))
+        m.d.sync += [
+            inputs.eq(inputs + self.input_word),
+            made.eq(made + self.state_word),
+            outstanding.eq(outstanding + (self.valid & self.tile_first) - self.released),
+        ]
         return m

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ..compiler.images import Images, weights_file
 from ..compiler.planes import Plane
+from . import ice40
 from .arith import Delay, count
 from .memory import CHUNK, Table
 
-__all__ = ["SPRAM_DEPTH", "Weights", "uses_spram"]
+__all__ = ["Weights", "uses_spram"]
 
-SPRAM_DEPTH, SPRAMS = 1 << 14, 4
+SPRAMS = 4
 BLOCKS = 16
 """Block RAMs of an UP5K that the rest of a core leaves to the weights (of 30)."""
 
@@ -27,7 +28,7 @@ def uses_spram(images: Images, family: str, loadable: bool) -> bool:
     blocks = chunks * -(-depth // 256)
     return (
         family == "ice40up" and loadable and blocks > BLOCKS
-        and chunks <= SPRAMS and depth <= SPRAM_DEPTH
+        and chunks <= SPRAMS and depth <= ice40.SPRAM_DEPTH
     )  # fmt: skip
 
 
@@ -76,7 +77,7 @@ class Weights(wiring.Component):
         loadable: bool = False, files: bool = False,
     ) -> None:  # fmt: skip
         self.images, self.lanes, self.bits = images, lanes, bits
-        self.loadable, self.files = loadable, files
+        self.loadable, self.files, self.family = loadable, files, family
         self.spram = uses_spram(images, family, loadable)
         self.initialized = not self.spram
         self.depth = max(2, images.planes[0].depth)
@@ -127,7 +128,7 @@ class Weights(wiring.Component):
         """Make the table of a plane, which starts at a chunk of the word; return its output."""
         table = Table(
             words=list(plane.words), width=plane.width, loadable=self.loadable,
-            file=weights_file(k) if self.files else "",
+            file=weights_file(k) if self.files else "", family=self.family,
         )  # fmt: skip
         m.submodules[f"table_{k}" if k else "table"] = table
         w_en = self.w_en[chunk : chunk + table.chunks]
@@ -143,13 +144,7 @@ class Weights(wiring.Component):
         words: list[Any] = []
         for k in range(self.chunks):
             word = Signal(CHUNK, name=f"word_{k}")
-            m.submodules[f"spram_{k}"] = Instance(
-                "SB_SPRAM256KA",
-                i_CLOCK=ClockSignal(), i_ADDRESS=Cat(self.addr, Const(0, 14 - len(self.addr))),
-                i_DATAIN=self.w_data, i_MASKWREN=Const(15, 4), i_WREN=self.w_en[k],
-                i_CHIPSELECT=Const(1, 1), i_STANDBY=Const(0, 1), i_SLEEP=Const(0, 1),
-                i_POWEROFF=Const(1, 1), o_DATAOUT=word,
-            )  # fmt: skip
+            m.submodules[f"spram_{k}"] = ice40.spram(self.addr, self.w_data, self.w_en[k], word)
             words.append(word)
         read = Signal(CHUNK * self.chunks, name="read", reset_less=True)
         m.d.sync += read.eq(Cat(*words))

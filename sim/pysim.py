@@ -206,7 +206,7 @@ def record(
     async def clock(ctx: Any) -> None:
         nonlocal now
         per_step = program.schedule.words + 400 + 4 * size + 2 * program.network.input_size
-        commands = (len(steps) - count) * (400 + 2 * words)
+        commands = (len(steps) - count) * (400 + 8 * words)
         slower = 4 / (1 - stall) if stall else 1
         budget = 2000 + hold + junk + int(((count + 4) * per_step + commands) * slower)
         while True:

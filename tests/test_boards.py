@@ -10,8 +10,8 @@ from gatewright.compiler.chain import load_program
 from gatewright.compiler.devices import DEVICES, FAMILIES
 from gatewright.compiler.errors import InputError
 from gatewright.hw.boards import BOARDS, find_board
-from gatewright.hw.build import Options, make_system, write_top
 from gatewright.hw.flow import RESOURCES
+from gatewright.hw.plan import Options, make_system, write_top
 from gatewright.hw.pll import highest
 from gatewright.hw.top import WAKE_CYCLES, Wake
 

@@ -12,10 +12,11 @@ from gatewright.compiler.chain import load_program
 from gatewright.compiler.config import Config
 from gatewright.compiler.errors import CheckError, InputError, MissingToolError
 from gatewright.hw.boards import BOARDS, find_board
-from gatewright.hw.build import Options, build, lay_out, make_system, read_build, write_top
+from gatewright.hw.build import build, read_build
 from gatewright.hw.fit import shortage
 from gatewright.hw.flash_image import flash_image
 from gatewright.hw.flow import BITSTREAM, count_cells, overfull, read_report
+from gatewright.hw.plan import Options, lay_out, make_system, write_top
 from gatewright.hw.pll import highest
 
 KEYS = {

@@ -56,7 +56,7 @@ def test_one_width_is_one_memory_of_whole_words() -> None:
     assert plane.words == [sum(int(c) << 8 * i for i, c in enumerate(row)) for row in codes]
 
 
-@pytest.mark.parametrize(("lanes", "h"), [(24, 32), (12, 32), (24, 37), (48, 64)])
+@pytest.mark.parametrize(("lanes", "h"), [(24, 64), (30, 70), (48, 128)])
 def test_a_lane_serves_one_gate_and_is_as_wide_as_that(lanes: int, h: int) -> None:
     p = stack({"gru.r": 4, "gru.z": 5, "gru.n": 6, "head": 2}, lanes, h)
     rows, split = p.geometry.rows, p.geometry.split

@@ -8,7 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from gatewright.compiler.cells import CELLS
+from gatewright.compiler.config import Config
 from gatewright.compiler.geometry import Geometry, choose_geometry, choose_lanes
+from gatewright.compiler.model import Linear, Model
+from gatewright.compiler.program import quantize
 from gatewright.compiler.schedule import Schedule
 from gatewright.sim.pysim import record
 from randoms import extreme_codes, program
@@ -169,11 +172,23 @@ def test_utilization_of_random_shapes() -> None:
         i, h, p = (int(v) for v in np.exp(rng.random(3) * limits))
         useful = 3 * h * (i + h) / p
         goal = next((g for least, g in bench.GOALS if useful >= least), 0.0)
-        if not goal or max(i, h) * goal > useful:
+        if goal < 0.95 or max(i, h) * goal > useful:
             continue
         checked += 1
         used = bench.measure(i, h, p).utilization
         missed += used < goal
-        assert used >= goal - 0.16, (i, h, p, used)
+        assert used >= goal - 0.1, (i, h, p, used)
     print(f"{missed} of {checked} below their goal")
-    assert missed <= 0.1 * checked
+    assert missed <= 0.12 * checked
+
+
+@pytest.mark.parametrize("beat", [1, 2, 4])
+def test_a_full_output_queue_is_predicted(beat: int) -> None:
+    """More outputs at once than the queue has places for."""
+    rng = np.random.default_rng(beat)
+    m = Model(2, (Linear("y", ("x",), rng.normal(size=(190, 2)), rng.normal(size=190)),))
+    p = quantize(m, rng.normal(size=(2, 8, 2)), Config(lanes=96, state_bits=12))
+    p.geometry = Geometry(96, beat, beat)
+    p.schedule = Schedule(p.network, p.geometry)
+    x = extreme_codes(p, rng, 1, 4)
+    assert (record(p, [x[0]]).ends == p.schedule.predict(4)).all()

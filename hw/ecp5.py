@@ -1,0 +1,158 @@
+"""ECP5 primitives: MULT18X18D with all its registers, DP16KD with its output register.
+
+Neither is inferred with registers by Yosys 0.70. Ref: Lattice FPGA-TN-02205 (sysDSP),
+FPGA-TN-02204 (memory usage guide).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Signal, Value
+
+__all__ = ["BLOCK_DEPTH", "BlockTable", "mult18"]
+
+BLOCK_DEPTH = 1 << 14
+
+
+def _extend(value: Value, bits: int) -> Value:
+    fill = value[-1] if value.shape().signed else Const(0, 1)
+    return Cat(value, fill.replicate(bits - len(value))) if bits > len(value) else Cat(value)
+
+
+def mult18(a: Value, b: Value, p: Signal) -> Any:
+    """One product of up to 18 x 18 bits, three cycles: input, pipeline and output registers."""
+    m = Module()
+    output = Signal(36)
+    ports: dict[str, Any] = {}
+    for name, value in (("A", a), ("B", b)):
+        wide = _extend(value, 18)
+        ports |= {f"i_{name}{k}": wide[k] for k in range(18)}
+        ports[f"i_SIGNED{name}"] = Const(int(value.shape().signed), 1)
+        ports[f"i_SOURCE{name}"] = Const(0, 1)
+    for name in ("INPUTA", "INPUTB", "PIPELINE", "OUTPUT"):
+        ports |= {
+            f"p_REG_{name}_CLK": "CLK0",
+            f"p_REG_{name}_CE": "CE0",
+            f"p_REG_{name}_RST": "RST0",
+        }
+    m.submodules.mult = Instance(
+        "MULT18X18D",
+        i_CLK0=ClockSignal(), i_CE0=Const(1, 1), i_RST0=Const(0, 1),
+        **ports, **{f"o_P{k}": output[k] for k in range(36)},
+    )  # fmt: skip
+    m.d.comb += p.eq(output[: len(p)])
+    return m
+
+
+def _shape(depth: int) -> tuple[int, int]:
+    """Return the bits of a column and the words of one port for a memory of ``depth`` words."""
+    for words, bits in ((512, 18), (1024, 18), (2048, 9), (4096, 4), (8192, 2), (16384, 1)):
+        if depth <= words:
+            return bits, words
+    raise ValueError(f"a block has at most {BLOCK_DEPTH} words, not {depth}")
+
+
+class BlockTable:
+    """Columns of DP16KD in their registered mode; up to 512 words two columns share a block.
+
+    Parameters
+    ----------
+    words : list of int
+    width : int
+    chunk : int
+        Bits with one write enable; 0 makes it read-only.
+    """
+
+    def __init__(self, *, words: list[int], width: int, chunk: int = 0) -> None:
+        self.words, self.width, self.chunk = words, width, chunk
+        self.bits, self.depth = _shape(len(words))
+
+    def columns(self) -> Iterator[tuple[int, int]]:
+        """Yield first bit and width of each column; none holds bits of two chunks."""
+        span = self.chunk or self.width
+        for start in range(0, self.width, span):
+            end = min(start + span, self.width)
+            for at in range(start, end, self.bits):
+                yield at, min(self.bits, end - at)
+
+    def build(
+        self, m: Module, *, en: Value, out_en: Value, addr: Value, data: Signal,
+        w_en: Value, w_data: Value,
+    ) -> None:  # fmt: skip
+        """Place the blocks."""
+        columns = list(self.columns())
+        share = 2 if self.depth == 512 else 1
+        read: list[Value] = []
+        for start in range(0, len(columns), share):
+            ports: dict[str, Any] = {}
+            units = [0] * 2048  # contents in units of 9 bits, of which narrow columns use 8
+            for half, (at, width) in enumerate(columns[start : start + share]):
+                self._contents(units, half * 512, at, width)
+                ports |= self._port(
+                    "AB"[half], half, at, width, en, out_en, addr, w_en, w_data, read
+                )
+            if len(columns[start : start + share]) == 1:
+                ports |= self._idle()
+            m.submodules[f"block_{start // share}"] = Instance("DP16KD", **ports, **_init(units))
+        m.d.comb += data.eq(Cat(*read))
+
+    def _contents(self, units: list[int], base: int, at: int, width: int) -> None:
+        for k, word in enumerate(self.words):
+            value = word >> at & ((1 << width) - 1)
+            if self.bits == 18:
+                units[2 * (base + k)] = value & 511
+                units[2 * (base + k) + 1] = value >> 9
+            elif self.bits == 9:
+                units[k] = value
+            else:
+                per = 8 // self.bits
+                units[k // per] |= value << (k % per * self.bits)
+
+    def _port(
+        self, name: str, half: int, at: int, width: int, en: Value, out_en: Value, addr: Value,
+        w_en: Value, w_data: Value, read: list[Value],
+    ) -> dict[str, Any]:  # fmt: skip
+        low = {18: 4, 9: 3, 4: 2, 2: 1, 1: 0}[self.bits]
+        # In words of 18 bits the lowest address bits enable the writing of each half.
+        full = [Const(int(self.bits == 18 and k < 2), 1) for k in range(low)]
+        bits = [*full, *addr, *([Const(0, 1)] * 14)][:14]
+        if self.depth == 512:
+            bits[13] = Const(half, 1)
+        write: Value = Const(0, 1)
+        source: list[Value] = []
+        if self.chunk:
+            write = w_en[at // self.chunk]
+            source = list(w_data[at % self.chunk : at % self.chunk + width])
+        source += [Const(0, 1)] * (18 - len(source))
+        output = Signal(width, name=f"column_{at}")
+        read.append(output)
+        ports: dict[str, Any] = {
+            f"p_DATA_WIDTH_{name}": self.bits, f"p_REGMODE_{name}": "OUTREG",
+            f"p_WRITEMODE_{name}": "NORMAL", f"p_CSDECODE_{name}": "0b000",
+            f"i_CLK{name}": ClockSignal(), f"i_CE{name}": en, f"i_OCE{name}": out_en,
+            f"i_WE{name}": write, f"i_RST{name}": Const(0, 1),
+        }  # fmt: skip
+        ports |= {f"i_CS{name}{k}": Const(0, 1) for k in range(3)}
+        ports |= {f"i_AD{name}{k}": bit for k, bit in enumerate(bits)}
+        ports |= {f"i_DI{name}{k}": bit for k, bit in enumerate(source)}
+        return ports | {f"o_DO{name}{k}": output[k] for k in range(width)}
+
+    def _idle(self) -> dict[str, Any]:
+        """Return the pins of a second port that is not used."""
+        ports: dict[str, Any] = {
+            "p_DATA_WIDTH_B": self.bits, "i_CLKB": Const(0, 1), "i_CEB": Const(0, 1),
+            "i_OCEB": Const(0, 1), "i_WEB": Const(0, 1), "i_RSTB": Const(0, 1),
+        }  # fmt: skip
+        return ports | {f"i_ADB{k}": Const(0, 1) for k in range(14)}
+
+
+def _init(units: list[int]) -> dict[str, Any]:
+    """Return the parameters of a block's contents: 16 words of two units, each word in 20 bits."""
+    words = [low | high << 9 for low, high in zip(units[::2], units[1::2], strict=True)]
+    made = {}
+    for row in range(64):
+        value = sum(word << (20 * k) for k, word in enumerate(words[16 * row : 16 * row + 16]))
+        made[f"p_INITVAL_{row:02X}"] = Const(value, 320)
+    return made
