@@ -30,7 +30,7 @@ from quantization_tasks import TASKS, Pronunciation, Task
 WIDTHS: dict[str, tuple[tuple[int, int], ...]] = {
     "vowels": ((8, 12), (4, 12), (6, 12), (8, 8), (16, 16)),
     "digits": ((8, 12), (4, 12), (6, 12), (8, 8), (16, 16)),
-    "opendpd": ((4, 12), (6, 12), (8, 12), (8, 8), (16, 16)),
+    "opendpd": ((4, 12), (6, 12), (8, 12), (8, 10), (8, 8), (16, 16)),
     "rnnoise": ((4, 14), (6, 14), (8, 14), (16, 16)),
     "g2p": ((4, 12), (6, 12), (8, 12), (16, 16)),
 }
@@ -42,7 +42,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "rnnoise": {"rate": 0.02},
     "g2p": {"rate": 0.02, "epochs": 12},
 }
-THRESHOLDS = (0, 32, 64, 128, 256)
+THRESHOLDS = (0, 32, 64, 128, 256, 512)
 
 
 class Journal:

@@ -22,6 +22,7 @@ __all__ = ["Estimate", "choose_lanes", "estimate", "memories", "needs_loading"]
 
 FILL = 0.95
 """Share of the LUTs above which placing takes minutes more and the clock suffers."""
+TABLES = ("weights", "beats")
 READ_ONLY = ("weights", "beats", "activation")
 SPRAM_LANES_BITS = 64
 """Bits a cycle from the four single-port RAMs of an UP5K."""
@@ -59,6 +60,17 @@ class Estimate:
 def block_rams(family: Family, width: int, depth: int) -> int:
     """Return the fewest block RAMs that hold ``depth`` words of ``width`` bits."""
     return min(-(-width // w) * -(-depth // d) for w, d in family.modes)
+
+
+def _columns(family: Family, width: int, depth: int, loadable: bool) -> int:
+    """Return the block RAMs of a table on ECP5: columns as deep as the table, of 16 bits if loaded.
+
+    Two columns of up to 512 words of 18 bits share a block.
+    """
+    bits, _ = max((w, d) for w, d in family.modes[1:] if d >= depth)
+    span = 16 if loadable else width
+    columns = sum(-(-min(span, width - at) // bits) for at in range(0, width, span))
+    return -(-columns // 2) if depth <= 512 else columns
 
 
 def _mapped(family: Family, width: int, depth: int, rom: bool) -> tuple[str, int]:
@@ -126,7 +138,10 @@ def estimate(program: Program, device: Device, loadable: bool = False) -> Estima
             spram += -(-width // 16)
         else:
             rom = name.split()[0] in READ_ONLY and not loadable
-            kind, count = _mapped(family, width, depth, rom)
+            if device.family == "ecp5" and name.split()[0] in TABLES and depth <= 1 << 14:
+                kind, count = "block", _columns(family, width, depth, loadable)
+            else:
+                kind, count = _mapped(family, width, depth, rom)
             rams += count * copies if kind == "block" else 0
             small += count * copies if kind == "lut" else 0
     acc, total = program.hardware.acc_bits, program.hardware.sum_bits
@@ -179,7 +194,7 @@ LUTS = {
     "ecp5": (2600.0, 3.4, 30.0, 0.0, 2.5),
     "gowin": (3600.0, 3.4, 30.0, 4.0, 2.5),
 }
-LINK_RAMS = {"ice40up": 4, "ice40hx": 4, "ecp5": 2, "gowin": 2}
+LINK_RAMS = {"ice40up": 4, "ice40hx": 4, "ecp5": 3, "gowin": 3}
 
 
 def _in_spram(program: Program, device: Device) -> bool:

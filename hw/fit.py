@@ -64,6 +64,7 @@ def shortage(
 def _way_out(program: Program, board: Board, short: Mapping[str, int], loadable: bool) -> str:
     """Name what would make a program fit: narrower weights, fewer lanes, another board."""
     ways = []
+    have = board.capacity.resources
     bits = program.network.numbers.weight_bits
     if "block_rams" in short:
         family = FAMILIES[board.family]
@@ -75,13 +76,18 @@ def _way_out(program: Program, board: Board, short: Mapping[str, int], loadable:
                 break
     elif program.geometry.lanes > 1:
         # What fewer lanes save is estimated, also where what is used comes from a netlist.
-        have, now = board.capacity.resources, estimate(program, board.capacity, loadable).resources
+        now = estimate(program, board.capacity, loadable).resources
         for p in range(program.geometry.lanes - 1, 0, -1):
             then = estimate(program.with_lanes(p), board.capacity, loadable).resources
             if all(short[n] - now[n] + then[n] <= have[n] for n in short):
                 ways.append(f"--lanes {p}")
                 break
-    others = [b.name for b in fitting_boards(program) if b.name != board.name]
+    others = [
+        b.name
+        for b in fitting_boards(program)
+        # Estimates can be too hopeful: a board with no more than this one is no way out.
+        if all(b.capacity.resources[n] > have[n] for n in short)
+    ]
     if others:
         ways.append(f"board {others[0]}")
     return " or ".join(ways) or "a smaller network"
