@@ -85,8 +85,8 @@ def _way_out(program: Program, board: Board, short: Mapping[str, int], loadable:
     others = [
         b.name
         for b in fitting_boards(program)
-        # Estimates can be too hopeful: a board with no more than this one is no way out.
-        if all(b.capacity.resources[n] > have[n] for n in short)
+        # Estimates can be too hopeful: of a family, a board with no more is no way out.
+        if b.family != board.family or all(b.capacity.resources[n] > have[n] for n in short)
     ]
     if others:
         ways.append(f"board {others[0]}")

@@ -25,9 +25,13 @@ BITSTREAM = {"ice40up": "top.bin", "ice40hx": "top.bin", "ecp5": "top.bit", "gow
 """Name of the bitstream by family."""
 
 SYNTHESIS = {
-    "ice40up": "synth_ice40 -dsp", "ice40hx": "synth_ice40", "ecp5": "synth_ecp5", "gowin": "synth_gowin",
+    "ice40up": "synth_ice40", "ice40hx": "synth_ice40", "ecp5": "synth_ecp5", "gowin": "synth_gowin",
 }  # fmt: skip
-"""Yosys command of each family."""
+"""Yosys command of each family.
+
+``-dsp`` is left out for iCE40: of Yosys 0.70 it packs adders and flip-flops that follow into SB_MAC16
+instances that are already configured, and the netlist computes something else (``docs/netlist.md``).
+"""
 
 _ICE40: dict[str, tuple[str, ...]] = {
     "luts": ("ICESTORM_LC",), "multipliers": ("ICESTORM_DSP",), "block_rams": ("ICESTORM_RAM",),
