@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import sys
@@ -102,7 +103,7 @@ def test_refusals(program, model, x):
         analyze(program, model=model)
     rng = np.random.default_rng(SEED)
     other = Model(3, (randoms.recurrent(rng, "gru", "gru", ("x",), 3, 7),))
-    with pytest.raises(InputError, match="3 inputs and 7 outputs, the program 3 and 2"):
+    with pytest.raises(InputError, match=r"gru \(gru, 7\), the program .*gru \(gru, 6\)"):
         analyze(program, x, None, other)
     with pytest.raises(InputError, match="lengths"):
         analyze(program, x, np.array([1, 2]))
@@ -157,3 +158,40 @@ def test_without_matplotlib(tiny, tmp_path, capsys, monkeypatch):
     assert code == 3
     assert "pip install 'gatewright[plot]'" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_refuses_another_model_of_the_same_sizes(program, model, x):
+    rng = np.random.default_rng(SEED)
+    gru, lstm, head = model.layers
+    other = Model(3, (randoms.recurrent(rng, "gru", "mgu", ("x",), 3, 6), lstm, head))
+    with pytest.raises(InputError, match=r"gru \(mgu, 6\).*gru \(gru, 6\).*program was made of"):
+        analyze(program, x, None, other)
+    with pytest.raises(InputError, match=r"g \(gru, 6\)"):
+        analyze(
+            program,
+            x,
+            None,
+            Model(
+                3,
+                (
+                    dataclasses.replace(gru, name="g"),
+                    *map(
+                        lambda layer: (
+                            dataclasses.replace(layer, inputs=("g",))
+                            if layer.inputs == ("gru",)
+                            else layer
+                        ),
+                        (lstm, head),
+                    ),
+                ),
+            ),
+        )
+
+
+def test_labels_are_classes(program, x, tiny, tmp_path, capsys):
+    with pytest.raises(InputError, match="label 2 is 7; the model has 2 outputs"):
+        analyze(program, x, labels=[0, 1, 7, 0])
+    np.save(tmp_path / "y.npy", [0, 1, 0, 1, -1])
+    arguments = [str(tiny / "program"), "--data", str(tiny / "x.npz")]
+    assert main(["report", *arguments, "--labels", str(tmp_path / "y.npy")]) == 1
+    assert "label 4 is -1" in capsys.readouterr().err

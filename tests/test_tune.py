@@ -250,3 +250,18 @@ def test_the_table_names_the_chosen_and_the_start(found: Tuning) -> None:
     head, *body = rows(found)
     assert len({len(row) for row in (head, *body)}) == 1
     assert [row[0] for row in body].count("chosen") == 1 and body[-1][0] in ("start", "")
+
+
+def test_progress_only_grows() -> None:
+    seen: list[float] = []
+    search(5.0, progress=lambda done, _: seen.append(done))
+    assert seen == sorted(seen) and seen[0] < 0.2 and seen[-1] < 1
+
+
+def test_a_larger_memory_is_called_larger(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--weight-bits", "2", "--metric", "max", "--max-loss", "0.003"]
+    model, data = str(tiny / "model.safetensors"), str(tiny / "x.npz")
+    assert main(["tune", model, "--data", data, *arguments, "-o", str(tmp_path / "t")]) == 0
+    assert "% more than at the start" in capsys.readouterr().out
