@@ -13,6 +13,7 @@ from gatewright.cli.main import main
 from gatewright.compiler import Config, InputError, Linear, Model, Program, quantize
 from gatewright.compiler.report import analyze
 from gatewright.compiler.report_page import to_html, to_text
+from gatewright.compiler.report_plots import BLUE, ORANGE
 
 SEED = 3
 
@@ -131,6 +132,21 @@ def test_page_is_self_contained_and_the_same_twice(program, model, x):
     for svg in re.findall(r"<svg.*?</svg>", page, re.DOTALL):
         ElementTree.fromstring(svg)
     assert not re.search(r"\d{4}-\d\d-\d\d", page)
+
+
+def test_error_of_a_single_step_is_drawn(program, model, x):
+    """A line through one point would be invisible: both errors are dots, in plot and legend."""
+    dots = [
+        len(
+            re.findall(
+                f"<use [^>]*fill: {color}",
+                to_html(analyze(program, x[:, :n], None, model), program),
+            )
+        )
+        for n in (1, 2)
+        for color in (ORANGE, BLUE)
+    ]
+    assert dots == [2, 2, 0, 0]
 
 
 def test_identifiers_of_the_plots_do_not_collide(program, model, x):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -249,7 +250,9 @@ def test_labels_of_another_length(
 def test_the_table_names_the_chosen_and_the_start(found: Tuning) -> None:
     head, *body = rows(found)
     assert len({len(row) for row in (head, *body)}) == 1
-    assert [row[0] for row in body].count("chosen") == 1 and body[-1][0] in ("start", "")
+    assert [row[0] for row in body].count("chosen") == 1 and body[-1][0] == "start"
+    on_front = replace(found, front=[*found.front, found.start])
+    assert rows(on_front)[-1][0] == "start" and len(rows(on_front)) == len(on_front.front) + 1
 
 
 def test_progress_only_grows() -> None:
