@@ -251,7 +251,11 @@ def _run(
             route = place_and_route(board, folder, log, float(clock), seed, progress)
         except OverfullError as error:
             refuse_shortage(error.used)
-            raise
+            lanes = program.geometry.lanes
+            raise ShortageError(
+                f"{lanes} lanes on {board.name}: the device is too full, place and route finds no "
+                f"place for the last cells: try {f'--lanes {lanes - 1}' if lanes > 1 else 'a larger board'}"
+            ) from error
         progress(f"  reaches {route.fmax / 1e6:.2f} MHz where {float(clock) / 1e6:.2f} are wanted")
         return route
 

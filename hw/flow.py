@@ -67,10 +67,13 @@ _CELLS: dict[str, dict[str, str]] = {
 
 
 class OverfullError(CheckError):
-    """A design needs more of a resource than the device has; ``used`` says how much."""
+    """A design needs more of a resource than the device has; ``used`` says how much.
+
+    Empty where each is enough, and the placer finds no place for the last cells all the same.
+    """
 
     def __init__(self, used: dict[str, int]) -> None:
-        super().__init__(f"it does not fit: {used}")
+        super().__init__(f"it does not fit: {used or 'the device is too full to place it'}")
         self.used = used
 
 
@@ -183,7 +186,7 @@ def place_and_route(
     report = folder / "report.json"
     if code or not report.is_file():
         over = overfull(family, text)
-        if over:
+        if over or "Unable to find legal placement" in text:
             raise OverfullError(over)
         raise _failed(log, "place and route")
     fmax, resources = read_report(family, json.loads(report.read_text()))

@@ -35,6 +35,10 @@ if os.environ.get("FAKE_FAIL") == "nextpnr":
     print("Info: \\t         ICESTORM_LC:    6001/   5280   113%")
     print("Info: \\t        ICESTORM_RAM:      41/     30   136%")
     print("ERROR: Unable to place cell 'x', no BELs remaining"); sys.exit(1)
+if os.environ.get("FAKE_FAIL") == "placer":
+    print("Info: \\t         ICESTORM_LC:    5197/   5280    98%")
+    print("ERROR: Unable to find legal placement for all cells, design is probably at utilisation limit.")
+    sys.exit(1)
 use = {k: {"used": 7, "available": n} for k, n in
        (("ICESTORM_LC", 5280), ("ICESTORM_DSP", 8), ("ICESTORM_RAM", 30), ("ICESTORM_SPRAM", 4))}
 fmax = float(os.environ.get("FAKE_FMAX", "50"))

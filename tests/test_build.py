@@ -118,6 +118,7 @@ def test_same_input_same_bytes(program, calls, tmp_path):
     [
         ("FAKE_FAIL", "yosys", r"synthesis failed: ERROR: Module `top' is broken \(log: synthesis"),
         ("FAKE_FAIL", "nextpnr", r"2 lanes on icebreaker: .*needs 41 block RAMs, the board has 30: try"),
+        ("FAKE_FAIL", "placer", r"2 lanes on icebreaker: the device is too full, .*: try --lanes 1"),
         ("FAKE_CELLS", "SB_RAM40_4K=41", r"needs 41 block RAMs, the board has 30: try board tang-nano-9k"),
         ("FAKE_CELLS", "SB_MAC16=11", r"needs 11 multipliers, the board has 8: try "),
     ],
