@@ -40,7 +40,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "digits": {"rate": 0.01},
     "opendpd": {"rate": 0.02},
     "rnnoise": {"rate": 0.02},
-    "g2p": {"rate": 0.02, "epochs": 12},
+    "g2p": {"rate": 0.02, "epochs": 3},
 }
 THRESHOLDS = (0, 32, 64, 128, 256, 512)
 

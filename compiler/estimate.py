@@ -189,7 +189,7 @@ def _multipliers(program: Program, lanes: int, family: Family) -> tuple[int, int
 # Fits to builds: LUTs of link and control, of a bit of a lane's accumulator, of a bit of a beat's
 # sum, of 16 words of 4 bits in LUT RAM, and of a bit of a product that is made of adders.
 LUTS = {
-    "ice40up": (3340.0, 6.0, 42.0, 0.0, 2.6),
+    "ice40up": (3370.0, 6.0, 42.0, 0.0, 2.6),
     "ice40hx": (3140.0, 6.0, 42.0, 0.0, 2.6),
     "ecp5": (2600.0, 3.4, 30.0, 0.0, 2.5),
     "gowin": (3600.0, 3.4, 30.0, 4.0, 2.5),

@@ -44,7 +44,7 @@ def test_folder_holds_report_bitstream_program_and_logs(program, calls, tmp_path
     out = tmp_path / "out"
     assert report.keys() >= KEYS
     assert sorted(p.name for p in out.iterdir()) == ["build.json", "logs", "program", "top.bin"]
-    assert {"synthesis_48.00MHz.log", "pack.log"} < {p.name for p in (out / "logs").iterdir()}
+    assert {"synthesis_39.00MHz.log", "pack.log"} < {p.name for p in (out / "logs").iterdir()}
     assert load_program(out / "program").digest == program.digest == report["program"]
     assert report["met"] and report["target_mhz"] <= report["fmax_mhz"] == 50
     assert report["resources"]["multipliers"] == {"used": 7, "available": 8}
@@ -66,7 +66,7 @@ def test_clock_is_the_fastest_that_closes(program, calls, tmp_path, monkeypatch)
     report = run(program, tmp_path)
     assert report["target_mhz"] == 36.75 and report["met"]
     assert [line.split()[0] for line in calls.read_text().splitlines()] == [
-        "48.000000",
+        "39.000000",
         "36.750000",
     ]
 

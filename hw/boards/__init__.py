@@ -28,7 +28,7 @@ _ALL = (
     Board(
         "icebreaker", "1BitSquared iCEBreaker, iCE40 UP5K",
         "amaranth_boards.icebreaker:ICEBreakerPlatform",
-        "iCE40UP5K", 12_000_000, 48_000_000, "SB_PLL40_PAD", "$70-90",
+        "iCE40UP5K", 12_000_000, 39_000_000, "SB_PLL40_PAD", "$70-90",
         ("--board", "ice40_generic"), "0403:6010", sram=False, flash_offset=0x2_0000,
     ),
     Board(
