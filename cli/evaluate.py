@@ -166,7 +166,8 @@ def emulate_recording(
 
     from ..compiler.chain import Chain
     from ..compiler.delta import skipping
-    from ..compiler.program import Program
+    from ..compiler.metric import class_count
+    from ..compiler.program import Program, clipped_inputs
 
     codes = program.encode(data.x)
     start = time.monotonic()
@@ -178,19 +179,20 @@ def emulate_recording(
         valid = np.arange(outputs.shape[1]) < np.asarray(data.lengths)[:, None]
         outputs = np.where(valid[..., None], outputs, 0.0)
         steps = int(valid.sum())
+    real = np.ones(outputs.shape[:2], bool) if valid is None else valid
+    values = np.asarray(data.x, dtype=np.float64).reshape(codes.shape)
+    places = {p: [c, done.narrowings[p]] for p, c in sorted(done.saturations.items())}
+    places |= clipped_inputs(values, program.input_format, real, program.exponents)
     delta = skipping(program, done, valid) if isinstance(program, Program) else None
     return outputs, {
         "steps": steps,
         "sequences": len(outputs),
         "seconds": round(seconds, 3),
         "saturations": {
-            "total": sum(done.saturations.values()),
-            "places": {
-                p: {"clipped": c, "of": done.narrowings[p]}
-                for p, c in sorted(done.saturations.items())
-            },
+            "total": sum(clipped for clipped, _ in places.values()),
+            "places": {p: {"clipped": c, "of": of} for p, (c, of) in places.items()},
         },
-        "accuracy": accuracy(outputs, data),
+        "accuracy": accuracy(outputs, data) if class_count(program) > 1 else None,
         **({"buffer": _buffer(program, data)} if isinstance(program, Chain) else {}),
         **({"delta": delta} if delta else {}),
     }

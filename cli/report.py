@@ -34,6 +34,7 @@ def add_verbs(verbs: Any) -> None:
 def report(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Print or write the report."""
     from ..compiler.data import atomic_write
+    from ..compiler.metric import class_count
     from ..compiler.report import analyze
     from ..compiler.report_page import to_html, to_text
 
@@ -43,7 +44,9 @@ def report(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     x = lengths = labels = None
     if args.data:
         data = read_recording(args.data, program.input_size)
-        x, lengths, labels = data.x, data.lengths, data.labels
+        x, lengths = data.x, data.lengths
+        # One output tells no classes apart: a y in the data is then something else.
+        labels = data.labels if class_count(program) > 1 else None
     if args.labels:
         labels = read_labels(args.labels)
     model = read_model(args, args.model) if args.model else None

@@ -86,7 +86,7 @@ def tune(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     )  # fmt: skip
     about, chosen = tuning.about, tuning.chosen
     head, *body = rows(tuning)
-    saved = 1 - chosen.memory / tuning.start.memory
+    saved = 100 * (1 - chosen.memory / tuning.start.memory)
     console.say(
         f"{about['split']}; metric {about['metric']} ({about['unit']}), "
         f"{about['evaluations']} evaluations\n"
@@ -94,7 +94,7 @@ def tune(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     console.say(table(body, head))
     console.say(
         f"\nchosen: loss {chosen.loss:.3g} of {about['max_loss']:g} allowed, {chosen.memory:,} bits "
-        f"of memory, {100 * saved:.0f} % less than at the start"
+        f"of memory, {abs(saved):.0f} % {'less' if saved >= 0 else 'more'} than at the start"
     )
     for name in ("program", "config.toml", "pareto.png", "result.json"):
         console.say(f"written: {args.output / name}")

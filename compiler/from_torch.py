@@ -96,7 +96,9 @@ def from_state_dict(
     if any(part.kind == "rnn" for part in parts):
         assumed.append(f"rnn: {nonlinearity}; a state_dict does not say which (nonlinearity=)")
     if any(part.linear for part in parts):
-        assumed.append("linear: a state_dict holds no activations; set them by activations=")
+        assumed.append(
+            "linear: a state_dict holds no activations; --head MODULE=ACT sets them, in Python activations="
+        )
     model = assemble(parts, source)
     if check:
         assumed.append(check_parts(parts))

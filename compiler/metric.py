@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,10 @@ from .errors import InputError
 from .model import FloatArray, Model, check_lengths
 from .program import Program
 
-__all__ = ["METRICS", "Metric", "Score", "correct"]
+if TYPE_CHECKING:
+    from .chain import Chain
+
+__all__ = ["METRICS", "Metric", "Score", "check_classes", "class_count", "correct"]
 
 METRICS = {
     "accuracy": "points of accuracy lost",
@@ -40,6 +43,39 @@ class Score:
 
     loss: float
     error: float
+
+
+def class_count(program: Program | Chain) -> int:
+    """Return how many classes a program tells apart: its outputs, before an argmax of them."""
+    last = program.passes[-1].network
+    return last.elements if last.argmax else program.output_size
+
+
+def check_classes(labels: npt.ArrayLike, sequences: int, classes: int) -> npt.NDArray[Any]:
+    """Return labels as an array, if they are the class of each sequence: 0 to ``classes`` - 1.
+
+    Raises
+    ------
+    InputError
+        Another number of labels than sequences, a class that no output stands for, or one output.
+    """
+    wanted = np.asarray(labels)
+    if wanted.shape != (sequences,):
+        given = f"{len(wanted)} labels" if wanted.ndim == 1 else f"labels of shape {wanted.shape}"
+        raise InputError(f"{given} for {sequences} sequences; give one for each")
+    if classes < 2:
+        raise InputError(
+            "an accuracy needs an output for each class, and the model has one output; leave the "
+            "labels out, or compare with the float model (metric rms or max)"
+        )
+    wrong = ~np.isin(wanted, np.arange(classes))
+    if wrong.any():
+        at = int(wrong.argmax())
+        raise InputError(
+            f"label {at} is {wanted[at]}; the model has {classes} outputs, so classes are the whole "
+            f"numbers from 0 to {classes - 1}"
+        )
+    return wanted
 
 
 def correct(
@@ -112,10 +148,7 @@ class Metric:
         self._power = float(np.mean(reference[self.measured.valid] ** 2)) or 1.0
         if classes and self.kind == "accuracy":
             assert self.labels is not None  # noqa: S101
-            if self.labels.shape != (len(self.x),):
-                raise InputError(
-                    f"{len(self.labels)} labels for {len(self.x)} sequences; give one for each"
-                )
+            check_classes(self.labels, len(self.x), model.output_size)
             self.float_score = 100 * float(correct(reference, self.labels, self.lengths).mean())
         elif self.kind == "nmse":
             assert self.labels is not None  # noqa: S101

@@ -244,7 +244,7 @@ def explain(saturations: dict[str, list[int]], found: dict[str, Any] | None) -> 
     shares = {place: clipped / of for place, (clipped, of) in saturations.items() if clipped}
     for place, share in sorted(shares.items(), key=lambda pair: -pair[1]):
         if share >= WORTH_SAYING:
-            lines.append(f"{_place(place)}, {100 * share:.2g} % of values")
+            lines.append(f"{_place(place)}, {100 * share:.1f} % of values")
     if found is None:
         return lines
     parts = [part for part in found["parts"] if part["share"] >= 0.05]

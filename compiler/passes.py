@@ -20,7 +20,7 @@ from .errors import InputError
 from .fixed import Format
 from .formats import choose_input_format
 from .model import FloatArray, Layer, Linear, Model, Recurrent, check_lengths, reverse_steps
-from .program import Program, measured_quality, quantize_stream
+from .program import Program, clipped_inputs, measured_quality, quantize_stream
 from .quantizer import check_widths
 
 __all__ = ["Pass", "quantize_chain", "split"]
@@ -159,7 +159,8 @@ def quantize_chain(
     chain = Chain(x_format, model.input_size, tuple(stages), model.outputs, config)
     result = chain.evaluate(chain.encode(data), lengths=real)
     difference = np.abs(chain.decode(result.outputs) - reference)[valid]
-    quality = measured_quality(difference, result, calibration is None)
+    inputs = clipped_inputs(data, x_format, valid)
+    quality = measured_quality(difference, result, calibration is None, inputs)
     if config.argmax:
         last = stages[-1].program
         if last.network.outputs != model.outputs:

@@ -517,7 +517,8 @@ def quantize_stream(
     difference = np.abs(result.outputs * network.output_steps - measured.reference)[measured.valid]
     if config.argmax:
         network = network.with_argmax()
-    quality = measured_quality(difference, result, measured.synthetic)
+    inputs = clipped_inputs(measured.data, network.input_format, measured.valid)
+    quality = measured_quality(difference, result, measured.synthetic, inputs)
     if like is None:
         return Program(network, config, quality)
     program = Program(network, config, quality, like.hardware)
@@ -530,14 +531,45 @@ def quantize_stream(
     return program
 
 
+def clipped_inputs(
+    x: FloatArray, fmt: Format, valid: npt.NDArray[np.bool_], exponents: tuple[int, ...] = ()
+) -> dict[str, list[int]]:
+    """Count the elements of x beyond the input format, as saturations are: ``{"x": [clipped, of]}``.
+
+    Parameters
+    ----------
+    x : ndarray of float64, shape (N, T, I)
+    fmt : Format
+    valid : ndarray of bool, shape (N, T)
+        Steps that are not padding.
+    exponents : tuple of int
+        As for :func:`encode`.
+
+    Returns
+    -------
+    dict
+        Empty where nothing is clipped.
+    """
+    codes = (x * 2.0 ** -np.array(exponents) if exponents else x)[valid] / fmt.step
+    clipped = int(((codes < fmt.low - 0.5) | (codes >= fmt.high + 0.5)).sum())
+    return {"x": [clipped, codes.size]} if clipped else {}
+
+
 def measured_quality(
-    difference: FloatArray, result: golden.Result, synthetic: bool
+    difference: FloatArray,
+    result: golden.Result,
+    synthetic: bool,
+    inputs: dict[str, list[int]],
 ) -> dict[str, Any]:
-    """Say how far outputs are from the float model, and what was clipped on the way."""
+    """Say how far outputs are from the float model, and what was clipped on the way.
+
+    ``inputs`` are those of :func:`clipped_inputs`.
+    """
     return {
         "calibration": "synthetic" if synthetic else "data",
         "error": {"max": float(difference.max(initial=0.0)), "mean": float(difference.mean())},
         "saturations": {
             p: [result.saturations[p], result.narrowings[p]] for p in sorted(result.saturations)
-        },
+        }
+        | inputs,
     }

@@ -16,11 +16,11 @@ from .chain import Chain
 from .delta import skipping
 from .errors import InputError
 from .fixed import Format, IntArray
-from .metric import correct
+from .metric import check_classes, class_count, correct
 from .model import Model
 from .network import BOUNDED
 from .noise import contributions, explain, noise_ratios
-from .program import Program
+from .program import Program, clipped_inputs
 
 __all__ = ["analyze"]
 
@@ -60,7 +60,7 @@ def analyze(
     Raises
     ------
     InputError
-        A model without data, or of other sizes than the program; labels of another length.
+        A model without data, or another than the program's; labels that are not a class of each sequence.
     """
     if labels is not None and x is None:
         raise InputError("the accuracy needs data as well: --data X")
@@ -79,6 +79,7 @@ def analyze(
     }
     if x is not None:
         codes = program.encode(x)
+        values = np.asarray(x, dtype=np.float64).reshape(codes.shape)
         valid = _valid(codes.shape[:2], lengths)
         done = program.evaluate(codes, lengths=lengths)
         result["data"] = {
@@ -88,11 +89,12 @@ def analyze(
                 place: [clipped, done.narrowings[place]]
                 for place, clipped in sorted(done.saturations.items())
             }
-            | _clipped_inputs(program, x, valid),
+            | clipped_inputs(values, program.input_format, valid, program.exponents),
         }
         outputs = program.decode(done.outputs)
         if labels is not None:
-            result["accuracy"] = {"program": _accuracy(outputs, labels, lengths)}
+            classes = check_classes(labels, len(outputs), class_count(program))
+            result["accuracy"] = {"program": _accuracy(outputs, classes, lengths)}
         if chain is None and (delta := skipping(program.passes[0], done, valid)):
             result["data"]["delta"] = delta
         given = _inputs(chain, codes[: TRACED[0]], valid[: TRACED[0]]) if chain else [codes]
@@ -104,11 +106,9 @@ def analyze(
             reference = _reference(program, model, x, lengths)
             result["error"] = _error(reference, outputs, valid)
             if labels is not None:
-                result["accuracy"]["float"] = _accuracy(reference, labels, lengths)
+                result["accuracy"]["float"] = _accuracy(reference, classes, lengths)
             found = None
             if chain is None:
-                values = np.asarray(x, dtype=np.float64)
-                values = values[None] if values.ndim == 2 else values
                 _ratios(program.passes[0], model, values, valid, formats[0], traces[0])
                 found = contributions(program.passes[0], model, values, lengths)
             result["limits"] = {
@@ -216,32 +216,12 @@ def _ratios(
             row["snr"] = found[row["tensor"]]
 
 
-def _clipped_inputs(
-    program: Program | Chain, x: npt.ArrayLike, valid: npt.NDArray[np.bool_]
-) -> dict[str, list[int]]:
-    """Count the elements of x beyond the input format, if there are any."""
-    values = np.asarray(x, dtype=np.float64)
-    values = values[None] if values.ndim == 2 else values
-    if program.exponents:
-        values = values * 2.0 ** -np.array(program.exponents)
-    fmt = program.input_format
-    codes = values[valid] / fmt.step
-    clipped = int(((codes < fmt.low - 0.5) | (codes >= fmt.high + 0.5)).sum())
-    return {"x": [clipped, codes.size]} if clipped else {}
-
-
 def _accuracy(
-    outputs: npt.NDArray[Any], labels: npt.ArrayLike, lengths: npt.ArrayLike | None
+    outputs: npt.NDArray[Any], labels: npt.NDArray[Any], lengths: npt.ArrayLike | None
 ) -> float:
     """Return the share of sequences whose answer at the last step is the label."""
-    wanted = np.asarray(labels)
-    if outputs.ndim != 3 or wanted.shape != (len(outputs),):
-        raise InputError(
-            f"labels have shape {wanted.shape}, the data {len(outputs)} sequences; give one label "
-            "for each"
-        )
     real = None if lengths is None else np.asarray(lengths)
-    return float(correct(outputs, wanted, real).mean())
+    return float(correct(outputs, labels, real).mean())
 
 
 def _memories(program: Program, at: str = "") -> list[dict[str, Any]]:
@@ -314,12 +294,17 @@ def _layer_cycles(program: Program) -> list[dict[str, Any]]:
 def _reference(
     program: Program | Chain, model: Model, x: npt.ArrayLike, lengths: npt.ArrayLike | None
 ) -> npt.NDArray[np.float64]:
-    """Return the outputs of the float model, shape (N, T, outputs)."""
-    if (model.input_size, model.output_size) != (program.input_size, program.output_size):
+    """Return the outputs of the float model the program was made of, shape (N, T, outputs)."""
+    layers = [layer for each in program.passes for layer in each.network.layers]
+    described = [
+        f"{size} inputs and the layers "
+        + ", ".join(sorted(f"{x.name} ({getattr(x, 'cell', 'linear')}, {x.size})" for x in own))
+        for size, own in ((model.input_size, model.layers), (program.input_size, layers))
+    ]
+    if described[0] != described[1]:
         raise InputError(
-            f"{model.source or 'the model'} has {model.input_size} inputs and {model.output_size} "
-            f"outputs, the program {program.input_size} and {program.output_size}: name the model "
-            "the program was made of"
+            f"{model.source or 'the model'} has {described[0]}, the program {described[1]}: name the "
+            "model the program was made of"
         )
     reference = model.run(x, lengths=lengths)
     return reference[None] if reference.ndim == 2 else reference

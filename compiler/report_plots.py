@@ -144,8 +144,13 @@ def _error(by_step: dict[str, Any]) -> str:
     figure, axes = _figure(1, 1, 8, 2.8)
     axis = axes[0, 0]
     steps = by_step["step"]
-    axis.plot(steps, by_step["max"], color=ORANGE, label="largest")
-    axis.plot(steps, by_step["mean"], color=BLUE, label="mean")
+    alone = len(steps) == 1  # a line through one point is invisible
+    marker = "o" if alone else ""
+    axis.plot(steps, by_step["max"], marker=marker, color=ORANGE, label="largest")
+    axis.plot(steps, by_step["mean"], marker=marker, color=BLUE, label="mean")
+    if alone:
+        axis.set_xlim(steps[0] - 1, steps[0] + 1)
+    axis.xaxis.get_major_locator().set_params(integer=True)
     if max(by_step["max"], default=0.0) > 0:
         axis.set_yscale("log")
     axis.set_xlabel("step")

@@ -17,7 +17,7 @@ from .fixed import Format
 from .from_torch import from_module
 from .load import load
 from .model import FloatArray, Linear, Model, check_lengths
-from .program import Program, measured_quality, quantize
+from .program import Program, clipped_inputs, measured_quality, quantize
 from .qat import Linear as QuantLinear
 from .qat import Quantizable, encode, run_layer
 from .qat import Recurrent as QuantRecurrent
@@ -125,8 +125,9 @@ class Trainable(nn.Module):
             plain = to_program(self, replace(self.config, argmax=False))
             result = plain.evaluate(plain.encode(data))
             off = np.abs(plain.decode(result.outputs) - self.model.run(data))
-            off = off[np.broadcast_to(valid, data.shape[:2])]
-            program.quality = measured_quality(off, result, False)
+            whole = np.broadcast_to(valid, data.shape[:2])
+            inputs = clipped_inputs(data, plain.input_format, whole, plain.exponents)
+            program.quality = measured_quality(off[whole], result, False, inputs)
         return program
 
 

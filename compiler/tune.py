@@ -357,8 +357,8 @@ def tune(
         return program
 
     search = _Search(make, judge, config, float(max_loss), journal, progress)
-    start = search.point(config)
     _descend(search, model)
+    start = search.seen[next(iter(search.seen))]
     points = list(search.seen.values())
     chosen = min((p for p in points if p.loss <= max_loss), key=lambda p: (p.cost, p.loss, p.error))
     about = {

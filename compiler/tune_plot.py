@@ -41,7 +41,7 @@ def widths(point: Point) -> str:
 
 def rows(tuning: Tuning) -> list[tuple[str, ...]]:
     """Return the table of the front, cheapest first, then the start; the first row is the head."""
-    named = [(point, "") for point in tuning.front]
+    named = [(point, "start" if point == tuning.start else "") for point in tuning.front]
     if tuning.start not in tuning.front:
         named.append((tuning.start, "start"))
     made: list[tuple[str, ...]] = [HEAD]
@@ -81,8 +81,8 @@ def draw(tuning: Tuning, points: list[Point], path: Path) -> None:
     for point, name, marker in ((tuning.start, "start", "s"), (tuning.chosen, "chosen", "D")):
         axis.plot([point.memory / 1000], [point.loss], marker, color=ORANGE, markersize=7)
         axis.annotate(
-            f"{name}: {point.memory:,} bits", (point.memory / 1000, point.loss), xytext=(6, 8),
-            textcoords="offset points", fontsize=9,
+            f"{name}: {point.memory:,} bits", (point.memory / 1000, point.loss),
+            xytext=(-6 if name == "start" else 6, 8), textcoords="offset points", fontsize=9,
             ha="right" if name == "start" else "left",
         )  # fmt: skip
     span = top - least

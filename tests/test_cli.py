@@ -464,6 +464,14 @@ def test_emulate_is_the_golden_model(cli, tiny, tmp_path):
     assert got["accuracy"] == (last == data["y"]).mean()
 
 
+def test_emulate_counts_clipped_inputs(cli, tiny, tmp_path):
+    x = np.zeros((2, 3, 3))
+    x[0, 1, 2], x[1, 2, 0] = 1e6, -1e6
+    np.savez(tmp_path / "x.npz", x=x, len=[3, 2])
+    got = cli("emulate", tiny / "program", tmp_path / "x.npz", "--json").json["saturations"]
+    assert got["places"]["x"] == {"clipped": 1, "of": 15} and got["total"] >= 1
+
+
 def test_emulate_one_sequence(cli, tiny, tmp_path):
     done = cli("emulate", tiny / "program", tiny / "x.csv", "-o", tmp_path / "y.csv")
     assert "6 steps" in done.out

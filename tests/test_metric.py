@@ -7,7 +7,7 @@ import pytest
 from gatewright.compiler.config import Config
 from gatewright.compiler.errors import InputError
 from gatewright.compiler.holdout import Part, hold_out
-from gatewright.compiler.metric import Metric, correct
+from gatewright.compiler.metric import Metric, check_classes, class_count, correct
 from gatewright.compiler.model import Linear, Model
 from gatewright.compiler.program import quantize
 from randoms import recurrent
@@ -69,6 +69,8 @@ def test_argmax_programs_are_measured_by_their_outputs(model: Model, x: np.ndarr
     ("labels", "kind", "message"),
     [
         (np.zeros(29, int), "", "29 labels for 30 sequences"),
+        (np.full(30, 4), "", "label 0 is 4; the model has 4 outputs, .* from 0 to 3"),
+        (-np.ones(30, int), "", "label 0 is -1"),
         (np.zeros((30, 12, 3)), "", r"wanted outputs have shape \(30, 12, 3\), .* \(30, 12, 4\)"),
         (None, "accuracy", "accuracy needs the class of each sequence"),
         (np.zeros(30, int), "nmse", "nmse needs the outputs that are wanted"),
@@ -80,6 +82,18 @@ def test_refuses(
 ) -> None:
     with pytest.raises(InputError, match=message):
         Metric(model, x, None, labels, kind)
+
+
+def test_one_output_tells_no_classes_apart() -> None:
+    rng = np.random.default_rng(0)
+    layer = recurrent(rng, "a", "gru", ("x",), 3, 4)
+    one = Model(3, (layer, Linear("y", ("a",), rng.normal(size=(1, 4)))))
+    with pytest.raises(InputError, match="the model has one output"):
+        Metric(one, np.zeros((2, 5, 3)), labels=np.zeros(2, int))
+    assert class_count(quantize(one)) == 1
+    # The index of an argmax is one output, and a class all the same.
+    assert class_count(quantize(Model(3, (layer,)), None, Config(argmax=True))) == 4
+    assert check_classes([3, 0], 2, 4).tolist() == [3, 0]
 
 
 def test_halves_share_nothing_and_leave_nothing_out() -> None:

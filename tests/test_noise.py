@@ -85,7 +85,7 @@ def test_a_state_that_saturates_is_named_with_its_share() -> None:
     clipped, of = analysis["data"]["saturations"]["sum.n"]
     assert (
         analysis["limits"]["text"][0]
-        == f"the state saturates in layer sum, {100 * clipped / of:.2g} % of values"
+        == f"the state saturates in layer sum, {100 * clipped / of:.1f} % of values"
     )
 
 
@@ -95,6 +95,21 @@ def test_clipped_input_is_named() -> None:
     analysis = analyze(p, 100 * X, None, m)
     assert analysis["data"]["saturations"]["x"][1] == X.size
     assert analysis["limits"]["text"][0].startswith("the input is clipped by its format, 9")
+
+
+@pytest.mark.parametrize("steps", [12, 20])
+def test_clipped_calibration_is_in_the_summary(steps: int) -> None:
+    """Few large values: the format that errs least clips them, and quantizing says so."""
+    x = np.random.default_rng(0).normal(size=(40, 20, 4))
+    x[0, 3, 1], x[1, 15, 2] = 8.0, -8.0
+    config = Config(activation_bits=4, calibration_method="mse")
+    p = quantize(model(), x, config, lengths=np.full(40, steps))
+    value = x[:, :steps] / p.input_format.step
+    beyond = int(((value < -8.5) | (value >= 7.5)).sum())
+    assert 0 < beyond < value.size / 100
+    assert p.summary["saturations"]["x"] == [beyond, value.size]
+    found = analyze(p, x, np.full(40, steps))["data"]["saturations"]
+    assert found["x"] == [beyond, value.size]
 
 
 def test_report_has_ratios_and_accuracy() -> None:
@@ -136,7 +151,7 @@ def test_ratio_of_the_input_by_hand() -> None:
 def test_refuses_labels_that_do_not_fit() -> None:
     m = model()
     p = quantize(m, X, Config())
-    with pytest.raises(InputError, match=r"labels have shape \(5,\), the data 6 sequences"):
+    with pytest.raises(InputError, match="5 labels for 6 sequences"):
         analyze(p, X, None, None, np.zeros(5, int))
     with pytest.raises(InputError, match="accuracy needs data"):
         analyze(p, None, None, None, np.zeros(6, int))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import sys
@@ -12,6 +13,7 @@ from gatewright.cli.main import main
 from gatewright.compiler import Config, InputError, Linear, Model, Program, quantize
 from gatewright.compiler.report import analyze
 from gatewright.compiler.report_page import to_html, to_text
+from gatewright.compiler.report_plots import BLUE, ORANGE
 
 SEED = 3
 
@@ -102,7 +104,7 @@ def test_refusals(program, model, x):
         analyze(program, model=model)
     rng = np.random.default_rng(SEED)
     other = Model(3, (randoms.recurrent(rng, "gru", "gru", ("x",), 3, 7),))
-    with pytest.raises(InputError, match="3 inputs and 7 outputs, the program 3 and 2"):
+    with pytest.raises(InputError, match=r"gru \(gru, 7\), the program .*gru \(gru, 6\)"):
         analyze(program, x, None, other)
     with pytest.raises(InputError, match="lengths"):
         analyze(program, x, np.array([1, 2]))
@@ -132,6 +134,21 @@ def test_page_is_self_contained_and_the_same_twice(program, model, x):
     assert not re.search(r"\d{4}-\d\d-\d\d", page)
 
 
+def test_error_of_a_single_step_is_drawn(program, model, x):
+    """A line through one point would be invisible: both errors are dots, in plot and legend."""
+    dots = [
+        len(
+            re.findall(
+                f"<use [^>]*fill: {color}",
+                to_html(analyze(program, x[:, :n], None, model), program),
+            )
+        )
+        for n in (1, 2)
+        for color in (ORANGE, BLUE)
+    ]
+    assert dots == [2, 2, 0, 0]
+
+
 def test_identifiers_of_the_plots_do_not_collide(program, model, x):
     page = to_html(analyze(program, x, None, model), program)
     names = re.findall(r'\bid="([^"]+)"', page)
@@ -157,3 +174,40 @@ def test_without_matplotlib(tiny, tmp_path, capsys, monkeypatch):
     assert code == 3
     assert "pip install 'gatewright[plot]'" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_refuses_another_model_of_the_same_sizes(program, model, x):
+    rng = np.random.default_rng(SEED)
+    gru, lstm, head = model.layers
+    other = Model(3, (randoms.recurrent(rng, "gru", "mgu", ("x",), 3, 6), lstm, head))
+    with pytest.raises(InputError, match=r"gru \(mgu, 6\).*gru \(gru, 6\).*program was made of"):
+        analyze(program, x, None, other)
+    with pytest.raises(InputError, match=r"g \(gru, 6\)"):
+        analyze(
+            program,
+            x,
+            None,
+            Model(
+                3,
+                (
+                    dataclasses.replace(gru, name="g"),
+                    *map(
+                        lambda layer: (
+                            dataclasses.replace(layer, inputs=("g",))
+                            if layer.inputs == ("gru",)
+                            else layer
+                        ),
+                        (lstm, head),
+                    ),
+                ),
+            ),
+        )
+
+
+def test_labels_are_classes(program, x, tiny, tmp_path, capsys):
+    with pytest.raises(InputError, match="label 2 is 7; the model has 2 outputs"):
+        analyze(program, x, labels=[0, 1, 7, 0])
+    np.save(tmp_path / "y.npy", [0, 1, 0, 1, -1])
+    arguments = [str(tiny / "program"), "--data", str(tiny / "x.npz")]
+    assert main(["report", *arguments, "--labels", str(tmp_path / "y.npy")]) == 1
+    assert "label 4 is -1" in capsys.readouterr().err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -249,4 +250,21 @@ def test_labels_of_another_length(
 def test_the_table_names_the_chosen_and_the_start(found: Tuning) -> None:
     head, *body = rows(found)
     assert len({len(row) for row in (head, *body)}) == 1
-    assert [row[0] for row in body].count("chosen") == 1 and body[-1][0] in ("start", "")
+    assert [row[0] for row in body].count("chosen") == 1 and body[-1][0] == "start"
+    on_front = replace(found, front=[*found.front, found.start])
+    assert rows(on_front)[-1][0] == "start" and len(rows(on_front)) == len(on_front.front) + 1
+
+
+def test_progress_only_grows() -> None:
+    seen: list[float] = []
+    search(5.0, progress=lambda done, _: seen.append(done))
+    assert seen == sorted(seen) and seen[0] < 0.2 and seen[-1] < 1
+
+
+def test_a_larger_memory_is_called_larger(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--weight-bits", "2", "--metric", "max", "--max-loss", "0.003"]
+    model, data = str(tiny / "model.safetensors"), str(tiny / "x.npz")
+    assert main(["tune", model, "--data", data, *arguments, "-o", str(tmp_path / "t")]) == 0
+    assert "% more than at the start" in capsys.readouterr().out
