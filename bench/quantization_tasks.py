@@ -131,7 +131,7 @@ def opendpd(seed: int, given: Any) -> Task:
     last, last_state = windows(model, features[-check:], 500)
     training = {
         "x": learn, "state": learn_state, "validation": {"x": last, "state": last_state},
-        "batch": 16, "epochs": 60,
+        "batch": 16, "epochs": 150,
     }  # fmt: skip
     calibration = amplifier.features(samples.calibration).reshape(20, -1, 6)
     return Task(model, score, {"x": calibration}, training)
