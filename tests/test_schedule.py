@@ -162,24 +162,32 @@ def test_chosen_lanes_are_the_fewest_that_are_nearly_fastest() -> None:
         assert cycles <= 1.25 * fastest, (seed, lanes)
 
 
-def test_utilization_of_random_shapes() -> None:
-    """A spread of shapes against the goals; bench/utilization.py measures thousands."""
+@pytest.mark.parametrize(
+    ("goal", "count", "misses", "short"),
+    [(0.95, 150, 0.12, 0.1), (0.85, 50, 0.45, 0.35)],
+    ids=["long", "short"],
+)
+def test_utilization_of_random_shapes(goal: float, count: int, misses: float, short: float) -> None:
+    """A spread of shapes against the goals; bench/utilization.py measures thousands.
+
+    Short steps wait for the pipeline, whose depth is the price of the clock.
+    """
     bench = utilization()
     rng = np.random.default_rng(1)
     limits = np.log([513, 513, 193])
     missed = checked = 0
-    while checked < 150:
+    while checked < count:
         i, h, p = (int(v) for v in np.exp(rng.random(3) * limits))
         useful = 3 * h * (i + h) / p
-        goal = next((g for least, g in bench.GOALS if useful >= least), 0.0)
-        if goal < 0.95 or max(i, h) * goal > useful:
+        own = next((g for least, g in bench.GOALS if useful >= least), 0.0)
+        if own != goal or max(i, h) * goal > useful:
             continue
         checked += 1
         used = bench.measure(i, h, p).utilization
         missed += used < goal
-        assert used >= goal - 0.1, (i, h, p, used)
+        assert used >= goal - short, (i, h, p, used)
     print(f"{missed} of {checked} below their goal")
-    assert missed <= 0.12 * checked
+    assert missed <= misses * checked
 
 
 @pytest.mark.parametrize("beat", [1, 2, 4])
