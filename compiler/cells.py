@@ -22,6 +22,7 @@ peepholes, Gers et al. 2000.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 __all__ = ["CELLS", "Cell", "Gate"]
 
@@ -66,6 +67,27 @@ class Gate:
     by: str = ""
     keep: str = ""
     to: str = ""
+
+    def combine(self, a: Any, k: Any, h: Any, c: Any) -> Any:
+        """Return ``post`` of real numbers, arrays of NumPy or tensors.
+
+        Parameters
+        ----------
+        a : activation of the gate
+        k : kept value named by ``by``
+        h, c : old state, cell state
+        """
+        if self.post == "blend":
+            return a + k * (h - a)
+        if self.post == "leak":
+            return h + k * (a - h)
+        if self.post == "times_h":
+            return a * h
+        if self.post == "times":
+            return k * a
+        if self.post == "cell":
+            return a * c + k
+        return a
 
 
 @dataclass(frozen=True)

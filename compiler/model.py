@@ -247,18 +247,7 @@ class Recurrent:
             act = {"gate": self.gate, "candidate": self.candidate}.get(gate.act, gate.act)
             a = np.broadcast_to(float_activation(act, p, self.slope), old.shape)
             named[gate.name] = a
-            k = kept.get(gate.by, a)
-            y = a
-            if gate.post == "blend":
-                y = a + k * (old - a)
-            elif gate.post == "leak":
-                y = old + k * (a - old)
-            elif gate.post == "times_h":
-                y = a * old
-            elif gate.post == "times":
-                y = k * a
-            elif gate.post == "cell":
-                y = a * c + k
+            y = gate.combine(a, kept.get(gate.by, a), old, c)
             if gate.keep:
                 kept[gate.name] = a if gate.keep == "act" else y
             if gate.to == "h":

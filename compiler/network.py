@@ -279,11 +279,6 @@ class Network:
         )
 
     @property
-    def weight_count(self) -> int:
-        """Number of weights."""
-        return self.macs
-
-    @property
     def operand_bits(self) -> int:
         """Width of an operand after the shift that aligns concatenated inputs."""
         widest = max(s for layer in self.layers for s in self.input_shifts(layer))

@@ -93,17 +93,7 @@ def float_layer(
                 pre = inputs[g.name][t] + (kept[g.reset] * v if g.reset else v)
             act = {"gate": module.gate, "candidate": module.nonlinearity}.get(g.act, g.act)
             a = float_act(act, pre, module.slope)
-            k, y = kept.get(g.by, a), a
-            if g.post == "blend":
-                y = a + k * (old - a)
-            elif g.post == "leak":
-                y = old + k * (a - old)
-            elif g.post == "times_h":
-                y = a * old
-            elif g.post == "times":
-                y = k * a
-            elif g.post == "cell":
-                y = a * c + k
+            y = g.combine(a, kept.get(g.by, a), old, c)
             if g.keep:
                 kept[g.name] = a if g.keep == "act" else y
             if g.to == "h":
