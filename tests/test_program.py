@@ -24,7 +24,6 @@ FILES = (
     "beats.hex",
     "beats_1.hex",
     "beats_2.hex",
-    "beats_3.hex",
     "program.json",
     "weights.hex",
     "weights.npz",
