@@ -109,9 +109,9 @@ def memories(program: Program) -> dict[str, tuple[int, int, int]]:
         },
         "inputs": (n.activation_bits, 2 * depth, split),
         "operands": (n.activation_bits, 2 * words, split),
-        "kept gates": (n.gate_bits, max(2, s.kept_depth), 2 * beat),
+        "kept gates": (n.gate_bits, max(2, s.kept_depth), (1 + s.has_reset) * beat),
         "states": (state_bits, max(2, s.state_words), (1 + has_cell) * beat),
-        "outputs": (n.state_bits * beat + 1, Timing.FIFO, 1),
+        "outputs": (n.state_bits * beat + program.hardware.layout["count"].width, Timing.FIFO, 1),
     }
     if {ACTIVATIONS[b.act] for b in s.beats if b.lanes} & {"tanh", "sigmoid"}:
         base, slope = (t.tolist() for t in n.tables.table)
