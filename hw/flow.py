@@ -17,8 +17,8 @@ from .boards import Board
 from .tools import Progress, run_tool, tool_version
 
 __all__ = [
-    "BITSTREAM", "RESOURCES", "SYNTHESIS", "OverfullError", "Route", "count_cells", "overfull", "pack", "place_and_route",
-    "read_report", "synthesize", "tools",
+    "BITSTREAM", "RESOURCES", "SYNTHESIS", "OverfullError", "Route", "count_cells", "hold_violations", "overfull",
+    "pack", "place_and_route", "read_report", "synthesize", "tools",
 ]  # fmt: skip
 
 BITSTREAM = {"ice40up": "top.bin", "ice40hx": "top.bin", "ecp5": "top.bit", "gowin": "top.fs"}
@@ -45,11 +45,14 @@ RESOURCES: dict[str, dict[str, tuple[str, ...]]] = {
         "multipliers": ("MULT18X18D",), "block_rams": ("DP16KD",),
     },
     "gowin": {
-        "luts": ("LUT4", "ALU"), "flip_flops": ("DFF",),
+        "luts": ("LUT4",), "flip_flops": ("DFF",),
         "multipliers": ("MULT18X18", "MULT9X9"), "block_rams": ("BSRAM",),
     },
 }  # fmt: skip
-"""Types of place and route that make up each resource. The capacity is that of the first."""
+"""Types of place and route that make up each resource. The capacity is that of the first.
+
+On Gowin a LUT that carries an adder's bit or that LUT RAM takes is counted among ``LUT4``.
+"""
 
 # Cells of a synthesized netlist by resource; LUTs are left to place and route, which packs them.
 _CELLS: dict[str, dict[str, str]] = {
@@ -91,7 +94,7 @@ class Route:
         Where its files are.
     seed : int
     hold : int
-        Hold violations that the tool names, after the best it could do.
+        Hold violations, after the best that the tool could do.
     """
 
     fmax: float
@@ -190,8 +193,19 @@ def place_and_route(
             raise OverfullError(over)
         raise _failed(log, "place and route")
     fmax, resources = read_report(family, json.loads(report.read_text()))
-    hold = re.search(r"(\d+) Hold/min time violations", text)
-    return Route(fmax, resources, folder, seed, int(hold[1]) if hold else 0)
+    return Route(fmax, resources, folder, seed, hold_violations(text))
+
+
+def hold_violations(log: str) -> int:
+    """Count the hold violations of a nextpnr log.
+
+    The worst paths are shown. Where each of them arrives later than it must, there is none:
+    nextpnr-himbaechel 0.11.1 multiplies a block RAM's requirement, clock delay and all, by the times
+    that its timing model lists the pin (nextpnr issue 1803).
+    """
+    found = re.search(r"(\d+) Hold/min time violations", log)
+    slack = re.findall(r"^Info:\s+hold\s+\S+\s+(-?[\d.]+) ", log, re.MULTILINE)
+    return int(found[1]) if found and not (slack and min(map(float, slack)) >= 0) else 0
 
 
 def _gowin_chip(board: Board) -> str:
