@@ -25,11 +25,13 @@ BITSTREAM = {"ice40up": "top.bin", "ice40hx": "top.bin", "ecp5": "top.bit", "gow
 """Name of the bitstream by family."""
 
 SYNTHESIS = {
-    "ice40up": "synth_ice40", "ice40hx": "synth_ice40", "ecp5": "synth_ecp5", "gowin": "synth_gowin",
+    "ice40up": "synth_ice40", "ice40hx": "synth_ice40", "ecp5": "synth_ecp5",
+    "gowin": "synth_gowin -nolutram",
 }  # fmt: skip
 """Yosys command of each family.
 
-``-dsp`` is left out for iCE40: of Yosys 0.70 it packs adders and flip-flops that follow into SB_MAC16
+Gowin: 16 words of 4 bits of LUT RAM take the place of eight LUTs and six flip-flops in nextpnr-himbaechel,
+and block RAM is there. iCE40: ``-dsp`` is left out: of Yosys 0.70 it packs adders and flip-flops that follow into SB_MAC16
 instances that are already configured, and the netlist computes something else (``docs/netlist.md``).
 """
 
@@ -61,10 +63,13 @@ _CELLS: dict[str, dict[str, str]] = {
         "spram": r"SB_SPRAM256KA", "luts": r"SB_LUT4",
     },
     "ice40hx": {"block_rams": r"SB_RAM40.*", "luts": r"SB_LUT4"},
-    "ecp5": {"multipliers": r"MULT18X18D", "block_rams": r"DP16KD|PDPW16KD", "luts": r"LUT4"},
+    "ecp5": {
+        "multipliers": r"MULT18X18D", "block_rams": r"DP16KD|PDPW16KD", "luts": r"LUT4",
+        "flip_flops": r"TRELLIS_FF",
+    },
     "gowin": {
         "multipliers": r"MULT18X18|MULT9X9|MULTALU.*|MULTADDALU.*",
-        "block_rams": r"SDPX?9?B|DPX?9?B|SPX?9?|pROMX?9?", "luts": r"LUT[1-4]|ALU",
+        "block_rams": r"SDPX?9?B|DPX?9?B|SPX?9?|pROMX?9?", "luts": r"LUT[1-4]|ALU", "flip_flops": r"DFF.*",
     },
 }  # fmt: skip
 

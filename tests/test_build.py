@@ -58,7 +58,7 @@ def test_folder_holds_report_bitstream_program_and_logs(program, calls, tmp_path
         1e6, rel=1e-2
     )
     assert set(report["estimate"]) == {
-        "luts", "multipliers", "block_rams", "spram", "cycles_per_step",
+        "luts", "flip_flops", "multipliers", "block_rams", "spram", "cycles_per_step",
     }  # fmt: skip
     assert str(tmp_path) not in (out / "build.json").read_text()
 
@@ -301,7 +301,7 @@ def test_counts_cells_of_each_family():
     found = count_cells("ice40up", netlist("SB_MAC16", "SB_RAM40_4K", "SB_RAM40_4KNR", "SB_DFF"))
     assert found == {"multipliers": 1, "block_rams": 2, "spram": 0, "luts": 0}
     found = count_cells("gowin", netlist("MULT9X9", "MULT9X9", "MULT18X18", "SDPB", "pROM", "LUT3"))
-    assert found == {"multipliers": 2, "block_rams": 2, "luts": 1}
+    assert found == {"multipliers": 2, "block_rams": 2, "luts": 1, "flip_flops": 0}
 
 
 # -- real tools ------------------------------------------------------------------------
