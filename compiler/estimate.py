@@ -13,6 +13,7 @@ from .activation import ACTIVATIONS
 from .devices import FAMILIES, Device, Family
 from .errors import InputError
 from .geometry import choose_geometry, estimate_cycles
+from .images import parts
 from .planes import offsets, plan
 from .program import Program
 from .schedule import POSTS
@@ -93,7 +94,6 @@ def memories(program: Program) -> dict[str, tuple[int, int, int]]:
     s, n = program.schedule, program.network.numbers
     geometry = program.geometry
     split, beat = geometry.split, geometry.beat
-    beat_bits = sum(field.width for field in program.hardware.layout.values())
     has_cell = any(kind == "c" for _, kind, _, _ in s.states)
     state_bits = max(n.state_bits, n.cell_bits if has_cell else 0)
     depth = 1 << (max(1, s.input_words) - 1).bit_length()
@@ -103,7 +103,10 @@ def memories(program: Program) -> dict[str, tuple[int, int, int]]:
             f"weights{f' plane {k}' if k else ''}": (plane.width, max(2, plane.depth), 1)
             for k, plane in enumerate(plan(s))
         },
-        "beats": (max(1, beat_bits), max(2, len(s.beats)), 1),
+        **{
+            f"beats{f' part {k}' if k else ''}": (width, max(2, len(s.beats)), 1)
+            for k, (_, width) in parts(program.hardware.layout).items()
+        },
         "inputs": (n.activation_bits, 2 * depth, split),
         "operands": (n.activation_bits, 2 * words, split),
         "kept gates": (n.gate_bits, max(2, s.kept_depth), 2 * beat),

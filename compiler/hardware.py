@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from .activation import ACTIVATIONS
 from .errors import InputError
-from .images import Field, Images, Layout, build, ranges
+from .images import Field, Images, Layout, build, check_layout, ranges
 from .network import Network
 from .planes import plan
 from .schedule import POSTS, Schedule
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["GATEWARE", "Hardware", "describe", "differences", "digest"]
 
-GATEWARE = 3
+GATEWARE = 4
 """Raised whenever the meaning of a memory word changes: older bitstreams must refuse it."""
 
 
@@ -70,25 +70,22 @@ class Hardware:
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object that :meth:`from_json` reads back."""
-        layout = {k: [f.offset, f.width, f.base, int(f.signed)] for k, f in self.layout.items()}
+        layout = {
+            k: [f.offset, f.width, f.base, int(f.signed), f.part] for k, f in self.layout.items()
+        }
         return {"acc_bits": self.acc_bits, "sum_bits": self.sum_bits, "layout": layout}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Hardware:
         """Read what :meth:`to_json` wrote."""
-        fields = sorted(data["layout"].items(), key=lambda item: item[1][:2])
         layout = {
-            str(name): Field(int(offset), int(width), int(base), bool(signed))
-            for name, (offset, width, base, signed) in fields
+            str(name): Field(int(offset), int(width), int(base), bool(signed), int(part))
+            for name, (offset, width, base, signed, part) in data["layout"].items()
         }
         made = cls(int(data["acc_bits"]), int(data["sum_bits"]), layout)
         if not (0 < made.acc_bits <= 64 and 0 < made.sum_bits <= 64):
             raise ValueError(f"accumulators of {made.acc_bits} and sums of {made.sum_bits} bits")
-        at = 0
-        for name, field in layout.items():
-            if field.offset != at or not 0 <= field.width <= 64:
-                raise ValueError(f"field {name} has {field.width} bits at {field.offset}")
-            at += field.width
+        check_layout(layout)
         return made
 
 

@@ -209,7 +209,7 @@ class Program:
             "beat": self.geometry.beat,
             "utilization": round(self.network.macs / (self.geometry.lanes * steady), 4),
             "weight_rom_bits": images.weight_bits,
-            "beat_rom_bits": len(images.beats) * images.beat_width,
+            "beat_rom_bits": len(images.beats) * images.beat_bits,
             "accumulator_bits": self.hardware.acc_bits,
             "sum_bits": self.hardware.sum_bits,
             **self.quality,
@@ -262,7 +262,8 @@ class Program:
             "digest": self.digest,
             "summary": self.summary,
             "beat_layout": {
-                k: [f.offset, f.width, f.base, int(f.signed)] for k, f in self.images.layout.items()
+                k: [f.offset, f.width, f.base, int(f.signed), f.part]
+                for k, f in self.images.layout.items()
             },
         }
         with atomic_folder(folder, marker="program.json") as tmp:

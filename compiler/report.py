@@ -239,7 +239,7 @@ def _memories(program: Program, at: str = "") -> list[dict[str, Any]]:
             (f"weights{f', plane {k}' if k else ''}", "ROM", plane.depth, plane.width)
             for k, plane in enumerate(images.planes)
         ),
-        ("control", "ROM", len(images.beats), images.beat_width),
+        ("control", "ROM", len(images.beats), images.beat_bits),
         ("input", "RAM", 2 * power(s.input_words), split * n.activation_bits),
         ("operands", "RAM", 2 * power(s.memory_words), split * n.activation_bits),
         ("states", "RAM", s.state_words, beat * state_bits),

@@ -124,8 +124,7 @@ class Beat:
     output: int = 0
     count: int = 0  # output elements in the beat, less one
     early: int = 0  # kept value for the reset product
-    late: int = 0  # kept value for the operation after the activation
-    kept: int = 0  # where to keep
+    kept: int = 0  # kept value for the operation after the activation; where to keep
     state: int = 0  # state memory: old value read, result written
     cell: int = 0  # state memory: new cell state
     word: int = 0  # operand memory word
@@ -305,9 +304,12 @@ class Schedule:
         segments, swap = self._segments(layer, block)
         edges = self._edges(block, beats, segments)
         longest = max(b - a for a, b in itertools.pairwise(edges))
-        where = {}
+        where: dict[str, int] = {}
         for g in block:
             if g.gate.keep:
+                if g.gate.by in where and self._readers(layer, g.gate.by) == 1:
+                    where[g.gate.name] = where[g.gate.by]  # what it read is not needed any more
+                    continue
                 where[g.gate.name] = self._kept_next
                 self._kept_next += beats if g.gate.name in later else longest
         self.kept_depth = max(self.kept_depth, self._kept_next)
@@ -327,7 +329,7 @@ class Schedule:
                     if g.gate.reset:
                         beat.early = address(g.gate.reset, b, first)
                     if g.gate.by:
-                        beat.late = address(g.gate.by, b, first)
+                        beat.kept = address(g.gate.by, b, first)
                     if g.gate.keep:
                         beat.kept = address(g.gate.name, b, first)
                     if beat.take:
@@ -358,6 +360,11 @@ class Schedule:
                 drain.tile_end, count = 1, 0
         self.rows.append(taken + [None] * (tiles * rows - len(taken)))
         self.blocks.append(Block(layer.name, segments, tiles, swap))
+
+    @staticmethod
+    def _readers(layer: QLayer, name: str) -> int:
+        """Return how often what a gate keeps is read."""
+        return sum(name in (g.gate.by, g.gate.reset) for g in layer.gates)
 
     def _edges(
         self, block: tuple[QGate, ...], beats: int, segments: tuple[Segment, ...]
@@ -464,30 +471,43 @@ class Schedule:
             out.append(walk.reshape(block.tiles * block.columns, split * rows))
         return np.concatenate(out)
 
+    @property
+    def has_reset(self) -> bool:
+        """Whether any row has a reset product."""
+        return any(b.reset for b in self.beats)
+
     def table(self, name: str) -> IntArray:
-        """Return one field of the beat table, shape (beats,)."""
-        return np.array([getattr(b, name) for b in self.beats], np.int64)
+        """Return one field of the beat table, shape (beats,).
+
+        Beats that make no operand have ``word_end`` set, so that it is a constant where every operand is a word.
+        """
+        values = [getattr(b, name) for b in self.beats]
+        if name == "word_end":
+            values = [v or not b.operand for v, b in zip(values, self.beats, strict=True)]
+        return np.array(values, np.int64)
 
     def row_table(self, name: str) -> IntArray:
         """Return one per-row field, shape (beats, beat).
 
         ``bias_first``, ``shift_second`` and so on follow the order of the walk. Biases hold the
         halves of the two roundings: that of the sum, and of the part a reset gate multiplies.
+        Where no row has a reset product, ``bias_first`` is that of both parts, ``bias_second`` zero.
         """
         n = self.network.numbers
         kind, part = name.split("_")
+        merged = kind == "bias" and not self.has_reset
         out = np.zeros((len(self.beats), self.geometry.beat), np.int64)
         for i, b in enumerate(self.beats):
-            if not b.take:
+            if not b.take or (merged and part == "second"):
                 continue
             which = "recurrent" if (part == "second") != bool(b.swap) else "input"
             for k, (g, neuron) in enumerate(b.lanes):
-                value = int(getattr(g, f"{kind}_{which}")[neuron])
-                if kind == "bias" and which == "input":
-                    value += 1 << n.sum_shift >> 1
-                if kind == "bias" and which == "recurrent" and b.reset:
-                    value += 1 << n.hidden_shift >> 1
-                out[i, k] = value
+                for source in ("input", "recurrent") if merged else (which,):
+                    out[i, k] += getattr(g, f"{kind}_{source}")[neuron]
+                    if kind == "bias" and source == "input":
+                        out[i, k] += 1 << n.sum_shift >> 1
+                    if kind == "bias" and source == "recurrent" and b.reset:
+                        out[i, k] += 1 << n.hidden_shift >> 1
         return out
 
     # -- time -----------------------------------------------------------------

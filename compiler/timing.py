@@ -20,8 +20,11 @@ class Timing:
 
     INPUT = 3  # the last element of an input word is transferred -> lanes may read the word
     MAC = 8  # a tile's last word is issued -> its first beat may start
-    EARLY = 5  # a beat is issued -> it reads a kept reset gate
+    SHIFT = 2  # a beat is issued -> its rows' sums are shifted
+    EARLY = 5  # a beat is issued -> it reads a kept reset gate, and its parts are summed
     CELL = 9  # a beat is issued -> it reads the new cell state as its pre-activation
+    SOURCE = 12  # a beat is issued -> its pre-activation is chosen
+    ACT = 13  # a beat is issued -> its activation begins
     LATE = 22  # a beat is issued -> it reads a kept gate and the old state
     KEEP = 24  # a beat is issued -> it writes a kept activation (where none keeps a result)
     WRITE = 32  # a beat is issued -> it writes state, kept value and output
@@ -30,6 +33,7 @@ class Timing:
     ARGMAX = 1  # the last output element would be on the port -> the index is
     FREE = 2  # an output beat's last element is transferred -> its place is given to another
     FIFO = 40  # output beats in flight or waiting
+    PARTS = (0, 4, 22, 32)  # a beat is issued -> the parts of its word in the beat table are there
 
 
 def replay(schedule: Schedule, steps: int) -> IntArray:
@@ -105,7 +109,7 @@ class _Replay:
                     self.sent = max(self.sent + 1, when + Timing.OUTPUT) + beat.count
                     self.pops = [*self.pops[1:], self.sent]
                 self.beat = when + 1
-                if beat.word_end:
+                if beat.operand and beat.word_end:
                     visible[made] = when + Timing.VISIBLE
                     made += 1
                 if beat.tile_end:

@@ -26,6 +26,7 @@ from .calibration import calibrate, calibration_data
 from .config import Config
 from .errors import CheckError, InputError
 from .holdout import Part, hold_out
+from .images import parts
 from .metric import Metric
 from .model import Linear, Model, check_lengths
 from .planes import plan
@@ -91,7 +92,7 @@ def memory_bits(program: Program) -> tuple[int, int]:
     """Return the bits of the weights, and of all memories of a core; nothing is packed for it."""
     s, n = program.schedule, program.network.numbers
     weights = sum(plane.size for plane in plan(s))
-    beats = len(s.beats) * sum(field.width for field in program.hardware.layout.values())
+    beats = len(s.beats) * sum(width for _, width in parts(program.hardware.layout).values())
     split, beat = program.geometry.split, program.geometry.beat
     cell = any(layer.has_cell_state for layer in program.network.layers)
     operands = 2 * (s.input_words + s.memory_words) * split * n.activation_bits

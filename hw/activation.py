@@ -87,10 +87,9 @@ class ActivationUnit(wiring.Component):
             for name, value in choices.items()
         }
         with m.Switch(late):
-            for number, name in enumerate(ACTIVATIONS):
-                if name in self.used:
-                    with m.Case(number):
-                        m.d.sync += self.result.eq(ready[name])
+            for name in (names := sorted(self.used)):
+                with m.Default() if name == names[-1] else m.Case(ACTIVATIONS.index(name)):
+                    m.d.sync += self.result.eq(ready[name])
         return m
 
     def _curves(self, m: Module, pre: Delay, act: Delay, choices: dict[str, Value]) -> None:

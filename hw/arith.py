@@ -59,7 +59,7 @@ class Delay:
     ----------
     m : Module
     value : ValueLike
-        The value in cycle ``start``.
+        The value in cycle ``start``. A constant takes no registers.
     start : int
         Cycle of ``value`` in the pipeline's count.
     reset_less : bool
@@ -76,6 +76,8 @@ class Delay:
         """Return the value as it arrives in ``cycle``."""
         if cycle < self._start:
             raise ValueError(f"value exists from cycle {self._start}, not {cycle}")
+        if isinstance(self._values[0], Const):
+            return self._values[0]
         if len(self._values) <= cycle - self._start and self._m.domain._depth:
             raise RuntimeError(
                 "ask for a delayed value outside of If and Switch: its register runs always"

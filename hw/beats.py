@@ -1,36 +1,46 @@
-"""The beat table and its prefetch: the next beat is there before the elementwise unit asks."""
+"""The beat table: each part of a beat's word is there when the beat gets to where it is used."""
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ..compiler.images import Images
+from ..compiler.images import Images, beats_file
+from ..compiler.timing import Timing
 from .memory import CHUNK, Table
 
 __all__ = ["Beats"]
 
 
 class Beats(wiring.Component):
-    """Walk the beat table, around and around.
+    """Walk the beat table, around and around, once for each of its parts.
+
+    A part is a table of its own, with a pointer of its own. Part 0 is fetched ahead, so that the next
+    beat is there before it is asked for. The others follow the beats that were started.
 
     Parameters
     ----------
     images : Images
     loadable : bool
-    file : str
-        Hexadecimal file; empty keeps the contents in the design.
+    files : bool
+        Take the contents from hexadecimal files, :func:`~gatewright.compiler.images.hex_files`.
     family : str
 
     Members
     -------
-    valid : Out(1), word : Out(images.beat_width), last : Out(1)
-        The beat, and whether it ends the table.
+    valid : Out(1), last : Out(1)
+        The next beat's part 0 is there, and whether it ends the table.
     next : In(1)
-        The beat is taken.
+        The beat is started.
+    reach : In(parts - 1)
+        Bit ``k - 1``: a beat is ``Timing.PARTS[k] - Table.latency`` cycles old.
+    ending : Out(1)
+        With the last bit of ``reach``: it is the last beat of the table.
+    word : Out(images.beat_width)
+        Each part as it is valid for the beat that is ``Timing.PARTS[k]`` cycles old.
     held : In(1)
-        The state port has the memory. Afterwards the walk starts from the first beat.
+        The state port has the memory; no beat is on its way. Afterwards the walk starts from the first beat.
     addr, w_en, w_data : In, see :class:`~.memory.Table`
         Used while ``held``; ``word`` then follows ``addr`` by ``Table.latency`` cycles.
 
@@ -38,46 +48,73 @@ class Beats(wiring.Component):
     """
 
     valid: Signal
-    word: Signal
     last: Signal
     next: Signal
+    reach: Signal
+    ending: Signal
+    word: Signal
     held: Signal
     addr: Signal
     w_en: Signal
     w_data: Signal
 
     def __init__(
-        self, *, images: Images, loadable: bool = False, file: str = "", family: str = "generic"
-    ) -> None:
-        self.number = len(images.beats)
-        self.table = Table(
-            words=images.beats, width=images.beat_width, file=file, loadable=loadable,
-            family=family,
-        )  # fmt: skip
+        self, *, images: Images, loadable: bool = False, files: bool = False,
+        family: str = "generic",
+    ) -> None:  # fmt: skip
+        self.images, self.number = images, len(images.beats)
+        self.tables = {
+            part: Table(
+                words=images.beat_part(part), width=width, loadable=loadable, family=family,
+                file=beats_file(part) if files else "",
+            )
+            for part, (_, width) in images.beat_parts.items()
+        }  # fmt: skip
         super().__init__({
-            "valid": Out(1), "word": Out(images.beat_width), "last": Out(1), "next": In(1),
-            "held": In(1), "addr": In(self.table.addr.shape()), "w_en": In(self.table.chunks),
-            "w_data": In(CHUNK),
+            "valid": Out(1), "last": Out(1), "next": In(1), "reach": In(len(Timing.PARTS) - 1),
+            "ending": Out(1),
+            "word": Out(images.beat_width), "held": In(1), "addr": In(self.tables[0].addr.shape()),
+            "w_en": In(-(-images.beat_width // CHUNK)), "w_data": In(CHUNK),
         })  # fmt: skip
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.table = table = self.table
-        pointer = Signal(range(table.depth))
+        for part, table in self.tables.items():
+            m.submodules[f"table_{part}" if part else "table"] = table
+            offset, width = self.images.beat_parts[part]
+            at = offset // CHUNK
+            m.d.comb += [
+                table.w_en.eq(self.w_en[at : at + table.chunks]), table.w_data.eq(self.w_data),
+                self.word[offset : offset + width].eq(table.data),
+            ]  # fmt: skip
+            if part:
+                m.d.comb += [table.en.eq(1), table.out_en.eq(1)]
+        for k, reach in enumerate(self.reach, 1):
+            end, pointer = self._walk(m, reach)
+            if k in self.tables:
+                m.d.comb += self.tables[k].addr.eq(Mux(self.held, self.addr, pointer))
+        m.d.comb += self.ending.eq(reach & end)
+        table = self.tables[0]
         read, read_last = Signal(), Signal()  # the memory has read a word, not yet at the output
-        end = pointer == self.number - 1
         m.d.comb += [
-            table.out_en.eq(self.next | ~self.valid | self.held),
-            table.en.eq(table.out_en | ~read),
-            table.addr.eq(Mux(self.held, self.addr, pointer)),
-            table.w_en.eq(self.w_en),
-            table.w_data.eq(self.w_data),
-            self.word.eq(table.data),
-        ]
+            table.out_en.eq(self.next | ~self.valid | self.held), table.en.eq(table.out_en | ~read),
+        ]  # fmt: skip
+        end, pointer = self._walk(m, table.en)
+        m.d.comb += table.addr.eq(Mux(self.held, self.addr, pointer))
         with m.If(table.out_en):
             m.d.sync += [self.valid.eq(read), self.last.eq(read_last)]
         with m.If(table.en):
-            m.d.sync += [read.eq(1), read_last.eq(end), pointer.eq(Mux(end, 0, pointer + 1))]
+            m.d.sync += [read.eq(1), read_last.eq(end)]
         with m.If(self.held):
-            m.d.sync += [self.valid.eq(0), read.eq(0), pointer.eq(0)]
+            m.d.sync += [self.valid.eq(0), read.eq(0), pointer.eq(0), end.eq(self.number == 1)]
         return m
+
+    def _walk(self, m: Module, step: Value) -> tuple[Signal, Signal]:
+        """Count through the table; return whether the count is at the last beat, and the count."""
+        pointer, end = Signal(range(self.tables[0].depth)), Signal(init=self.number == 1)
+        with m.If(step):
+            m.d.sync += [
+                pointer.eq(Mux(end, 0, pointer + 1)),
+                end.eq((pointer == self.number - 2) if self.number > 1 else 1),
+            ]
+        return end, pointer

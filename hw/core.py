@@ -92,7 +92,7 @@ class Core(wiring.Component):
         n, images, widths = program.network.numbers, program.images, program.hardware
         self.elementwise = Elementwise(
             schedule=s, images=images, acc_bits=widths.acc_bits, sum_bits=widths.sum_bits,
-            loadable=loadable, file="beats.hex" if rom_files else "", family=family,
+            loadable=loadable, files=rom_files, family=family,
             hard=self.multipliers,
         )  # fmt: skip
         self.weights = Weights(

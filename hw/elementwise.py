@@ -22,7 +22,7 @@ from ..compiler.timing import Timing
 from .activation import ActivationUnit
 from .arith import Delay, count, round_shift, saturate
 from .beats import Beats
-from .memory import DelayLine, Ram
+from .memory import Ram, Table
 from .multiplier import FABRIC
 from .preactivation import PreActivation
 from .update import Update
@@ -40,8 +40,7 @@ class Elementwise(wiring.Component):
         Contents and layout of the beat table.
     acc_bits, sum_bits : int
         Widths from ``Network.bounds``.
-    loadable : bool
-    file : str
+    loadable, files : bool
         Of the beat table, see :class:`~.beats.Beats`.
     family : str
     hard : int, optional
@@ -107,12 +106,12 @@ class Elementwise(wiring.Component):
 
     def __init__(
         self, *, schedule: Schedule, images: Images, acc_bits: int, sum_bits: int,
-        loadable: bool = False, file: str = "", family: str = "generic", hard: int | None = None,
+        loadable: bool = False, files: bool = False, family: str = "generic", hard: int | None = None,
     ) -> None:  # fmt: skip
         self.schedule, self.images = schedule, images
         self.acc_bits, self.sum_bits = acc_bits, sum_bits
         self.family, self.hard = family, hard
-        self.beats = Beats(images=images, loadable=loadable, file=file, family=family)
+        self.beats = Beats(images=images, loadable=loadable, files=files, family=family)
         n = schedule.network.numbers
         e = schedule.geometry.beat
         self.has_cell = any(layer.has_cell_state for layer in schedule.network.layers)
@@ -131,19 +130,6 @@ class Elementwise(wiring.Component):
             "load_en": In(e), "load_addr": In(count(states)), "load_data": In(signed(self.state_bits)),
             "read_addr": In(count(states)), "read_data": Out(signed(self.state_bits)).array(e),
         })  # fmt: skip
-
-    def _field(self, word: Value, name: str) -> Value:
-        """Slice a field out of a beat word; one that is the same in all beats is a constant."""
-        f = self.images.layout[name]
-        if f.width == 0:
-            return Const(
-                f.base,
-                signed(f.base.bit_length() + 1)
-                if f.signed or f.base < 0
-                else max(1, f.base.bit_length()),
-            )
-        bits = word[f.offset : f.offset + f.width]
-        return bits.as_signed() if f.signed else bits + f.base if f.base else bits
 
     @property
     def _needs(self) -> tuple[bool, bool, bool]:
@@ -175,88 +161,57 @@ class Elementwise(wiring.Component):
         posts = {POSTS[b.post] for b in s.beats if b.lanes}
 
         m.submodules.beats = beats = self.beats
-        word, have, go = beats.word, beats.valid, beats.next
+        busy_now = beats.next
+        fields = {name: self._field(m, name) for name in self.images.layout}
 
         # -- Cycle 0: start the beat when its rows and its place at the output are there.
-        def get(name: str) -> Value:
-            return self._field(word, name)
-
+        take, sends = fields["take"].at(0), fields["output"].at(0)
         m.d.comb += [
-            go.eq(have & (~get("take") | self.chain_valid) & (~get("output") | self.output_room)),
-            self.take.eq(go & get("take")),
-            self.release.eq(go & get("take") & get("tile_end")),
-            self.output_start.eq(go & get("output")),
+            busy_now.eq(beats.valid & (~take | self.chain_valid) & (~sends | self.output_room)),
+            self.take.eq(busy_now & take),
+            self.release.eq(busy_now & take & fields["tile_end"].at(0)),
+            self.output_start.eq(busy_now & sends),
         ]
+        busy = Delay(m, busy_now, reset_less=False)
+        m.d.comb += beats.reach.eq(Cat(busy.at(c - Table.latency) for c in Timing.PARTS[1:]))
         reset = Signal()
-        now_reset = Mux(get("take"), self.chain_reset, reset)
-        with m.If(go):
+        now_reset = Mux(take, self.chain_reset, reset)
+        with m.If(busy_now):
             m.d.sync += reset.eq(now_reset)
-
-        # -- What is needed early travels in registers, the rest in a delay line.
-        def carry(name: str) -> Delay:
-            return Delay(m, get(name))
-
-        w, entry, exit_ = Timing.WRITE, 1, Timing.LATE - 1
-        far: dict[str, Value] = {"post": Signal(range(len(POSTS))), "fresh": now_reset}
-        # Full-width copies: a field that is constant in the table has a narrower one.
-        act_now = Signal(range(len(ACTIVATIONS)))
-        m.d.comb += [act_now.eq(get("act")), far["post"].eq(get("post"))]
-        for name in (
-            "keep", "store", "operand", "output", "word_end", "count", "late", "kept", "state",
-            "word", "bank",
-        ):  # fmt: skip
-            far[name] = get(name)
-        far["step_end"] = beats.last
-        moving = {k: v for k, v in far.items() if not isinstance(v, Const)}
-        m.submodules.line = line = DelayLine(
-            width=sum(len(v) for v in moving.values()), cycles=exit_ - entry,
-            block=self.family.startswith("ice40"),
-        )  # fmt: skip
-        m.d.comb += line.i.eq(Delay(m, Cat(*moving.values())).at(entry))
-        at = 0
-        late: dict[str, Delay] = {}
-        for name, value in far.items():
-            if name in moving:
-                value = line.o[at : at + len(value)]
-                at += len(value)
-            late[name] = Delay(m, value, exit_)
-        act, swap, use_reset, source_c = (
-            Delay(m, act_now), carry("swap"), carry("reset"), carry("source_c")
-        )  # fmt: skip
-        early, cell = carry("early"), carry("cell")
-        busy = Delay(m, go, reset_less=False)
-
-        def flag(name: str) -> Delay:
-            return Delay(m, busy.at(exit_) & late[name].at(exit_).any(), exit_, reset_less=False)
-
-        keep, store, operand, output = (flag(k) for k in ("keep", "store", "operand", "output"))
-        step_end = flag("step_end")
+        fresh = Delay(m, now_reset)
 
         open_ = Signal()
-        with m.If(go):
+        with m.If(busy_now):
             m.d.sync += open_.eq(~beats.last)
         running = Cat(busy.at(i) for i in range(1, Timing.VISIBLE + 1)).any()
-        m.d.sync += self.idle.eq(~go & ~open_ & ~running)
+        m.d.sync += self.idle.eq(~busy_now & ~open_ & ~running)
+
+        def flag(name: str, cycle: int) -> Value:
+            """Return whether there is a beat in a cycle that has a field set."""
+            return busy.at(cycle) & fields[name].at(cycle).any()
 
         # -- Memories: kept gates, states; an address is followed by its word after two cycles.
         # Kept gates are sigmoids, unsigned and up to 1; an LSTM keeps products as well.
+        w = Timing.WRITE
         has_product = "times_c" in posts
         keep_bits = max(n.gate_bits + 1, n.cell_bits) if has_product else n.gate_bits
         m.submodules.kept = kept_ram = Ram(banks=e, width=keep_bits, depth=s.kept_depth, reads=2)
         m.submodules.state = state_ram = Ram(
             banks=e, width=self.state_bits, depth=s.state_words, reads=2 if self.has_cell else 1
         )
+        store = flag("store", w)
+        if "early" in fields:
+            m.d.comb += kept_ram.r_addr[0].eq(fields["early"].at(Timing.EARLY))
         m.d.comb += [
-            kept_ram.r_addr[0].eq(early.at(Timing.EARLY)),
-            kept_ram.r_addr[1].eq(late["late"].at(Timing.LATE)),
-            kept_ram.w_en.eq(Mux(keep.at(s.keep_cycle), (1 << e) - 1, 0)),
-            kept_ram.w_addr.eq(late["kept"].at(s.keep_cycle)),
-            state_ram.r_addr[0].eq(Mux(self.held, self.read_addr, late["state"].at(Timing.LATE))),
-            state_ram.w_en.eq(Mux(self.held, self.load_en, Mux(store.at(w), (1 << e) - 1, 0))),
-            state_ram.w_addr.eq(Mux(self.held, self.load_addr, late["state"].at(w))),
+            kept_ram.r_addr[1].eq(fields["kept"].at(Timing.LATE)),
+            kept_ram.w_en.eq(Mux(flag("keep", s.keep_cycle), (1 << e) - 1, 0)),
+            kept_ram.w_addr.eq(fields["kept_write"].at(s.keep_cycle)),
+            state_ram.r_addr[0].eq(Mux(self.held, self.read_addr, fields["state"].at(Timing.LATE))),
+            state_ram.w_en.eq(Mux(self.held, self.load_en, Mux(store, (1 << e) - 1, 0))),
+            state_ram.w_addr.eq(Mux(self.held, self.load_addr, fields["state_write"].at(w))),
         ]
         if self.has_cell:
-            m.d.comb += state_ram.r_addr[1].eq(cell.at(Timing.CELL))
+            m.d.comb += state_ram.r_addr[1].eq(fields["cell"].at(Timing.CELL))
 
         for i in range(e):
             units = [self._unit(i, k) for k in range(3)]
@@ -264,25 +219,30 @@ class Elementwise(wiring.Component):
                 schedule=s, acc_bits=self.acc_bits, sum_bits=self.sum_bits, family=units[0]
             )
             for part in ("first", "second"):
-                bias, amount = get(f"bias_{part}[{i}]"), get(f"shift_{part}[{i}]")
                 m.d.comb += [
                     getattr(pre, part).eq(getattr(self, part)[i]),
-                    getattr(pre, f"shift_{part}").eq(Delay(m, amount).at(2)),
-                    getattr(pre, f"bias_{part}").eq(Delay(m, bias).at(2 + pre.BIAS)),
+                    getattr(pre, f"shift_{part}").eq(fields[f"shift_{part}[{i}]"].at(Timing.SHIFT)),
                 ]
             m.d.comb += [
-                pre.swap.eq(swap.at(2 + pre.SUM)),
-                pre.use_reset.eq(use_reset.at(2 + pre.SUM)),
-                pre.gate.eq(kept_ram.r_data[0][i]),
-                pre.source_c.eq(source_c.at(2 + pre.latency - 1)),
+                pre.bias_first.eq(fields[f"bias_first[{i}]"].at(Timing.SHIFT + pre.bias_cycle)),
+                pre.source_c.eq(fields["source_c"].at(Timing.SOURCE)),
             ]
+            if pre.has_reset:
+                m.d.comb += [
+                    pre.bias_second.eq(
+                        fields[f"bias_second[{i}]"].at(Timing.SHIFT + pre.bias_cycle)
+                    ),
+                    pre.swap.eq(fields["swap"].at(Timing.EARLY)),
+                    pre.use_reset.eq(fields["reset"].at(Timing.EARLY)),
+                    pre.gate.eq(kept_ram.r_data[0][i]),
+                ]
             if self.has_cell:
                 m.d.comb += pre.cell.eq(state_ram.r_data[1][i])
-            at_pre = 2 + pre.latency
+            at_pre = Timing.SHIFT + pre.latency
             m.submodules[f"activation_{i}"] = unit = ActivationUnit(
                 tables=n.tables, used=acts, family=self.family, multiplier=units[2]
             )
-            m.d.comb += [unit.act.eq(act.at(at_pre)), unit.pre.eq(pre.result)]
+            m.d.comb += [unit.act.eq(fields["act"].at(Timing.ACT)), unit.pre.eq(pre.result)]
             at_act = at_pre + unit.latency
             k = kept_ram.r_data[1][i]
             m.submodules[f"update_{i}"] = update = Update(
@@ -290,16 +250,16 @@ class Elementwise(wiring.Component):
                 state_bits=self.state_bits, family=units[1],
             )  # fmt: skip
             m.d.comb += [
-                update.act.eq(act.at(at_act)),
-                update.post.eq(late["post"].at(at_act)),
+                update.act.eq(fields["act"].at(at_act)),
+                update.post.eq(fields["post"].at(at_act)),
                 update.a.eq(unit.result),
                 update.kept.eq(k),
-                update.old.eq(Mux(late["fresh"].at(at_act), 0, state_ram.r_data[0][i])),
+                update.old.eq(Mux(fresh.at(at_act), 0, state_ram.r_data[0][i])),
             ]
             result = update.result
             kept: Value = unit.result
             if s.keep_cycle == w:
-                kept = Mux(late["keep"].at(w) == 1, Delay(m, kept, at_act).at(w), result)
+                kept = Mux(fields["keep"].at(w) == 1, Delay(m, kept, at_act).at(w), result)
             m.d.comb += [
                 kept_ram.w_data[i].eq(kept),
                 state_ram.w_data[i].eq(Mux(self.held, self.load_data, result)),
@@ -310,15 +270,27 @@ class Elementwise(wiring.Component):
             m.d.sync += self.w_data[i].eq(
                 saturate(round_shift(result, n.operand_shift), n.activation_bits)
             )
-        if (at_act, at_act + update.latency) != (Timing.KEEP, w):
+        ends = (at_pre, at_act, at_act + update.latency)
+        if ends != (Timing.ACT, Timing.KEEP, w):
             raise RuntimeError("the pipeline and compiler.timing disagree")
+        operand = flag("operand", w)
+        step_end = Delay(m, beats.ending, Timing.PARTS[-1] - Table.latency, reset_less=False)
+        m.d.sync += self.w_en.eq(operand)
         m.d.comb += [
-            self.o_valid.eq(output.at(w)),
-            self.o_count.eq(late["count"].at(w)),
-            self.w_en.eq(operand.at(w + 1)),
-            self.w_addr.eq(late["word"].at(w + 1)),
-            self.w_bank.eq(late["bank"].at(w + 1)),
-            self.word_done.eq(operand.at(w) & late["word_end"].at(w)),
+            self.o_valid.eq(flag("output_write", w)),
+            self.o_count.eq(fields["count"].at(w)),
+            self.w_addr.eq(fields["word"].at(w + 1)),
+            self.w_bank.eq(fields["bank"].at(w + 1)),
+            self.word_done.eq(operand & fields["word_end"].at(w)),
             self.step_end.eq(step_end.at(w + 1)),
         ]
         return m
+
+    def _field(self, m: Module, name: str) -> Delay:
+        """Slice a field out of the beat's word, to be carried along from where its part is there."""
+        f = self.images.layout[name]
+        if f.width == 0:
+            return Delay(m, Const(f.base))
+        bits: Value = self.beats.word[f.offset : f.offset + f.width]
+        value = bits.as_signed() if f.signed else bits + f.base if f.base else bits
+        return Delay(m, value, Timing.PARTS[f.part])

@@ -1,10 +1,10 @@
-"""Memories: tables (inline, or from a ``$readmemh`` file; fixed or loadable), banked RAM, delay line."""
+"""Memories: tables (inline, or from a ``$readmemh`` file; fixed or loadable), banked RAM."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Const, Instance, Module, Mux, Signal
+from amaranth.hdl import Const, Instance, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -13,7 +13,7 @@ from ..compiler.images import CHUNK
 from . import ecp5
 from .arith import count
 
-__all__ = ["CHUNK", "TABLE_VERILOG", "DelayLine", "Ram", "Table"]
+__all__ = ["CHUNK", "TABLE_VERILOG", "Ram", "Table"]
 
 
 TABLE_VERILOG = """\
@@ -142,47 +142,6 @@ class Table(wiring.Component):
                 write.addr.eq(self.addr),
                 write.data.eq(self.w_data.replicate(self.chunks)),
             ]
-        return m
-
-
-class DelayLine(wiring.Component):
-    """Carry many bits over many cycles, in a memory that is written around and around.
-
-    Parameters
-    ----------
-    width, cycles : int
-        ``cycles`` is 3 or more.
-    block : bool
-        Ask for block RAM, where a family has no other memory.
-
-    Members
-    -------
-    i, o : In(width), Out(width)
-
-    Timing: ``o`` follows ``i`` by ``cycles``.
-    """
-
-    i: Signal
-    o: Signal
-
-    def __init__(self, *, width: int, cycles: int, block: bool = False) -> None:
-        self.width, self.cycles, self.block = width, cycles, block
-        super().__init__({"i": In(width), "o": Out(width)})
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        depth = self.cycles - 1
-        attributes = {"ram_style": "block"} if self.block else {}
-        memory: Any = Memory(shape=self.width, depth=depth, init=[], attrs=attributes)
-        m.submodules.memory = memory
-        read, write = memory.read_port(), memory.write_port()
-        # The word after the one being written is the oldest.
-        at, oldest = Signal(range(depth)), Signal(range(depth), init=1)
-        m.d.sync += [at.eq(oldest), oldest.eq(Mux(oldest == depth - 1, 0, oldest + 1))]
-        m.d.comb += [
-            write.en.eq(1), write.addr.eq(at), write.data.eq(self.i), read.addr.eq(oldest),
-        ]  # fmt: skip
-        m.d.sync += self.o.eq(read.data)
         return m
 
 

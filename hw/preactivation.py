@@ -35,7 +35,8 @@ class PreActivation(wiring.Component):
     first, second : In(signed(acc_bits)), shift_first, shift_second : In
         In cycle 0.
     bias_first, bias_second : In(signed(sum_bits))
-        In cycle ``BIAS``.
+        In cycle ``BIAS``, or in cycle ``SUM`` where no row has a reset product: then ``bias_first``
+        is that of the sum.
     swap, use_reset : In(1)
         In cycle ``SUM``: the recurrent part came first; it is multiplied by ``gate``.
     gate : In(gate_bits)
@@ -68,7 +69,8 @@ class PreActivation(wiring.Component):
     ) -> None:
         self.schedule, self.acc_bits, self.sum_bits = schedule, acc_bits, sum_bits
         self.family = family
-        self.has_reset = any(b.reset for b in schedule.beats)
+        self.has_reset = schedule.has_reset
+        self.bias_cycle = self.BIAS if self.has_reset else self.SUM
         self.has_cell = any(layer.has_cell_state for layer in schedule.network.layers)
         n = schedule.network.numbers
         super().__init__({
@@ -84,10 +86,14 @@ class PreActivation(wiring.Component):
         m = Module()
         n = self.schedule.network.numbers
         pre_bits, pre_frac = n.tables.pre_bits, n.tables.pre_frac
-        u, v = (self._biased(m, name) for name in ("first", "second"))
+        u, v = (self._shifted(m, name) for name in ("first", "second"))
         # Cycle 3: sum, or set the recurrent part aside for the reset product.
         summed = Signal(signed(self.sum_bits), reset_less=True)
         if self.has_reset:
+            # Cycle 2: biases.
+            first, second = u, v
+            u, v = (Signal(signed(self.sum_bits), name=x, reset_less=True) for x in ("u", "v"))
+            m.d.sync += [u.eq(first + self.bias_first), v.eq(second + self.bias_second)]
             aside = Signal(signed(self.sum_bits), reset_less=True)
             other = Mux(self.swap, v, u)
             m.d.sync += [
@@ -113,7 +119,8 @@ class PreActivation(wiring.Component):
             m.d.sync += register.eq(total)
             late: Value = register
         else:
-            m.d.sync += summed.eq(u + v)
+            both = Signal(signed(self.sum_bits), reset_less=True)
+            m.d.sync += [both.eq(u + v), summed.eq(both + self.bias_first)]
             late = Delay(m, summed, 4).at(self.latency - 1)
         # Last cycle: round to the pre-activation (the half is in the bias).
         result: Value = saturate(late >> n.sum_shift, pre_bits)
@@ -124,21 +131,18 @@ class PreActivation(wiring.Component):
         m.d.sync += self.result.eq(result)
         return m
 
-    def _biased(self, m: Module, name: str) -> Signal:
-        """Cycles 0 and 1: shift, by the two low bits and by the rest. Cycle 2: add the bias."""
+    def _shifted(self, m: Module, name: str) -> Signal:
+        """Cycles 0 and 1: shift, by the two low bits and by the rest."""
         wide = signed(self.sum_bits)
         amount = getattr(self, f"shift_{name}")
         fine = Signal(wide, name=f"{name}_fine", reset_less=True)
         coarse = Signal(wide, name=f"{name}_coarse", reset_less=True)
-        biased = Signal(wide, name=f"{name}_biased", reset_less=True)
         rest = Delay(m, amount[2:]).at(1)
         value = Mux(amount[0], getattr(self, name) << 1, getattr(self, name))
         m.d.sync += [
-            fine.eq(Mux(amount[1], value << 2, value)),
-            coarse.eq(fine << (rest << 2)),
-            biased.eq(coarse + getattr(self, f"bias_{name}")),
-        ]
-        return biased
+            fine.eq(Mux(amount[1], value << 2, value)), coarse.eq(fine << (rest << 2)),
+        ]  # fmt: skip
+        return coarse
 
 
 def add_rounded(value: Any, product: Any, amount: int, bits: int) -> Value:

@@ -67,12 +67,10 @@ class Update(wiring.Component):
         a, old = self.a, self.old
         products = {"times_c", "times"} & self.posts
         k = self.kept.as_signed() if "times_c" in self.posts else self.kept
-        is_bounded = Signal()
-        with m.Switch(self.act):
-            for number, name in enumerate(ACTIVATIONS):
-                if name in BOUNDED:
-                    with m.Case(number):
-                        m.d.comb += is_bounded.eq(1)
+        bounded = sorted(ACTIVATIONS.index(name) for name in self.acts if name in BOUNDED)
+        is_bounded: Value = Const(len(bounded) > 0, 1)
+        if 0 < len(bounded) < len(self.acts):
+            is_bounded = self.act.matches(*bounded)
         # Cycle 0: the activation as a value; choose. Cycle 1: the difference.
         value = Mux(is_bounded, shift(a[: n.gate_bits + 1].as_signed(), -n.align), a)
         # What is blended is no sigmoid, which alone needs a bit more than a state.
@@ -106,7 +104,7 @@ class Update(wiring.Component):
         )
         with m.Switch(self.post):
             for name, (c, p, q, z) in used:
-                with m.Case(POSTS.index(name)):
+                with m.Default() if name == used[-1][0] else m.Case(POSTS.index(name)):
                     m.d.sync += [left.eq(c), x.eq(p), y.eq(q), start.eq(z)]
         right = Signal(signed(max(len(x), len(y)) + 1), reset_less=True)
         m.d.sync += right.eq(x - y)
@@ -130,7 +128,7 @@ class Update(wiring.Component):
         half = Signal()
         with m.Switch(post):
             for name, amount in amounts.items():
-                with m.Case(POSTS.index(name)):
+                with m.Default() if name == used[-1][0] else m.Case(POSTS.index(name)):
                     m.d.comb += [moved.eq(product << (most - amount)), half.eq(amount > 0)]
         total = Signal(signed(max(len(add), len(moved) - most) + 2), reset_less=True)
         wide = Cat(Const(0, most - 1), half, add).as_signed() if most else add

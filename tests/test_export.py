@@ -18,6 +18,7 @@ from randoms import program
 
 FILES = [
     "core.v", "gatewright_axis.v", "gatewright_wishbone.v", "gatewright_core.core", "weights.hex", "beats.hex",
+    "beats_1.hex", "beats_2.hex",
 ]  # fmt: skip
 
 SCRIPT = """

@@ -20,7 +20,14 @@ from gatewright.compiler.model import Linear, Model
 from gatewright.compiler.program import Program, quantize, quantize_stream
 from randoms import program, recurrent
 
-FILES = ("beats.hex", "program.json", "weights.hex", "weights.npz")
+FILES = (
+    "beats.hex",
+    "beats_1.hex",
+    "beats_2.hex",
+    "program.json",
+    "weights.hex",
+    "weights.npz",
+)
 
 
 def small(**knobs: object) -> Program:
@@ -73,7 +80,7 @@ def test_files_say_what_the_program_is(saved: Path) -> None:
     for name, words in hex_files(images).items():
         assert (saved / name).read_text() == words
     field = images.layout["act"]
-    layout = [field.offset, field.width, field.base, int(field.signed)]
+    layout = [field.offset, field.width, field.base, int(field.signed), field.part]
     assert data["beat_layout"]["act"] == layout
     assert str(saved.parent) not in (saved / "program.json").read_text()
 

@@ -66,7 +66,7 @@ def test_memory_without_packing_is_that_of_the_images(seed: int) -> None:
     p = program(seed, largest=8)
     weights, memory = memory_bits(p)
     assert weights == p.images.weight_bits
-    assert memory > weights + len(p.images.beats) * p.images.beat_width
+    assert memory > weights + len(p.images.beats) * p.images.beat_bits
 
 
 def test_the_front_is_of_what_nothing_beats(found: Tuning) -> None:
