@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In, Out
 from ..compiler.program import Program
 from .arith import count
 from .core import Core
-from .identity import Identity, Sizes
+from .identity import IDENTITY_BYTES, Identity, Sizes
 from .protocol import COUNTERS, DIGEST_BYTES, Op
 
 __all__ = ["Commands"]
@@ -98,8 +98,7 @@ class Commands(wiring.Component):
         left = Signal(range(most + 1))
         counters = self._counters(m, left == z.inputs)
         place = Signal(range(max(64, sum(COUNTERS.values()))))
-        identity = self.identity.pack()[:-DIGEST_BYTES]
-        constants = Array(Const(b, 8) for b in identity)
+        self._replies(m, op, place, counters)
 
         loads = {Op.LOAD_STATE: z.state_words}
         reads = {Op.READ_STATE: z.state_words}
@@ -195,20 +194,13 @@ class Commands(wiring.Component):
                         m.next = "WAIT-OP"
 
             with m.State("IDENTIFY"):
-                known = len(identity)
-                digest = self.program_digest.word_select((place - known)[:3], 8)
-                m.d.comb += [
-                    self._reply_valid.eq(1),
-                    self._reply.eq(Mux(place < known, constants[place], digest)),
-                ]
+                m.d.comb += self._reply_valid.eq(1)
                 with m.If(self._reply_ready):
                     m.d.sync += place.eq(place + 1)
-                    with m.If(place == known + DIGEST_BYTES - 1):
+                    with m.If(place == IDENTITY_BYTES - 1):
                         m.next = "WAIT-OP"
             with m.State("COUNT"):
-                m.d.comb += [
-                    self._reply_valid.eq(1), self._reply.eq(counters.word_select(place[:4], 8)),
-                ]  # fmt: skip
+                m.d.comb += self._reply_valid.eq(1)
                 with m.If(self._reply_ready):
                     m.d.sync += place.eq(place + 1)
                     with m.If(place == len(counters) // 8 - 1):
@@ -230,6 +222,16 @@ class Commands(wiring.Component):
                 # The streams' order is lost: all is discarded until the session is opened anew.
                 m.d.comb += [self.refused.eq(1), self.down.ready.eq(1)]
         return m
+
+    def _replies(self, m: Module, op: Value, place: Value, counters: Value) -> None:
+        """Look up the byte of a reply at a place, a cycle ahead: it is given every other cycle at most."""
+        fixed = self.identity.pack()[:-DIGEST_BYTES]
+        known = Array(Const(b, 8) for b in fixed)
+        digest = self.program_digest.word_select((place - len(fixed))[:3], 8)
+        with m.If(op == Op.COUNTERS):
+            m.d.sync += self._reply.eq(counters.word_select(place[:4], 8))
+        with m.Else():
+            m.d.sync += self._reply.eq(Mux(place < len(fixed), known[place], digest))
 
     def _serialize(self, m: Module) -> None:
         """Cut results, state words and reply bytes into bytes for the up stream."""
