@@ -241,16 +241,15 @@ class Commands(wiring.Component):
 
     def _count(self, m: Module, first: Value) -> None:
         """Count the steps in the core; tell the ledger what is to be counted."""
-        begun = self.i.valid & self.i.ready & first
-        ended = self.o.valid & self.o.ready & self.o.payload.last
-        m.d.sync += self._steps.eq(self._steps + begun - ended)
+        begun, ended, waited = Signal(), Signal(), Signal()  # in the cycle before
         busy, stalled = Signal(), Signal()
         m.d.sync += [
+            begun.eq(self.i.valid & self.i.ready & first),
+            ended.eq(self.o.valid & self.o.ready & self.o.payload.last),
+            waited.eq((self.o.valid & ~self.o.ready) | (self.i.ready & ~self.i.valid)),
+            self._steps.eq(self._steps + begun - ended),
             busy.eq(self._steps != 0),
-            stalled.eq(
-                (self._steps != 0)
-                & ((self.o.valid & ~self.o.ready) | (self.i.ready & ~self.i.valid))
-            ),
+            stalled.eq((self._steps != 0) & waited),
         ]
         events = {"cycles": busy, "stalls": stalled, "steps": ended}
         m.d.comb += self.events.eq(Cat(events[name] for name in COUNTERS))

@@ -37,8 +37,8 @@ class Ledger(wiring.Component):
         One bit for each of :data:`.protocol.COUNTERS`, which are zero after a reset; the other contents
         stay.
     place : In(unsigned), there : Out(1), byte : Out(8)
-        While ``there`` is high, ``byte`` is the one at ``place``; a counter is read after its last
-        event.
+        While ``there`` is high, ``byte`` is the one that was at ``place`` in the cycle before; a counter
+        is read after its last event.
     digest_en : In(1), digest_place : In(unsigned), digest : In(8)
         Write a byte of the program digest, also during a reset.
 
@@ -97,8 +97,8 @@ class Ledger(wiring.Component):
         total = Signal(9)
         m.d.comb += [
             total.eq(Mux(counted & ~cleared, 0, read.data) + addend),
-            self.byte.eq(total), self.there.eq(running & go & (late == self.place)),
         ]  # fmt: skip
+        m.d.sync += [self.byte.eq(total), self.there.eq(running & go & (late == self.place))]
         with m.If(go):
             m.d.sync += carry.eq(total[-1])
         # The walk writes the counters only: a byte of the digest that it has read may change meanwhile.

@@ -26,6 +26,7 @@ def test_counts_and_identity(seed: int) -> None:
         got = []
         for place in places:
             ctx.set(dut.place, place)
+            await ctx.tick()
             while not ctx.get(dut.there):
                 await ctx.tick()
             got.append(ctx.get(dut.byte))
@@ -89,6 +90,7 @@ def test_carries_over_all_bytes() -> None:
         ctx.set(dut.events, 0)
         for place in range(6):
             ctx.set(dut.place, place)
+            await ctx.tick()
             while not ctx.get(dut.there):
                 await ctx.tick()
             got.append(ctx.get(dut.byte))
