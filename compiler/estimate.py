@@ -151,7 +151,8 @@ def estimate(program: Program, device: Device, loadable: bool = False) -> Estima
     lanes = geometry.rows * geometry.split
     blocks, soft = _multipliers(program, lanes, family)
     base, lane, beat, ram, product = LUTS[device.family]
-    luts = base + lane * lanes * acc + beat * geometry.beat * total + ram * small + product * soft
+    luts: float = LOADABLE * loadable + FLASH * in_spram
+    luts += base + lane * lanes * acc + beat * geometry.beat * total + ram * small + product * soft
     base, lane, beat = FLIP_FLOPS.get(device.family, (0, 0, 0))
     flip_flops = base + lane * lanes * acc + beat * geometry.beat * total
     return Estimate(
@@ -201,13 +202,15 @@ def _multipliers(program: Program, lanes: int, family: Family) -> tuple[int, int
 # Fits to builds: LUTs of link and control, of a bit of a lane's accumulator, of a bit of a beat's
 # sum, of 16 words of 4 bits in LUT RAM, and of a bit of a product that is made of adders.
 LUTS = {
-    "ice40up": (3370.0, 6.0, 42.0, 0.0, 2.6),
-    "ice40hx": (3140.0, 6.0, 42.0, 0.0, 2.6),
+    "ice40up": (2510.0, 4.8, 42.0, 0.0, 2.6),
+    "ice40hx": (2280.0, 4.8, 42.0, 0.0, 2.6),
     "ecp5": (2600.0, 3.4, 30.0, 0.0, 2.5),
     "gowin": (1740.0, 4.1, 30.0, 0.0, 2.5),
 }
 # Flip-flops of link and control, of a bit of a lane's accumulator, of a bit of a beat's sum.
 FLIP_FLOPS = {"ecp5": (1900.0, 5.2, 30.0), "gowin": (2300.0, 5.2, 30.0)}
+LOADABLE, FLASH = 420, 250
+"""LUTs that read and load memories, and that fill them from flash."""
 LINK_RAMS = {"ice40up": 4, "ice40hx": 4, "ecp5": 3, "gowin": 3}
 
 
