@@ -205,7 +205,7 @@ class Core(wiring.Component):
             m.d.comb += getattr(lanes, name).eq(Delay(m, getattr(seq, name)).at(3))
 
         m.d.comb += [
-            el.chain_valid.eq(lanes.chain_valid),
+            el.chain_next.eq(lanes.chain_next),
             el.chain_reset.eq(lanes.chain_reset),
             lanes.take.eq(el.take),
             lanes.release.eq(el.release),
@@ -289,14 +289,19 @@ class Core(wiring.Component):
             ]
         with m.If(sent):
             m.d.sync += [number.eq(Mux(last, 0, number + 1)), lane.eq(Mux(beat_last, 0, lane + 1))]
-        # A beat is started only with a place in the queue kept for it. Whether there is one is
-        # found out a cycle ahead, for both cases: that a beat is started now, and that none is.
+        # A beat is started only with a place in the queue kept for it: how many there are is counted,
+        # whether there is one, and one more, is decided a cycle ahead.
         room, freed = Signal(range(Timing.FIFO + 1), init=Timing.FIFO), Signal()
+        one, two = Signal(init=1), Signal(init=1)
+        left = [room.any(), room[1:].any(), room[2:].any() | room[:2].all()]  # 1, 2, 3 at least
+        less, more = el.output_start & ~freed, freed & ~el.output_start
         m.d.sync += [
             freed.eq(sent & beat_last),
             room.eq(room + freed - el.output_start),
-            el.output_room.eq(Mux(el.output_start, (room + freed)[1:].any(), (room != 0) | freed)),
+            one.eq(Mux(less, left[1], left[0] | more)),
+            two.eq(Mux(less, left[2], Mux(more, left[0], left[1]))),
         ]
+        m.d.comb += el.output_room.eq(Cat(one, two))
 
     def _connect_port(self, m: Module, el: Elementwise, weights: Weights) -> None:
         """Give the state port its streams and the memories."""
