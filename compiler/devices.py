@@ -21,6 +21,8 @@ class Family:
         As the core knows it: ``ice40up``, ``ice40hx``, ``ecp5`` or ``gowin``.
     half_bits : int
         Widest factors of which one multiplier block takes two products; 0: none.
+    block_bits : int
+        Widest factor of a multiplier block; 0: none.
     blocks_used : int or None
         Multiplier blocks that a core uses at most, the rest is made of LUTs; None: no limit.
     modes : tuple of (int, int)
@@ -33,6 +35,7 @@ class Family:
 
     name: str
     half_bits: int
+    block_bits: int
     blocks_used: int | None
     modes: tuple[tuple[int, int], ...]
     block_cost: int
@@ -42,10 +45,10 @@ class Family:
 FAMILIES = {
     f.name: f
     for f in (
-        Family("ice40up", 8, 8, ((16, 256), (8, 512), (4, 1024), (2, 2048)), 64, 0),
-        Family("ice40hx", 0, 0, ((16, 256), (8, 512), (4, 1024), (2, 2048)), 64, 0),
-        Family("ecp5", 0, None, ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384)), 128, 4),
-        Family("gowin", 9, None, ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384)), 128, 4),
+        Family("ice40up", 8, 16, 8, ((16, 256), (8, 512), (4, 1024), (2, 2048)), 64, 0),
+        Family("ice40hx", 0, 0, 0, ((16, 256), (8, 512), (4, 1024), (2, 2048)), 64, 0),
+        Family("ecp5", 0, 18, None, ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384)), 128, 4),
+        Family("gowin", 9, 18, None, ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384)), 128, 4),
     )
 }  # fmt: skip
 

@@ -25,8 +25,8 @@ FILL = 0.96
 """Share of the LUTs above which placing takes minutes more and the clock suffers."""
 TABLES = ("weights", "beats")
 READ_ONLY = ("weights", "beats", "activation")
-SPRAM_LANES_BITS = 64
-"""Bits a cycle from the four single-port RAMs of an UP5K."""
+SPRAM_DEPTH, SPRAM_WIDTH = 1 << 14, 16
+"""Words and bits of one single-port RAM of an UP5K."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def estimate(program: Program, device: Device, loadable: bool = False) -> Estima
     in_spram = loadable and _in_spram(program, device)
     for name, (width, depth, copies) in memories(program).items():
         if name.startswith("weights") and in_spram:
-            spram += -(-width // 16)
+            spram += _sprams(width, depth)
         else:
             rom = name.split()[0] in READ_ONLY and not loadable
             if device.family == "ecp5" and name.split()[0] in TABLES and depth <= 1 << 14:
@@ -183,10 +183,16 @@ def _multipliers(program: Program, lanes: int, family: Family) -> tuple[int, int
     left = len(unit) + lanes if family.blocks_used is None else family.blocks_used
     hard = min(left, len(unit))
     lane_blocks = min(left - hard, -(-lanes // per_block))
-    soft = sum(unit[hard:]) + max(0, lanes - lane_blocks * per_block) * (
+    cut = max(0, max(n.weight_bits, net.operand_bits) - family.block_bits)
+    doubles = 0
+    if cut and family.blocks_used is not None:
+        # A second block for the low bits of an operand that is too wide, where some are left.
+        doubles = min(left - hard - lane_blocks, lane_blocks)
+    soft = (lane_blocks - doubles) * cut * min(n.weight_bits, net.operand_bits)
+    soft += sum(unit[hard:]) + max(0, lanes - lane_blocks * per_block) * (
         n.weight_bits * net.operand_bits
     )
-    return hard + lane_blocks, soft
+    return hard + lane_blocks + doubles, soft
 
 
 # Fits to builds: LUTs of link and control, of a bit of a lane's accumulator, of a bit of a beat's
@@ -205,7 +211,12 @@ def _in_spram(program: Program, device: Device) -> bool:
     planes = plan(program.schedule)
     width, depth = offsets(planes)[-1] + planes[-1].width, planes[0].depth
     blocks = block_rams(FAMILIES[device.family], width, depth)
-    return bool(device.spram_bits) and blocks > 16 and width <= SPRAM_LANES_BITS and depth <= 16384
+    return blocks > 16 and _sprams(width, depth) <= device.resources["spram"]
+
+
+def _sprams(width: int, depth: int) -> int:
+    """Return the single-port RAMs for words that lie side by side and one after the other."""
+    return -(-width // SPRAM_WIDTH) * -(-depth // SPRAM_DEPTH)
 
 
 def needs_loading(program: Program, device: Device) -> bool:

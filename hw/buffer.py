@@ -6,8 +6,9 @@ from typing import Any
 
 from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Signal
 from amaranth.lib import wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
+
+from . import collisions
 
 __all__ = ["Buffer"]
 
@@ -60,7 +61,7 @@ class Buffer(wiring.Component):
                 m.d.sync += held[-1].eq(port)
             m.submodules.block = Instance("DP16KD", **self._block(*held))
             return m
-        memory: Any = Memory(shape=8, depth=self.depth, init=[])
+        memory = collisions.memory(shape=8, depth=self.depth)
         m.submodules.memory = memory
         write, read = memory.write_port(), memory.read_port()
         m.d.comb += [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from ..compiler.program import Program
@@ -14,6 +13,7 @@ from .elementwise import Elementwise
 from .lanes import Lanes
 from .memory import Ram
 from .port import Port
+from .queue import Queue
 from .sequencer import Sequencer
 from .weights import Weights
 
@@ -251,15 +251,15 @@ class Core(wiring.Component):
         """Queue beats of outputs; send their elements one by one with first and last."""
         e, net = self.schedule.geometry.beat, self.program.network
         width = net.numbers.state_bits
-        m.submodules.queue = queue = SyncFIFOBuffered(
-            width=width * e + len(el.o_count), depth=Timing.FIFO
-        )
-        codes = Cat(el.o_data[i] for i in range(e))
-        m.d.comb += [queue.w_en.eq(el.o_valid), queue.w_data.eq(Cat(codes, el.o_count))]
+        # A number of elements that is the same for all beats is not stored.
+        field = self.program.images.layout["count"]
+        word = Cat(*(el.o_data[i] for i in range(e)), *([el.o_count] if field.width else []))
+        m.submodules.queue = queue = Queue(width=len(word), depth=Timing.FIFO)
+        m.d.comb += [queue.w_en.eq(el.o_valid), queue.w_data.eq(word)]
         lane = Signal(count(e))
         number = Signal(count(net.elements))
         sent = Signal()
-        beat_last = lane == queue.r_data[width * e :] if e > 1 else 1
+        beat_last = lane == (queue.r_data[width * e :] if field.width else field.base)
         first, last = number == 0, number == net.elements - 1
         code = queue.r_data.word_select(lane, width) if e > 1 else queue.r_data[:width]
         m.d.comb += queue.r_en.eq(sent & beat_last)

@@ -6,11 +6,10 @@ from typing import Any
 
 from amaranth.hdl import Const, Instance, Module, Signal
 from amaranth.lib import wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from ..compiler.images import CHUNK
-from . import ecp5
+from . import collisions, ecp5
 from .arith import count
 
 __all__ = ["CHUNK", "TABLE_VERILOG", "Ram", "Table"]
@@ -34,7 +33,7 @@ module gatewright_table #(
     input  wire [15:0]        w_data,
     output reg  [WIDTH-1:0]   data
 );
-    reg [WIDTH-1:0] memory [0:DEPTH-1];
+    (* no_rw_check *) reg [WIDTH-1:0] memory [0:DEPTH-1];
     reg [WIDTH-1:0] word;
     // Some tools read a module before its parameters are known.
     generate if (FILE != "") initial $readmemh(FILE, memory); endgenerate
@@ -128,10 +127,9 @@ class Table(wiring.Component):
             )  # fmt: skip
             return m
         width = self.chunks * CHUNK if self.loadable else self.width
-        memory: Any = Memory(shape=width, depth=self.depth, init=self.words)
+        memory = collisions.memory(shape=width, depth=self.depth, init=self.words)
         m.submodules.memory = memory
-        # Reading beside writing is never asked for, so no bypass is built.
-        read = memory.read_port(transparent_for=())
+        read = memory.read_port()
         m.d.comb += [read.en.eq(self.en), read.addr.eq(self.addr)]
         with m.If(self.out_en):
             m.d.sync += self.data.eq(read.data)
@@ -157,8 +155,8 @@ class Ram(wiring.Component):
     Members
     -------
     r_addr[n] : In(unsigned), r_data[n][bank] : Out(width)
-        Read ports; data follow by ``latency`` cycles. A word that is written in the same cycle
-        reads as it was before.
+        Read ports; data follow by ``latency`` cycles. What is read of a word that is written in
+        the same cycle is not defined.
     w_en : In(banks), w_addr : In(unsigned), w_data[bank] : In(width)
         Write port with one enable a bank.
     """
@@ -183,7 +181,7 @@ class Ram(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         for bank in range(self.banks):
-            memory: Any = Memory(shape=self.width, depth=self.depth, init=[])
+            memory = collisions.memory(shape=self.width, depth=self.depth)
             m.submodules[f"bank{bank}"] = memory
             write = memory.write_port()
             m.d.comb += [

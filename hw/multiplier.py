@@ -11,6 +11,7 @@ from amaranth.hdl import Module, Mux, Shape, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from ..compiler.devices import FAMILIES
 from . import ecp5, gowin, ice40
 from .arith import Delay, tree
 
@@ -22,8 +23,10 @@ LATENCY = 4
 FABRIC = "fabric"
 """Family name of a multiplier made of adders where the device has no more of its own."""
 
-LIMITS = {"ice40up": 16, "ecp5": 18, "gowin": 18}
+LIMITS = {name: f.block_bits for name, f in FAMILIES.items() if f.block_bits}
 """Widest signed operand of a family's multiplier; an unsigned one of these bits is taken too."""
+CUT = 6
+"""Bits by which an operand may be wider: more rows of adders would be no gain."""
 
 
 class Multiplier(wiring.Component):
@@ -35,6 +38,9 @@ class Multiplier(wiring.Component):
     family : str
         See :data:`.core.FAMILIES`, or :data:`FABRIC`. Operands that are a few bits wider than the
         family's multiplier are cut, and the low bits multiplied by adders.
+    double : bool
+        Two multipliers of the family are there: one operand may be cut, and its low bits go to
+        the second.
 
     Members
     -------
@@ -48,8 +54,10 @@ class Multiplier(wiring.Component):
     p: Signal
     latency = LATENCY
 
-    def __init__(self, a: Shape, b: Shape, *, family: str = "generic") -> None:
-        self.shapes, self.family = (Shape.cast(a), Shape.cast(b)), family
+    def __init__(
+        self, a: Shape, b: Shape, *, family: str = "generic", double: bool = False
+    ) -> None:  # fmt: skip
+        self.shapes, self.family, self.double = (Shape.cast(a), Shape.cast(b)), family, double
         width = self.shapes[0].width + self.shapes[1].width
         sign = self.shapes[0].signed or self.shapes[1].signed
         super().__init__({"a": In(a), "b": In(b), "p": Out(Shape(width, sign))})
@@ -59,7 +67,7 @@ class Multiplier(wiring.Component):
         limit = LIMITS.get(self.family, 0)
         if self.family in (FABRIC, "ice40hx"):
             self._fabric(m)
-        elif limit and all(shape.width <= limit + 3 for shape in self.shapes):
+        elif limit and all(shape.width <= limit + CUT for shape in self.shapes):
             self._cut(m, limit)
         else:
             a, b = (Signal.like(v, reset_less=True) for v in (self.a, self.b))
@@ -76,6 +84,13 @@ class Multiplier(wiring.Component):
         product = _primitive(m, self.family, high[0], high[1])
         if not sum(cut):
             m.d.comb += self.p.eq(product)
+            return
+        if self.double:
+            if all(cut):
+                raise ValueError(f"one operand at most may exceed {limit} bits, not {self.shapes}")
+            low = [v[:k] if k else v for v, k in zip((a, b), cut, strict=True)]
+            rest = _primitive(m, self.family, low[0], low[1])
+            m.d.comb += self.p.eq((product << sum(cut)) + rest)
             return
         # a b = (ah bh << both) + al b + (ah << cut_a) bl, with al and bl of a few bits.
         a1, b1 = Delay(m, a).at(2), Delay(m, b).at(2)
@@ -140,7 +155,8 @@ def products(
     -------
     list of Value
         Products, ``LATENCY`` cycles later. On ``ice40up`` two pairs of 8 bits and less share one
-        multiplier.
+        multiplier; operands that are too wide for one get a second where there are more of them
+        than pairs.
     """
     a_bits, b_bits = len(factors[0][0]), len(factors[0][1])
     made: list[Value] = []
@@ -160,11 +176,15 @@ def products(
             m.submodules += ice40.dual8(pair, outputs)
             made += outputs[: len(pair)]
             left -= 1
+    wide = (a_bits > LIMITS.get(family, a_bits)) != (b_bits > LIMITS.get(family, b_bits))
+    doubles = left - len(factors) if hard is not None and wide else 0
     for k in range(len(made), len(factors)):
         a, b = factors[k]
         use = family if left > 0 else FABRIC
         left -= 1
-        m.submodules[f"multiplier_{k}"] = unit = Multiplier(a.shape(), b.shape(), family=use)
+        m.submodules[f"multiplier_{k}"] = unit = Multiplier(
+            a.shape(), b.shape(), family=use, double=k < doubles
+        )
         m.d.comb += [unit.a.eq(a), unit.b.eq(b)]
         made.append(unit.p)
     return made

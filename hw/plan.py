@@ -12,6 +12,7 @@ from ..compiler.errors import InputError
 from ..compiler.estimate import Estimate, choose_lanes
 from ..compiler.program import Program
 from .boards import Board
+from .collisions import release
 from .fit import expect
 from .pll import Pll
 from .system import System
@@ -95,8 +96,8 @@ def write_top(
     plan = board.make_platform().prepare(Top(board, pll, system), "top", emit_src=False)
     for name, content in plan.files.items():
         if name.endswith((".il", ".pcf", ".lpf", ".cst")):
-            text = content if isinstance(content, bytes) else content.encode()
-            (folder / name).write_bytes(text)
+            text = content.decode() if isinstance(content, bytes) else content
+            (folder / name).write_text(release(text) if name.endswith(".il") else text)
 
 
 def prepare(

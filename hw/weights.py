@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -28,7 +26,7 @@ def uses_spram(images: Images, family: str, loadable: bool) -> bool:
     blocks = chunks * -(-depth // 256)
     return (
         family == "ice40up" and loadable and blocks > BLOCKS
-        and chunks <= SPRAMS and depth <= ice40.SPRAM_DEPTH
+        and chunks * -(-depth // ice40.SPRAM_DEPTH) <= SPRAMS
     )  # fmt: skip
 
 
@@ -140,12 +138,21 @@ class Weights(wiring.Component):
         return table.data
 
     def _spram(self, m: Module) -> Value:
-        """One SB_SPRAM256KA (16,384 words of 16 bits) for each chunk, and an output register."""
-        words: list[Any] = []
-        for k in range(self.chunks):
-            word = Signal(CHUNK, name=f"word_{k}")
-            m.submodules[f"spram_{k}"] = ice40.spram(self.addr, self.w_data, self.w_en[k], word)
-            words.append(word)
+        """One SB_SPRAM256KA (16,384 words of 16 bits) for each chunk and each 16,384 words.
+
+        The upper address bits, a cycle late, choose what the output register takes.
+        """
+        low = len(Const(ice40.SPRAM_DEPTH - 1))
+        upper, late = self.addr[low:], Signal(max(0, len(self.addr) - low), reset_less=True)
+        m.d.sync += late.eq(upper)
+        banks = []
+        for b in range(-(-self.depth // ice40.SPRAM_DEPTH)):
+            words = [Signal(CHUNK, name=f"word_{b}_{k}") for k in range(self.chunks)]
+            for k, word in enumerate(words):
+                m.submodules[f"spram_{b}_{k}"] = ice40.spram(
+                    self.addr[:low], self.w_data, self.w_en[k] & (upper == b), word
+                )
+            banks.append(Cat(*words))
         read = Signal(CHUNK * self.chunks, name="read", reset_less=True)
-        m.d.sync += read.eq(Cat(*words))
+        m.d.sync += read.eq(Array(banks)[late] if len(banks) > 1 else banks[0])
         return read

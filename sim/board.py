@@ -10,9 +10,8 @@ import tty
 from collections import deque
 from typing import Any
 
-from amaranth.sim import Simulator
-
 from ..hw.system import System
+from .collisions import simulator
 
 __all__ = ["NoisyLine", "PseudoTerminal", "SimulatedBoard", "SpiFlash"]
 
@@ -40,7 +39,7 @@ class SimulatedBoard:
         self.broken = 0  # bytes from the board without a stop bit
         self._period = 1 / system.clock_hz
         self._now = 0.0
-        self._simulator = Simulator(system)
+        self._simulator = simulator(system)
         self._simulator.add_clock(self._period)
         self._simulator.add_testbench(self._drive, background=True)
         self._simulator.add_testbench(self._listen, background=True)

@@ -33,7 +33,8 @@ class Family:
     shipped : str
         Simulation cells in Yosys's own data folder.
     own : tuple of str
-        Files in ``sim/cells`` with models of what Yosys ships as black boxes.
+        Files in ``sim/cells`` with models of what Yosys ships as black boxes, or with models
+        around those that it ships, which are renamed ``shipped_...``.
     """
 
     shipped: str
@@ -41,8 +42,8 @@ class Family:
 
 
 FAMILIES = {
-    "ice40up": Family("ice40/cells_sim.v"),
-    "ice40hx": Family("ice40/cells_sim.v"),
+    "ice40up": Family("ice40/cells_sim.v", ("ice40_ram.v",)),
+    "ice40hx": Family("ice40/cells_sim.v", ("ice40_ram.v",)),
     "ecp5": Family("ecp5/cells_sim.v", ("block_ram.v", "ecp5.v")),
     "gowin": Family("gowin/cells_sim.v", ("block_ram.v", "gowin_ram.v", "gowin_dsp.v")),
 }
@@ -109,7 +110,7 @@ def synthesize(
         raise CheckError(f"synthesis failed, log: {log}\n{log.read_text(errors='replace')[-2000:]}")
     counted = json.loads((folder / "cells.json").read_text())["design"]["num_cells_by_type"]
     cells = {name: count for name, count in sorted(counted.items()) if name not in NOTES}
-    return Netlist(folder / "netlist.v", _models(how, folder), cells)
+    return Netlist(folder / "netlist.v", models(how, folder), cells)
 
 
 def family_of(name: str) -> Family:
@@ -135,8 +136,8 @@ def verilator_arguments(family: str) -> list[str]:
     return [include, "-DNO_INCLUDES", "-Wno-fatal", "-Wno-lint", "-Wno-SPECIFYIGN"]
 
 
-def _models(how: Family, folder: Path) -> tuple[Path, ...]:
-    """Copy the models of a family's cells, without the black boxes that have one of our own."""
+def models(how: Family, folder: Path) -> tuple[Path, ...]:
+    """Copy the models of a family's cells; those that we have one of our own of step back."""
     target = folder / "cells"
     target.mkdir(exist_ok=True)
     own = []
@@ -151,6 +152,8 @@ def _models(how: Family, folder: Path) -> tuple[Path, ...]:
         r"^\(\* blackbox \*\)\s*^module (\w+).*?^endmodule\b", keep, shipped(how).read_text(),
         flags=re.M | re.S,
     )  # fmt: skip
+    for name in ours:
+        text = re.sub(rf"(?m)^module {name}\b", f"module shipped_{name}", text)
     (target / "shipped.v").write_text(text)
     return (target / "shipped.v", *own)
 

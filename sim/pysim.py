@@ -11,7 +11,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from amaranth.hdl import ResetInserter, Signal
-from amaranth.sim import Simulator
 
 from ..compiler.errors import CheckError
 from ..compiler.fixed import IntArray
@@ -19,6 +18,7 @@ from ..compiler.golden import State
 from ..compiler.program import Program
 from ..hw.core import Core
 from ..hw.port import LOAD, READ
+from .collisions import simulator
 
 __all__ = ["Continue", "Load", "Read", "Recording", "record"]
 
@@ -217,7 +217,7 @@ def record(
                 )
             await ctx.tick()
 
-    sim = Simulator(ResetInserter(reset)(core))
+    sim = simulator(ResetInserter(reset)(core))
     sim.add_clock(1e-6)
     sim.add_testbench(clock, background=True)
     sim.add_testbench(source)

@@ -9,6 +9,7 @@ from pathlib import Path
 from amaranth.back import rtlil, verilog  # type: ignore[attr-defined]
 
 from ..compiler.errors import CheckError
+from ..hw.collisions import release
 from ..hw.system import System
 from .board import SILENCE_BITS
 from .netlist import synthesize, verilator_arguments
@@ -39,7 +40,7 @@ def build_board(system: System, folder: str | Path, *, netlist: bool = False) ->
     folder = Path(folder).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     if netlist:
-        (folder / "system.il").write_text(rtlil.convert(system, name=TOP, emit_src=False))
+        (folder / "system.il").write_text(release(rtlil.convert(system, name=TOP, emit_src=False)))
         made = synthesize("read_rtlil system.il", TOP, system.family, folder)
         sources, optimize, arguments = made.sources, "-O0", verilator_arguments(system.family)
     else:

@@ -102,6 +102,37 @@ class Multiplier:
         return (self.output if s["out"] else middle) & ((1 << 2 * n) - 1)
 
 
+class RowRam:
+    """256 rows of 16 bits; words of 8, 4 and 2 bits lie across their row, every 2, 4 and 8 bits."""
+
+    def __init__(self, spec: dict[str, Any]) -> None:
+        self.write, self.read = spec["write"], spec["read"]
+        self.rows, self.output = list(spec["words"]), 0
+
+    @staticmethod
+    def word(mode: int, address: int) -> dict[int, int]:
+        """Return the pins of a word by its bits in the row."""
+        span = 1 << mode
+        pin = (0, 0, 1, 3)[mode]
+        return {k + (address >> 8) % span: k + pin for k in range(0, 16, span)}
+
+    def step(self, d: dict[str, int]) -> int:
+        """Advance one clock; return the output after it."""
+        row, written = d["waddr"] & 255, {}
+        if d["we"] and d["wce"]:
+            for bit, pin in self.word(self.write, d["waddr"]).items():
+                if self.write or not d["mask"] >> bit & 1:
+                    written[bit] = d["data"] >> pin & 1
+        if d["re"] and d["rce"]:
+            self.output, old = 0, self.rows[d["raddr"] & 255]
+            for bit, pin in self.word(self.read, d["raddr"]).items():
+                hit = row == d["raddr"] & 255 and bit in written
+                self.output |= (old >> bit & 1 ^ hit) << pin
+        for bit, new in written.items():
+            self.rows[row] = self.rows[row] & ~(1 << bit) | new << bit
+        return self.output
+
+
 @cocotb.test()
 async def cells(dut: Any) -> None:
     """Compare every instance in every cycle."""
@@ -109,6 +140,7 @@ async def cells(dut: Any) -> None:
     rng = random.Random(specs["seed"])
     rams = [(k, BlockRam(s)) for k, s in enumerate(specs["rams"])]
     multipliers = [(k, Multiplier(s)) for k, s in enumerate(specs["multipliers"])]
+    rows = [(k, RowRam(s)) for k, s in enumerate(specs.get("rows", []))]
 
     def put(name: str, value: int) -> None:
         getattr(dut, name).value = value
@@ -145,6 +177,16 @@ async def cells(dut: Any) -> None:
             for name, value in d.items():
                 put(f"m{k}_{name}", value)
 
+        for k, _ in rows:
+            area = rng.getrandbits(11) & 0x7F0  # both ports near each other
+            d = {name: int(rng.random() < 0.8) for name in ("we", "wce", "re", "rce")}
+            d |= {"mask": rng.getrandbits(16), "data": rng.getrandbits(16)}
+            for name in ("waddr", "raddr"):
+                d[name] = area & 0xF0 | rng.getrandbits(2) | rng.getrandbits(3) << 8
+            drives["row", k] = d
+            for name, value in d.items():
+                put(f"e{k}_{name}", value)
+
     draw()
     Clock(dut.clk, 10, unit="ns").start()
     for cycle in range(CYCLES):
@@ -154,6 +196,8 @@ async def cells(dut: Any) -> None:
             drives["expected", k] = after
         for k, mul in multipliers:
             drives["product", k] = mul.step(drives["mul", k], True)
+        for k, row in rows:
+            drives["word", k] = row.step(drives["row", k])
         await RisingEdge(dut.late)  # half a cycle on, everything has settled
         for k, ram in rams:
             for p, port in enumerate(ram.ports):
@@ -171,6 +215,11 @@ async def cells(dut: Any) -> None:
             expected = drives["product", k]
             assert got == expected, (
                 f"cycle {cycle}, multiplier {k} {mul.spec}: {got:x}, not {expected:x}"
+            )
+        for k, row in rows:
+            got, expected = getattr(dut, f"e{k}_out").value.to_unsigned(), drives["word", k]
+            assert got == expected, (
+                f"cycle {cycle}, row RAM {k} modes {row.write} {row.read}: {got:x}, not {expected:x}"
             )
         draw()
     Path("done").write_text(str(CYCLES))

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from amaranth.sim import Simulator
 from boards import gru_program
 from gatewright.compiler import golden
 from gatewright.compiler.program import Program
@@ -18,6 +17,7 @@ from gatewright.hw.host import Device
 from gatewright.hw.identity import memories
 from gatewright.hw.system import System
 from gatewright.sim.board import SimulatedBoard, SpiFlash
+from gatewright.sim.collisions import simulator
 
 # A core is made for the shapes of its ports alone.
 pytestmark = pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
@@ -58,7 +58,7 @@ def load(program: Program, content: bytes, *, clock_hz: float = 12e6, offset: in
             await ctx.tick()
         raise TimeoutError(f"still busy: {commands}, {[len(w) for w in words]} words")
 
-    sim = Simulator(dut)
+    sim = simulator(dut)
     sim.add_clock(1 / clock_hz)
     sim.add_testbench(bench)
     sim.run()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 
 import pytest
-from amaranth.sim import Simulator
 from gatewright.hw.coding import cobs_decode, cobs_encode, crc, decode, encode
 from gatewright.hw.framing import FrameReceiver, FrameSender
 from gatewright.hw.protocol import MAX_PAYLOAD, DownHeader, UpHeader, size
+from gatewright.sim.collisions import simulator
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -103,7 +103,7 @@ def test_sender_vs_encode(seed: int, stall: float) -> None:
             await ctx.tick()
         raise TimeoutError(f"{len(got)} of {len(expected)} bytes, seed {seed}")
 
-    sim = Simulator(dut)
+    sim = simulator(dut)
     sim.add_clock(1e-6)
     sim.add_testbench(source)
     sim.add_testbench(sink)
@@ -137,7 +137,7 @@ def receive(raw: bytes, broken: frozenset[int] = frozenset()) -> list[bytes | No
                 if ctx.get(dut.bad):
                     got.append(None)
 
-    sim = Simulator(dut)
+    sim = simulator(dut)
     sim.add_clock(1e-6)
     sim.add_testbench(bench)
     sim.run()

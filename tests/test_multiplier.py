@@ -9,7 +9,7 @@ import itertools
 import random
 
 import pytest
-from amaranth.hdl import Module, Shape, Signal, signed, unsigned
+from amaranth.hdl import Fragment, Module, Shape, Signal, signed, unsigned
 from amaranth.sim import Simulator
 from gatewright.hw import multiplier
 from gatewright.hw.multiplier import FABRIC, LATENCY, Multiplier
@@ -40,7 +40,39 @@ def test_products_are_exact(
     family: str, shapes: tuple[Shape, Shape], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(multiplier, "_primitive", model)
-    dut = Multiplier(*shapes, family=family)
+    check(Multiplier(*shapes, family=family))
+
+
+@pytest.mark.parametrize(
+    "shapes",
+    [(signed(8), signed(20)), (signed(22), signed(16)), (unsigned(17), signed(9))],
+    ids=str,
+)
+def test_low_bits_on_a_second_multiplier(
+    shapes: tuple[Shape, Shape], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(multiplier, "_primitive", model)
+    check(Multiplier(*shapes, family="ice40up", double=True))
+
+
+@pytest.mark.parametrize("hard, doubles", [(2, 0), (3, 1), (4, 2), (8, 2)])
+def test_second_multipliers_are_what_is_left(
+    hard: int, doubles: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+    monkeypatch.setattr(
+        multiplier,
+        "_primitive",
+        lambda m, family, a, b: (made.append(len(b)), model(m, family, a, b))[1],
+    )
+    top, factors = Module(), [(Signal(signed(8)), Signal(signed(20))) for _ in range(2)]
+    multiplier.products(top, factors, family="ice40up", hard=hard)  # type: ignore[arg-type]
+    Fragment.get(top, None).prepare()
+    assert sorted(made) == sorted([16, 16] + [4] * doubles)
+
+
+def check(dut: Multiplier) -> None:
+    shapes = dut.shapes
     rng = random.Random(1)
     pairs = [(a, b) for a in ends(shapes[0]) for b in ends(shapes[1])]
     for _ in range(100):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gatewright.sim.netlist import CELLS, FAMILIES
+from gatewright.sim.netlist import FAMILIES, models, verilator_arguments
 from gatewright.sim.runner import VERILATOR, _environment, _tools
 
 SEED = 5
@@ -214,7 +214,28 @@ def gowin(rng: random.Random) -> tuple[list[str], list[str], dict[str, Any]]:
     return ports, made, {"rams": rams, "multipliers": multipliers}
 
 
-@pytest.mark.parametrize("family", [ecp5, gowin])
+def ice40up(rng: random.Random) -> tuple[list[str], list[str], dict[str, Any]]:
+    """Return ports and instances of the block RAM of iCE40, in all modes of writing and reading."""
+    ports, made, rows = [], [], []
+    for k, (write, read) in enumerate([(0, 0), (1, 1), (2, 2), (3, 3), (0, 2), (3, 0), (1, 3)]):
+        words = [rng.getrandbits(16) for _ in range(256)]
+        contents = ", ".join(
+            f".INIT_{i:X}(256'h{value(words[16 * i : 16 * i + 16], 16):x})" for i in range(16)
+        )
+        made.append(
+            f"SB_RAM40_4K #(.WRITE_MODE({write}), .READ_MODE({read}), {contents}) e{k} (.RCLK(clk), "
+            f".WCLK(clk), .WE(e{k}_we), .WCLKE(e{k}_wce), .WADDR(e{k}_waddr), .MASK(e{k}_mask), "
+            f".WDATA(e{k}_data), .RE(e{k}_re), .RCLKE(e{k}_rce), .RADDR(e{k}_raddr), .RDATA(e{k}_out));"
+        )
+        ports.append(
+            f"  input e{k}_we, e{k}_wce, e{k}_re, e{k}_rce, input [10:0] e{k}_waddr, e{k}_raddr,\n"
+            f"  input [15:0] e{k}_mask, e{k}_data, output [15:0] e{k}_out,\n"
+        )
+        rows.append({"write": write, "read": read, "words": words})
+    return ports, made, {"rams": [], "multipliers": [], "rows": rows}
+
+
+@pytest.mark.parametrize("family", [ecp5, gowin, ice40up])
 def test_models_do_what_the_vendor_describes(family: Any, tmp_path: Path) -> None:
     from cocotb_tools.runner import get_results, get_runner
 
@@ -222,12 +243,12 @@ def test_models_do_what_the_vendor_describes(family: Any, tmp_path: Path) -> Non
     (tmp_path / "specs.json").write_text(json.dumps(specs | {"seed": SEED}))
     text = f"module many(\n{''.join(ports)}  input clk, output late\n);\nassign late = ~clk;\n"
     (tmp_path / "many.v").write_text(text + "\n".join(instances) + "\nendmodule\n")
-    sources = [tmp_path / "many.v", *(CELLS / name for name in FAMILIES[family.__name__].own)]
+    sources = [tmp_path / "many.v", *models(FAMILIES[family.__name__], tmp_path)]
     runner, log = get_runner("verilator"), tmp_path / "run.log"
     with _environment(**_tools("verilator", "-O0"), COCOTB_LOG_LEVEL="WARNING"):
         runner.build(
             sources=sources, hdl_toplevel="many", build_dir=tmp_path / "build", always=True,
-            build_args=[*VERILATOR, "-Wno-lint"], timescale=("1ns", "1ps"),
+            build_args=[*VERILATOR, *verilator_arguments(family.__name__)], timescale=("1ns", "1ps"),
             log_file=tmp_path / "build.log",
         )  # fmt: skip
         xml = runner.test(

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from amaranth.sim import Simulator
 from gatewright.compiler import golden
 from gatewright.compiler.config import Config
 from gatewright.compiler.errors import CheckError, InputError
@@ -16,6 +15,7 @@ from gatewright.compiler.model import Linear, Model
 from gatewright.compiler.program import Program, quantize
 from gatewright.hw.core import Core
 from gatewright.hw.port import LOAD_BEATS, LOAD_WEIGHTS, READ_BEATS, READ_WEIGHTS, chunks
+from gatewright.sim.collisions import simulator
 from randoms import extreme_codes, recurrent
 
 
@@ -90,7 +90,7 @@ def play(program: Program, job: list[tuple[str, object]], *, stall: float = 0.0,
             await ctx.tick()
         raise CheckError(f"the core hangs after {len(outputs)} outputs, seed {seed}")
 
-    sim = Simulator(core)
+    sim = simulator(core)
     sim.add_clock(1e-6)
     sim.add_testbench(watchdog, background=True)
     sim.add_testbench(source)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from amaranth.sim import Simulator
 from gatewright.compiler import golden, planes
 from gatewright.compiler.cells import CELLS
 from gatewright.compiler.config import Config
@@ -13,6 +12,7 @@ from gatewright.compiler.planes import plan
 from gatewright.compiler.program import Program, quantize
 from gatewright.hw.port import chunks
 from gatewright.hw.weights import Weights
+from gatewright.sim.collisions import simulator
 from gatewright.sim.pysim import record
 from gatewright.sim.runner import simulate
 from randoms import extreme_codes, program, recurrent
@@ -56,7 +56,7 @@ def walk(dut: Weights, addresses: list[int], load: list[int] = ()) -> tuple[list
                 ctx.set(dut.addr, addresses[k])
             await ctx.tick()
 
-    sim = Simulator(dut)
+    sim = simulator(dut)
     sim.add_clock(1e-6)
     sim.add_testbench(bench)
     sim.run()

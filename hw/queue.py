@@ -1,0 +1,63 @@
+"""Queue of words that are written only where there is room."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from . import collisions
+
+__all__ = ["Queue"]
+
+
+class Queue(wiring.Component):
+    """Words in a memory, and the oldest at its output register.
+
+    Parameters
+    ----------
+    width : int
+    depth : int
+        Words that it holds at most; whoever writes keeps count of them.
+
+    Members
+    -------
+    w_en : In(1), w_data : In(width)
+        Write a word.
+    r_en : In(1), r_rdy : Out(1), r_data : Out(width)
+        The oldest word is there; it was taken.
+
+    Timing: a word a cycle; one that is written into an empty queue is there two cycles later.
+    """
+
+    w_en: Signal
+    w_data: Signal
+    r_en: Signal
+    r_rdy: Signal
+    r_data: Signal
+
+    def __init__(self, *, width: int, depth: int) -> None:
+        self.depth = depth
+        super().__init__({
+            "w_en": In(1), "w_data": In(width), "r_en": In(1), "r_rdy": Out(1), "r_data": Out(width),
+        })  # fmt: skip
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.memory = memory = collisions.memory(shape=len(self.w_data), depth=self.depth)
+        write, read = memory.write_port(), memory.read_port()
+        # The oldest word leaves the memory before as many have come: equal places mean none.
+        to, of = Signal(range(self.depth)), Signal(range(self.depth))
+        fetch = Signal()
+        m.d.comb += [
+            write.en.eq(self.w_en), write.addr.eq(to), write.data.eq(self.w_data),
+            read.en.eq(fetch), read.addr.eq(of), self.r_data.eq(read.data),
+            fetch.eq((to != of) & (~self.r_rdy | self.r_en)),
+        ]  # fmt: skip
+        with m.If(self.w_en):
+            m.d.sync += to.eq(Mux(to == self.depth - 1, 0, to + 1))
+        with m.If(fetch):
+            m.d.sync += [of.eq(Mux(of == self.depth - 1, 0, of + 1)), self.r_rdy.eq(1)]
+        with m.Elif(self.r_en):
+            m.d.sync += self.r_rdy.eq(0)
+        return m
