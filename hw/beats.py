@@ -117,7 +117,7 @@ class Beats(wiring.Component):
         head = Signal.like(table.data, reset_less=True)
         read, read_last, out_last, move = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
-            move.eq(self.next | ~self.valid), self.word[: len(head)].eq(head),
+            move.eq(self.next | ~self.valid | self.held), self.word[: len(head)].eq(head),
             self.following.eq(table.data), table.out_en.eq(move | ~self.follows),
             table.en.eq(table.out_en | ~read),
         ]  # fmt: skip

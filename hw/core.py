@@ -138,19 +138,24 @@ class Core(wiring.Component):
         first, last = Signal(init=1), Signal(init=size == 1)  # the next element's place
         in_bank, in_word, in_parity = Signal(count(split)), Signal(count(depth)), Signal()
         held = Signal(range(3))  # steps begun to load and not yet issued whole
+        open_, closed = Signal(init=1), Signal()
         resets = Signal(2)
         after_reset = Signal(init=1)
         take = self.i.valid & self.i.ready
         full_bank = (in_bank == split - 1) | last
         m.d.comb += [
-            self.i.ready.eq(~first | (~held[1] & ~self.c.valid & ~port.busy)),
+            self.i.ready.eq(~first | open_),
             inputs.w_en.eq(Mux(take, 1 << in_bank, 0)),
             inputs.w_addr.eq(Cat(in_word, in_parity) if depth > 1 else in_parity),
             seq.fresh.eq(resets.bit_select(seq.parity, 1)),
         ]
         m.d.comb += [inputs.w_data[b].eq(self.i.payload.data) for b in range(split)]
+        begins = take & first
         m.d.sync += [
-            held.eq(held + (take & first) - seq.step_done),
+            # A step may begin in the next cycle; a command that waits is taken when none can.
+            open_.eq((seq.step_done | ~(held + begins)[1]) & ~self.c.valid & ~port.busy),
+            closed.eq(self.c.valid),
+            held.eq(held + begins - seq.step_done),
             seq.input_word.eq(take & full_bank),
         ]
         with m.If(take):
@@ -219,7 +224,7 @@ class Core(wiring.Component):
         idle = Signal()
         m.d.comb += idle.eq(seq.idle & (held == 0) & el.idle)
         self._connect_port(m, el, weights)
-        m.d.comb += [port.idle.eq(idle), port.fresh.eq(after_reset)]
+        m.d.comb += [port.idle.eq(idle & closed), port.fresh.eq(after_reset)]
         with m.If(port.loaded):
             m.d.sync += after_reset.eq(0)
 
