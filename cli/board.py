@@ -76,7 +76,7 @@ class Target:
         from ..hw.boards import find_board
 
         board = find_board(name)
-        clock = config.clock if clock_given else float(board.goal)
+        clock = config.clock if clock_given else float(board.usual)
         return cls(board, replace(config, lanes=config.lanes or 1, clock=clock), config.lanes)
 
     def lay_out(self, program: Program | Chain) -> Program:
@@ -152,7 +152,7 @@ def boards(args: argparse.Namespace, console: Console) -> dict[str, Any]:
             entry |= known[board.device]
             row.append(entry["fits"] if entry["fits"] is not True else
                        f"{entry['lanes']} lanes, {entry['cycles_per_step']:,} cycles, "
-                       f"{entry['steps_per_second']:,.0f} steps/s at {board.goal / 1e6:g} MHz")  # fmt: skip
+                       f"{entry['steps_per_second']:,.0f} steps/s at {board.usual / 1e6:g} MHz")  # fmt: skip
         rows.append(row)
         found.append(entry)
     head = ["board", "device", "LUTs", "multipliers", "block RAMs", "kbit", "SPRAM kB", "price"]
@@ -171,7 +171,7 @@ def _fit(program: Program, board: Any) -> dict[str, Any]:
     return {
         "fits": True, "lanes": laid.geometry.lanes, "loadable": options.loadable,
         "cycles_per_step": expected.cycles_per_step, "estimate": expected.resources,
-        "steps_per_second": round(board.goal / expected.cycles_per_step, 1),
+        "steps_per_second": round(board.usual / expected.cycles_per_step, 1),
     }  # fmt: skip
 
 

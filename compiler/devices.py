@@ -30,7 +30,9 @@ class Family:
     block_cost : int
         What Yosys counts for a block RAM, where a bit of RAM in flip-flops is 1 and of ROM 1/16.
     lut_ram : int
-        What it counts for LUT RAM of 16 words of 4 bits; 0 where a LUT is no memory.
+        What it counts for LUT RAM of 16 words of 4 bits; 0 where LUTs are not used as memory.
+    fill : float
+        Share of LUTs and flip-flops above which placing takes minutes more and the clock suffers.
     """
 
     name: str
@@ -40,15 +42,16 @@ class Family:
     modes: tuple[tuple[int, int], ...]
     block_cost: int
     lut_ram: int
+    fill: float
 
 
 FAMILIES = {
     f.name: f
     for f in (
-        Family("ice40up", 8, 16, 8, ((16, 256), (8, 512), (4, 1024), (2, 2048)), 64, 0),
-        Family("ice40hx", 0, 0, 0, ((16, 256), (8, 512), (4, 1024), (2, 2048)), 64, 0),
-        Family("ecp5", 0, 18, None, ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384)), 128, 4),
-        Family("gowin", 9, 18, None, ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384)), 128, 4),
+        Family("ice40up", 8, 16, 8, ((16, 256), (8, 512), (4, 1024), (2, 2048)), 64, 0, 0.96),
+        Family("ice40hx", 0, 0, 0, ((16, 256), (8, 512), (4, 1024), (2, 2048)), 64, 0, 0.96),
+        Family("ecp5", 0, 18, None, ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384)), 128, 4, 0.96),
+        Family("gowin", 9, 18, None, ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384)), 128, 0, 0.75),
     )
 }  # fmt: skip
 
@@ -68,6 +71,8 @@ class Device:
     block_rams : int
     spram_bits : int
         Large single-port RAM without initial contents.
+    flip_flops : int
+        0 where they are counted with their logic cells.
     """
 
     name: str
@@ -76,12 +81,14 @@ class Device:
     multipliers: int
     block_rams: int
     spram_bits: int = 0
+    flip_flops: int = 0
 
     @property
     def resources(self) -> dict[str, int]:
         """What there is of each resource."""
         return {
             "luts": self.luts,
+            "flip_flops": self.flip_flops,
             "multipliers": self.multipliers,
             "block_rams": self.block_rams,
             "spram": self.spram_bits // SPRAM_BITS,
@@ -101,13 +108,13 @@ DEVICES = {
         Device("iCE40UP5K", "ice40up", 5280, 8, 30, 4 * SPRAM_BITS),
         Device("iCE40HX8K", "ice40hx", 7680, 0, 32),
         # The 12F is a 25F die; open tools use all of it.
-        Device("LFE5U-12F", "ecp5", 24288, 28, 56),
-        Device("LFE5U-25F", "ecp5", 24288, 28, 56),
-        Device("LFE5U-45F", "ecp5", 43848, 72, 108),
-        Device("LFE5U-85F", "ecp5", 83640, 156, 208),
+        Device("LFE5U-12F", "ecp5", 24288, 28, 56, flip_flops=24288),
+        Device("LFE5U-25F", "ecp5", 24288, 28, 56, flip_flops=24288),
+        Device("LFE5U-45F", "ecp5", 43848, 72, 108, flip_flops=43848),
+        Device("LFE5U-85F", "ecp5", 83640, 156, 208, flip_flops=83640),
         # Gowin DS117 (GW1NR), DS102 (GW2A), DS226 (GW2AR).
-        Device("GW1NR-9C", "gowin", 8640, 20, 26),
-        Device("GW2A-18C", "gowin", 20736, 48, 46),
-        Device("GW2AR-18C", "gowin", 20736, 48, 46),
+        Device("GW1NR-9C", "gowin", 8640, 20, 26, flip_flops=6480),
+        Device("GW2A-18C", "gowin", 20736, 48, 46, flip_flops=15552),
+        Device("GW2AR-18C", "gowin", 20736, 48, 46, flip_flops=15552),
     )
 }

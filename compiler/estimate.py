@@ -21,8 +21,6 @@ from .timing import Timing
 
 __all__ = ["Estimate", "choose_lanes", "estimate", "memories", "needs_loading"]
 
-FILL = 0.96
-"""Share of the LUTs above which placing takes minutes more and the clock suffers."""
 TABLES = ("weights", "beats")
 READ_ONLY = ("weights", "beats", "activation")
 SPRAM_DEPTH, SPRAM_WIDTH = 1 << 14, 16
@@ -35,11 +33,13 @@ class Estimate:
 
     Parameters
     ----------
-    luts, multipliers, block_rams, spram : int
+    luts, flip_flops, multipliers, block_rams, spram : int
+        ``flip_flops`` is 0 where they are counted with their logic cells.
     cycles_per_step : int
     """
 
     luts: int
+    flip_flops: int
     multipliers: int
     block_rams: int
     spram: int
@@ -49,8 +49,8 @@ class Estimate:
     def resources(self) -> dict[str, int]:
         """What is needed of each resource."""
         return {
-            "luts": self.luts, "multipliers": self.multipliers, "block_rams": self.block_rams,
-            "spram": self.spram,
+            "luts": self.luts, "flip_flops": self.flip_flops, "multipliers": self.multipliers,
+            "block_rams": self.block_rams, "spram": self.spram,
         }  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
@@ -152,8 +152,11 @@ def estimate(program: Program, device: Device, loadable: bool = False) -> Estima
     blocks, soft = _multipliers(program, lanes, family)
     base, lane, beat, ram, product = LUTS[device.family]
     luts = base + lane * lanes * acc + beat * geometry.beat * total + ram * small + product * soft
+    base, lane, beat = FLIP_FLOPS.get(device.family, (0, 0, 0))
+    flip_flops = base + lane * lanes * acc + beat * geometry.beat * total
     return Estimate(
         luts=round(luts),
+        flip_flops=round(flip_flops),
         multipliers=blocks,
         block_rams=rams,
         spram=spram,
@@ -201,8 +204,10 @@ LUTS = {
     "ice40up": (3370.0, 6.0, 42.0, 0.0, 2.6),
     "ice40hx": (3140.0, 6.0, 42.0, 0.0, 2.6),
     "ecp5": (2600.0, 3.4, 30.0, 0.0, 2.5),
-    "gowin": (3600.0, 3.4, 30.0, 4.0, 2.5),
+    "gowin": (1740.0, 4.1, 30.0, 0.0, 2.5),
 }
+# Flip-flops of link and control, of a bit of a lane's accumulator, of a bit of a beat's sum.
+FLIP_FLOPS = {"ecp5": (1900.0, 5.2, 30.0), "gowin": (2300.0, 5.2, 30.0)}
 LINK_RAMS = {"ice40up": 4, "ice40hx": 4, "ecp5": 3, "gowin": 3}
 
 
@@ -288,7 +293,9 @@ def choose_lanes(
 def excess(program: Program, device: Device, loadable: bool = False) -> float:
     """Return how full a device is estimated to be: above 1 the program does not fit."""
     need = estimate(program, device, loadable or needs_loading(program, device)).resources
-    have = device.resources | {"luts": round(FILL * device.luts)}
+    have: dict[str, float] = dict(device.resources)
+    for name in ("luts", "flip_flops"):
+        have[name] *= FAMILIES[device.family].fill
     return max(n / have[name] if have[name] else n * float("inf") for name, n in need.items() if n)
 
 

@@ -212,14 +212,14 @@ def _run(
     plls: dict[Fraction, Pll | None] = {
         p.output: p for p in choices(board.device, board.clock) if p.output / options.baud >= 4
     }
-    goal = float(board.goal)
+    aim = float(board.usual)
     if options.frequency:
         if options.frequency == board.clock:
             plls = {Fraction(board.clock): None}
         else:
             pll = highest(board.device, board.clock, options.frequency)
             plls = {pll.output: pll}
-        goal = options.frequency
+        aim = options.frequency
     elif Fraction(board.clock) < min(plls):
         plls = {Fraction(board.clock): None, **plls}
     made: dict[Fraction, Path] = {}
@@ -259,7 +259,7 @@ def _run(
         progress(f"  reaches {route.fmax / 1e6:.2f} MHz where {float(clock) / 1e6:.2f} are wanted")
         return route
 
-    best = fastest(sorted(plls), goal, attempt, seed=options.seed, tries=options.tries)
+    best = fastest(sorted(plls), aim, attempt, seed=options.seed, tries=options.tries)
     _report(program, board, best, found)
     if not best.met:
         raise CheckError(

@@ -85,7 +85,9 @@ class Commands(wiring.Component):
         m = Module()
         z = self.sizes
         self._steps = Signal(STEPS_IN_CORE)  # begun, and not yet given out whole
-        self._reply = Signal(8)  # a byte of a reply that the core has no part in
+        # A byte of a reply that the core has no part in; looked up a cycle ahead, as it is given every
+        # other cycle at most.
+        self._reply = Signal(8)
         self._reply_valid, self._reply_ready = Signal(), Signal()
         self._serialize(m)
         op = Signal(8)
@@ -97,9 +99,22 @@ class Commands(wiring.Component):
         most = max(z.inputs, z.state_words, z.weight_words, z.beat_words, 1)
         left = Signal(range(most + 1))
         counters = self._counters(m, left == z.inputs)
-        place = Signal(range(max(64, sum(COUNTERS.values()))))
-        identity = self.identity.pack()[:-DIGEST_BYTES]
-        constants = Array(Const(b, 8) for b in identity)
+        # The digest, which can change, begins at a power of two of the identity's places.
+        fixed = self.identity.pack()[:-DIGEST_BYTES]
+        at_digest = 1 << (len(fixed) - 1).bit_length()
+        place = Signal(range(at_digest + DIGEST_BYTES))
+        known = Array(Const(b, 8) for b in (2 * fixed)[-at_digest:])  # places before are not used
+        m.d.sync += self._reply.eq(
+            Mux(
+                op == Op.COUNTERS,
+                counters.word_select(place[:4], 8),
+                Mux(
+                    place[-1],
+                    self.program_digest.word_select(place[:3], 8),
+                    known[place[:-1]],
+                ),
+            )
+        )
 
         loads = {Op.LOAD_STATE: z.state_words}
         reads = {Op.READ_STATE: z.state_words}
@@ -143,7 +158,10 @@ class Commands(wiring.Component):
                         with m.Case(code):
                             m.d.sync += left.eq(words)
                             m.next = "WAIT-DRAINED"
-                    with m.Case(Op.IDENTIFY, Op.COUNTERS):
+                    with m.Case(Op.IDENTIFY):
+                        m.d.sync += place.eq(at_digest - len(fixed))
+                        m.next = "WAIT-DRAINED"
+                    with m.Case(Op.COUNTERS):
                         m.next = "WAIT-DRAINED"
                     if self.loadable:
                         with m.Case(Op.LOADED):
@@ -195,20 +213,13 @@ class Commands(wiring.Component):
                         m.next = "WAIT-OP"
 
             with m.State("IDENTIFY"):
-                known = len(identity)
-                digest = self.program_digest.word_select((place - known)[:3], 8)
-                m.d.comb += [
-                    self._reply_valid.eq(1),
-                    self._reply.eq(Mux(place < known, constants[place], digest)),
-                ]
+                m.d.comb += self._reply_valid.eq(1)
                 with m.If(self._reply_ready):
                     m.d.sync += place.eq(place + 1)
-                    with m.If(place == known + DIGEST_BYTES - 1):
+                    with m.If(place == at_digest + DIGEST_BYTES - 1):
                         m.next = "WAIT-OP"
             with m.State("COUNT"):
-                m.d.comb += [
-                    self._reply_valid.eq(1), self._reply.eq(counters.word_select(place[:4], 8)),
-                ]  # fmt: skip
+                m.d.comb += self._reply_valid.eq(1)
                 with m.If(self._reply_ready):
                     m.d.sync += place.eq(place + 1)
                     with m.If(place == len(counters) // 8 - 1):
@@ -254,16 +265,15 @@ class Commands(wiring.Component):
 
     def _counters(self, m: Module, first: Value) -> Value:
         """Count steps and cycles; return the counters side by side."""
-        begun = self.i.valid & self.i.ready & first
-        ended = self.o.valid & self.o.ready & self.o.payload.last
-        m.d.sync += self._steps.eq(self._steps + begun - ended)
+        begun, ended, waited = Signal(), Signal(), Signal()  # in the cycle before
         busy, stalled = Signal(), Signal()
         m.d.sync += [
+            begun.eq(self.i.valid & self.i.ready & first),
+            ended.eq(self.o.valid & self.o.ready & self.o.payload.last),
+            waited.eq((self.o.valid & ~self.o.ready) | (self.i.ready & ~self.i.valid)),
+            self._steps.eq(self._steps + begun - ended),
             busy.eq(self._steps != 0),
-            stalled.eq(
-                (self._steps != 0)
-                & ((self.o.valid & ~self.o.ready) | (self.i.ready & ~self.i.valid))
-            ),
+            stalled.eq((self._steps != 0) & waited),
         ]
         events = {"cycles": busy, "stalls": stalled, "steps": ended}
         return Cat(_counter(m, events[name], 8 * size) for name, size in COUNTERS.items())

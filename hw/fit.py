@@ -19,7 +19,7 @@ from .boards import BOARDS, Board
 __all__ = ["expect", "fitting_boards", "shortage"]
 
 NAMES = {
-    "luts": "LUTs", "multipliers": "multipliers", "block_rams": "block RAMs",
+    "luts": "LUTs", "flip_flops": "flip-flops", "multipliers": "multipliers", "block_rams": "block RAMs",
     "spram": "single-port RAMs",
 }  # fmt: skip
 

@@ -67,7 +67,7 @@ def lay_out(program: Program, board: Board, options: Options, most: int = 0) -> 
     """Return the program on the lanes that the options and the board want, up to ``most``."""
     lanes = program.config.lanes if options.lanes is None else options.lanes
     if lanes == 0:
-        lanes = choose_lanes(program, board.capacity, board.goal, options.loadable, most)
+        lanes = choose_lanes(program, board.capacity, board.usual, options.loadable, most)
     return program if lanes == program.geometry.lanes else program.with_lanes(lanes)
 
 

@@ -9,8 +9,15 @@ from typing import Generic, Protocol, TypeVar
 
 __all__ = ["Attempt", "fastest"]
 
-GAIN = 1.02  # a faster clock must gain 2 % to be worth another place and route
-STEP = Fraction(3, 100)
+GAIN = 1.04
+"""What a faster clock must gain to be worth another netlist with its place and route."""
+MARGIN = Fraction(3, 100)
+"""Share by which a clock is lower than what place and route reached before.
+
+Each clock has a netlist of its own (the serial line's divisor and the identity are in it), which reaches
+a few percent more or less; an aim that is too high costs a netlist and a route, a low one a few
+percent of speed.
+"""
 
 
 class _HasFmax(Protocol):
@@ -44,7 +51,7 @@ class Attempt(Generic[R]):
 
 def fastest(
     clocks: Sequence[Fraction],
-    goal: float,
+    aim: float,
     attempt: Callable[[Fraction, int], R],
     *,
     seed: int,
@@ -52,15 +59,15 @@ def fastest(
 ) -> Attempt[R]:
     """Return the attempt with the fastest clock that met its timing, else the nearest miss.
 
-    Aims at ``goal`` first, then at what the attempts before have reached: upwards while that
-    gains, downwards until one meets. A clock that was missed is tried once more with the next seed
-    where nothing lower is left to try.
+    Aims at ``aim`` first, then a little below what was reached: upwards while that gains, downwards
+    until one meets. A clock that was missed is tried once more with the next seed where nothing
+    lower is left to try.
 
     Parameters
     ----------
     clocks : sequence of Fraction
         Frequencies that can be made, hertz, ascending.
-    goal : float
+    aim : float
         Hertz.
     attempt : callable
         Place and route at a clock with a seed.
@@ -73,7 +80,7 @@ def fastest(
     nearest: Attempt[R] | None = None
     ceiling = clocks[-1] + 1  # the lowest clock that was missed
     misses = 0
-    clock = max((c for c in clocks if c <= goal), default=clocks[0])
+    clock = max((c for c in clocks if c <= aim), default=clocks[0])
     for number in range(2 * tries):
         if best is not None and number >= tries:
             break
@@ -86,7 +93,8 @@ def fastest(
             if nearest is None or done.route.fmax / done.clock > nearest.route.fmax / nearest.clock:
                 nearest = done
         # What was reached once may be missed by a little again and again: take larger steps.
-        limit = min(Fraction(done.route.fmax), ceiling * (1 - STEP * max(0, misses - 1)))
+        reached = Fraction(done.route.fmax) * (1 - MARGIN)
+        limit = min(reached, ceiling * (1 - MARGIN * max(0, misses - 1)))
         floor = best.clock if best else 0
         below = [c for c in clocks if floor < c <= limit and c < ceiling]
         if best is not None and (not below or below[-1] < best.clock * GAIN):

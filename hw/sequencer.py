@@ -19,7 +19,7 @@ class Sequencer(wiring.Component):
     the word that is offered to the lanes. It is issued when what it reads is there: input words
     are counted by the loader, state words by the elementwise unit. Both counts run on from step
     to step, modulo a power of two, and are compared with the count that the word needs in the
-    cycle before, so that issuing depends on registers alone.
+    cycle before, as is whether the lanes can take another tile: ``valid`` is a register.
 
     Parameters
     ----------
@@ -164,28 +164,30 @@ class Sequencer(wiring.Component):
         # -- The word that is offered.
         inputs, made = Signal(in_bits), Signal(made_bits)
         offered, last, no_input = Signal(), Signal(), Signal()
-        in_ready, made_ready = Signal(), Signal()
         # Until the first word is offered, one is asked for that cannot be there.
         in_need, made_need = Signal(in_bits, init=1), Signal(made_bits)
-        outstanding = Signal(range(3))
+        outstanding, will_be = Signal(range(3)), Signal(range(3))  # tiles that the lanes are at
 
         def there(have: Value, need: Value) -> Value:
             return ~(have - need)[len(have) - 1]
 
         m.d.comb += [
-            self.valid.eq(in_ready & made_ready & ~(self.tile_first & outstanding[1])),
             move.eq(have & (self.valid | ~offered)),
             self.step_done.eq(self.valid & last),
             self.reset.eq(self.fresh),
+            will_be.eq(outstanding + (self.valid & self.tile_first) - self.released),
         ]
-        m.d.sync += [
-            in_ready.eq(
-                Mux(move, there(inputs, w_in) | w_no_input, there(inputs, in_need) | no_input)
-            ),
-            made_ready.eq(
-                Mux(move, there(made, w_made) | w_is_input, there(made, made_need) | self.is_input)
-            ),
-        ]
+        # Whether what it reads is there and the lanes can begin its tile: of the word that comes
+        # next where one moves, of the one that stays where none does.
+        next_there = (there(inputs, w_in) | w_no_input) & (there(made, w_made) | w_is_input)
+        same_there = (there(inputs, in_need) | no_input) & (there(made, made_need) | self.is_input)
+        m.d.sync += self.valid.eq(
+            Mux(
+                move,
+                next_there & ~(w_tile & will_be[1]),
+                same_there & ~(self.tile_first & will_be[1]),
+            )
+        )
         with m.If(move):
             m.d.sync += [
                 offered.eq(1), self.address.eq(w_address), self.parity.eq(w_parity),
@@ -203,6 +205,6 @@ class Sequencer(wiring.Component):
         m.d.sync += [
             inputs.eq(inputs + self.input_word),
             made.eq(made + self.state_word),
-            outstanding.eq(outstanding + (self.valid & self.tile_first) - self.released),
+            outstanding.eq(will_be),
         ]
         return m

@@ -40,7 +40,7 @@ def test_every_board_is_tested():
 @pytest.mark.parametrize("name", PINS)
 def test_top_elaborates_with_its_pins(tiny, name, tmp_path):
     board = BOARDS[name]
-    pll = highest(board.device, board.clock, board.goal)
+    pll = highest(board.device, board.clock, board.usual)
     program = load_program(tiny / "program")
     write_top(board, pll, make_system(program, board, Options()), tmp_path)
     constraints = next(p for p in tmp_path.iterdir() if p.suffix in (".pcf", ".lpf", ".cst"))
@@ -61,7 +61,7 @@ def test_row_is_consistent(name):
     assert board.device in DEVICES and board.family in FAMILIES and board.family in RESOURCES
     wanted = getattr(platform, "device", None) or platform.family
     assert wanted == board.device
-    assert board.goal <= 400e6
+    assert board.usual <= 400e6
 
 
 def test_names_forgive_case_and_dashes():

@@ -25,7 +25,7 @@ EXPECTED = {
     "ice40up": ("SB_MAC16", "SB_RAM40_4K"),
     "ice40hx": ("SB_RAM40_4K",),
     "ecp5": ("MULT18X18D", "DP16KD", "TRELLIS_DPR16X4"),
-    "gowin": ("MULT", "SP|pROM", "RAM16S"),
+    "gowin": ("MULT", "SP|pROM", "SDP|DP"),
 }
 
 

@@ -27,8 +27,9 @@ class Board:
         Key of :data:`~gatewright.compiler.devices.DEVICES`.
     clock : int
         Frequency of the board's oscillator, hertz.
-    goal : int
-        Clock that the first place and route aims at, hertz.
+    usual : int
+        Clock that a whole top usually reaches, hertz: the first place and route aims at it, and
+        rates are planned with it.
     pll : str
         PLL primitive: ``SB_PLL40_PAD``, ``SB_PLL40_CORE``, ``EHXPLLL`` or ``rPLL``.
     price : str
@@ -54,7 +55,7 @@ class Board:
     platform: str
     device: str
     clock: int
-    goal: int
+    usual: int
     pll: str
     price: str
     loader: tuple[str, ...]
