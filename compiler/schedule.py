@@ -479,11 +479,15 @@ class Schedule:
     def table(self, name: str) -> IntArray:
         """Return one field of the beat table, shape (beats,).
 
-        Beats that make no operand have ``word_end`` set, so that it is a constant where every operand is a word.
+        What does not matter is what makes a constant the likeliest: ``word_end`` of beats that make no
+        operand, ``swap`` of beats without a reset product.
         """
         values = [getattr(b, name) for b in self.beats]
         if name == "word_end":
             values = [v or not b.operand for v, b in zip(values, self.beats, strict=True)]
+        if name == "swap":
+            usual = next((b.swap for b in self.beats if b.reset), 0)
+            values = [b.swap if b.reset else usual for b in self.beats]
         return np.array(values, np.int64)
 
     def row_table(self, name: str) -> IntArray:

@@ -31,7 +31,7 @@ class Timing:
     VISIBLE = 34  # a beat is issued -> lanes may read the operand it made
     OUTPUT = 34  # a beat is issued -> its first element is on the output port
     ARGMAX = 1  # the last output element would be on the port -> the index is
-    FREE = 2  # an output beat's last element is transferred -> its place is given to another
+    FREE = 3  # an output beat's last element is transferred -> its place is given to another
     FIFO = 40  # output beats in flight or waiting
     PARTS = (0, 4, 22, 32)  # a beat is issued -> the parts of its word in the beat table are there
 

@@ -138,19 +138,24 @@ class Core(wiring.Component):
         first, last = Signal(init=1), Signal(init=size == 1)  # the next element's place
         in_bank, in_word, in_parity = Signal(count(split)), Signal(count(depth)), Signal()
         held = Signal(range(3))  # steps begun to load and not yet issued whole
+        open_, closed = Signal(init=1), Signal()
         resets = Signal(2)
         after_reset = Signal(init=1)
         take = self.i.valid & self.i.ready
         full_bank = (in_bank == split - 1) | last
         m.d.comb += [
-            self.i.ready.eq(~first | (~held[1] & ~self.c.valid & ~port.busy)),
+            self.i.ready.eq(~first | open_),
             inputs.w_en.eq(Mux(take, 1 << in_bank, 0)),
             inputs.w_addr.eq(Cat(in_word, in_parity) if depth > 1 else in_parity),
             seq.fresh.eq(resets.bit_select(seq.parity, 1)),
         ]
         m.d.comb += [inputs.w_data[b].eq(self.i.payload.data) for b in range(split)]
+        begins = take & first
         m.d.sync += [
-            held.eq(held + (take & first) - seq.step_done),
+            # A step may begin in the next cycle; a command that waits is taken when none can.
+            open_.eq((seq.step_done | ~(held + begins)[1]) & ~self.c.valid & ~port.busy),
+            closed.eq(self.c.valid),
+            held.eq(held + begins - seq.step_done),
             seq.input_word.eq(take & full_bank),
         ]
         with m.If(take):
@@ -205,7 +210,7 @@ class Core(wiring.Component):
             m.d.comb += getattr(lanes, name).eq(Delay(m, getattr(seq, name)).at(3))
 
         m.d.comb += [
-            el.chain_valid.eq(lanes.chain_valid),
+            el.chain_next.eq(lanes.chain_next),
             el.chain_reset.eq(lanes.chain_reset),
             lanes.take.eq(el.take),
             lanes.release.eq(el.release),
@@ -219,7 +224,7 @@ class Core(wiring.Component):
         idle = Signal()
         m.d.comb += idle.eq(seq.idle & (held == 0) & el.idle)
         self._connect_port(m, el, weights)
-        m.d.comb += [port.idle.eq(idle), port.fresh.eq(after_reset)]
+        m.d.comb += [port.idle.eq(idle & closed), port.fresh.eq(after_reset)]
         with m.If(port.loaded):
             m.d.sync += after_reset.eq(0)
 
@@ -289,14 +294,19 @@ class Core(wiring.Component):
             ]
         with m.If(sent):
             m.d.sync += [number.eq(Mux(last, 0, number + 1)), lane.eq(Mux(beat_last, 0, lane + 1))]
-        # A beat is started only with a place in the queue kept for it. Whether there is one is
-        # found out a cycle ahead, for both cases: that a beat is started now, and that none is.
+        # A beat is started only with a place in the queue kept for it: how many there are is counted,
+        # whether there is one, and one more, is decided a cycle ahead.
         room, freed = Signal(range(Timing.FIFO + 1), init=Timing.FIFO), Signal()
+        one, two = Signal(init=1), Signal(init=1)
+        left = [room.any(), room[1:].any(), room[2:].any() | room[:2].all()]  # 1, 2, 3 at least
+        less, more = el.output_start & ~freed, freed & ~el.output_start
         m.d.sync += [
             freed.eq(sent & beat_last),
             room.eq(room + freed - el.output_start),
-            el.output_room.eq(Mux(el.output_start, (room + freed)[1:].any(), (room != 0) | freed)),
+            one.eq(Mux(less, left[1], left[0] | more)),
+            two.eq(Mux(less, left[2], Mux(more, left[0], left[1]))),
         ]
+        m.d.comb += el.output_room.eq(Cat(one, two))
 
     def _connect_port(self, m: Module, el: Elementwise, weights: Weights) -> None:
         """Give the state port its streams and the memories."""

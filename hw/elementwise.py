@@ -16,13 +16,13 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ..compiler.activation import ACTIVATIONS
-from ..compiler.images import Images
+from ..compiler.images import Field, Images
 from ..compiler.schedule import POSTS, Schedule
 from ..compiler.timing import Timing
 from .activation import ActivationUnit
 from .arith import Delay, count, round_shift, saturate
-from .beats import Beats
-from .memory import Ram, Table
+from .beats import AHEAD, Beats
+from .memory import Ram
 from .multiplier import FABRIC
 from .preactivation import PreActivation
 from .update import Update
@@ -55,12 +55,12 @@ class Elementwise(wiring.Component):
     -------
     first, second : In(signed(acc_bits)).array(beat)
         The rows of the beat that was taken two cycles before.
-    chain_valid, chain_reset : In(1)
-        A beat may be taken; its step started from the reset state.
+    chain_next, chain_reset : In(1)
+        A beat may be taken in the next cycle; in this one, that its step started from the reset state.
     take, release : Out(1)
         A beat is taken; it was the last of its tile.
-    output_room : In(1)
-        Another beat of outputs may be started.
+    output_room : In(2)
+        Another beat of outputs may be started; and another one after it.
     output_start : Out(1)
         A beat with outputs is started (it will be written ``Timing.WRITE`` cycles later).
     o_valid, o_count, o_data : Out
@@ -81,7 +81,7 @@ class Elementwise(wiring.Component):
 
     first: Any
     second: Any
-    chain_valid: Signal
+    chain_next: Signal
     chain_reset: Signal
     take: Signal
     release: Signal
@@ -121,8 +121,8 @@ class Elementwise(wiring.Component):
         states = max(2, schedule.state_words)
         super().__init__({
             "first": In(signed(acc_bits)).array(e), "second": In(signed(acc_bits)).array(e),
-            "chain_valid": In(1), "chain_reset": In(1), "take": Out(1), "release": Out(1),
-            "output_room": In(1), "output_start": Out(1),
+            "chain_next": In(1), "chain_reset": In(1), "take": Out(1), "release": Out(1),
+            "output_room": In(2), "output_start": Out(1),
             "o_valid": Out(1), "o_count": Out(count(e)), "o_data": Out(signed(n.state_bits)).array(e),
             "w_en": Out(1), "w_addr": Out(count(words)), "w_bank": Out(count(banks)),
             "w_data": Out(signed(n.activation_bits)).array(e),
@@ -161,19 +161,33 @@ class Elementwise(wiring.Component):
         posts = {POSTS[b.post] for b in s.beats if b.lanes}
 
         m.submodules.beats = beats = self.beats
-        busy_now = beats.next
+        busy_now = Signal()
+        m.d.comb += beats.next.eq(busy_now)
         fields = {name: self._field(m, name) for name in self.images.layout}
 
-        # -- Cycle 0: start the beat when its rows and its place at the output are there.
+        # -- Cycle 0: start the beat when its rows and its place at the output are there. Whether it
+        # starts is decided a cycle ahead, for both cases: that a beat is started now, and that none is.
         take, sends = fields["take"].at(0), fields["output"].at(0)
         m.d.comb += [
-            busy_now.eq(beats.valid & (~take | self.chain_valid) & (~sends | self.output_room)),
             self.take.eq(busy_now & take),
             self.release.eq(busy_now & take & fields["tile_end"].at(0)),
             self.output_start.eq(busy_now & sends),
         ]
+
+        def may(start: Value, takes: Value, outputs: Value, room: Value) -> Value:
+            return start & (~takes | self.chain_next) & (~outputs | room)
+
+        after_take, after_sends = (
+            self._slice(beats.following, self.images.layout[name]) for name in ("take", "output")
+        )
+        moves = busy_now | ~beats.valid
+        room = Mux(self.output_start, self.output_room[1], self.output_room[0])
+        m.d.sync += busy_now.eq(
+            Mux(moves, may(beats.follows, after_take, after_sends, room),
+                may(beats.valid, take, sends, self.output_room[0]))
+        )  # fmt: skip
         busy = Delay(m, busy_now, reset_less=False)
-        m.d.comb += beats.reach.eq(Cat(busy.at(c - Table.latency) for c in Timing.PARTS[1:]))
+        m.d.comb += beats.reach.eq(Cat(busy.at(c - AHEAD) for c in Timing.PARTS[1:]))
         reset = Signal()
         now_reset = Mux(take, self.chain_reset, reset)
         with m.If(busy_now):
@@ -274,7 +288,7 @@ class Elementwise(wiring.Component):
         if ends != (Timing.ACT, Timing.KEEP, w):
             raise RuntimeError("the pipeline and compiler.timing disagree")
         operand = flag("operand", w)
-        step_end = Delay(m, beats.ending, Timing.PARTS[-1] - Table.latency, reset_less=False)
+        step_end = Delay(m, beats.ending, Timing.PARTS[-1] - AHEAD + 1, reset_less=False)
         m.d.sync += self.w_en.eq(operand)
         m.d.comb += [
             self.o_valid.eq(flag("output_write", w)),
@@ -289,8 +303,12 @@ class Elementwise(wiring.Component):
     def _field(self, m: Module, name: str) -> Delay:
         """Slice a field out of the beat's word, to be carried along from where its part is there."""
         f = self.images.layout[name]
+        return Delay(m, self._slice(self.beats.word, f), Timing.PARTS[f.part] if f.width else 0)
+
+    @staticmethod
+    def _slice(word: Value, f: Field) -> Value:
+        """Return the value of a field of a beat's word; one that is the same in all beats is a constant."""
         if f.width == 0:
-            return Delay(m, Const(f.base))
-        bits: Value = self.beats.word[f.offset : f.offset + f.width]
-        value = bits.as_signed() if f.signed else bits + f.base if f.base else bits
-        return Delay(m, value, Timing.PARTS[f.part])
+            return Const(f.base)
+        bits = word[f.offset : f.offset + f.width]
+        return bits.as_signed() if f.signed else bits + f.base if f.base else bits

@@ -38,8 +38,8 @@ class Lanes(wiring.Component):
     weight : In(split * rows * weight_bits)
         Lane ``s * rows + r`` from the lowest bits up.
     operand : In(signed(operand_bits)).array(split)
-    chain_valid, chain_reset : Out(1)
-        A beat may be taken in this cycle.
+    chain_next, chain_reset : Out(1)
+        A beat may be taken in the next cycle; ``reset`` of the tile of which it may be taken in this one.
     take, release : In(1)
         A beat is taken; it is the last of its tile.
     first, second : Out(signed(acc_bits)).array(beat)
@@ -59,7 +59,7 @@ class Lanes(wiring.Component):
     operand: Any
     first: Any
     second: Any
-    chain_valid: Signal
+    chain_next: Signal
     chain_reset: Signal
     take: Signal
     release: Signal
@@ -89,7 +89,7 @@ class Lanes(wiring.Component):
             "operand": In(signed(operand_bits)).array(split),
             "first": Out(signed(acc_bits)).array(beat),
             "second": Out(signed(acc_bits)).array(beat),
-            "chain_valid": Out(1), "chain_reset": Out(1), "take": In(1), "release": In(1),
+            "chain_next": Out(1), "chain_reset": Out(1), "take": In(1), "release": In(1),
         })  # fmt: skip
 
     def elaborate(self, platform: object) -> Module:
@@ -109,17 +109,20 @@ class Lanes(wiring.Component):
         # A finished tile waits in the accumulators until the chain is free. The sequencer
         # starts no tile whose first product could arrive before that. All is decided a cycle
         # ahead, since the handoff goes to every register of the chain.
-        waiting, waiting_reset = Signal(), Signal()
+        waiting, waiting_reset, valid = Signal(), Signal(), Signal()
         handoff, handoff_next, shift = Signal(), Signal(), Signal()
-        m.d.comb += handoff_next.eq((last | waiting) & (~self.chain_valid | self.release))
-        m.d.sync += [handoff.eq(handoff_next), shift.eq(self.take)]
+        m.d.comb += [
+            handoff_next.eq((last | waiting) & (~valid | self.release)),
+            self.chain_next.eq(last | waiting | (valid & ~self.release)),
+        ]
+        m.d.sync += [
+            handoff.eq(handoff_next), shift.eq(self.take), valid.eq(self.chain_next),
+        ]  # fmt: skip
         with m.If(last):
             m.d.sync += [waiting.eq(1), waiting_reset.eq(reset)]
-        with m.If(self.release):
-            m.d.sync += self.chain_valid.eq(0)
         with m.If(handoff_next):
             m.d.sync += [
-                waiting.eq(0), self.chain_valid.eq(1),
+                waiting.eq(0),
                 self.chain_reset.eq(Mux(waiting, waiting_reset, reset)),
             ]  # fmt: skip
 

@@ -95,11 +95,10 @@ class PreActivation(wiring.Component):
             u, v = (Signal(signed(self.sum_bits), name=x, reset_less=True) for x in ("u", "v"))
             m.d.sync += [u.eq(first + self.bias_first), v.eq(second + self.bias_second)]
             aside = Signal(signed(self.sum_bits), reset_less=True)
-            other = Mux(self.swap, v, u)
+            other, recurrent = Mux(self.swap, v, u), Mux(self.swap, u, v)
             m.d.sync += [
-                aside.eq(Mux(self.swap, u, v)),
-                summed.eq(Mux(self.use_reset, other, u + v)),
-            ]
+                aside.eq(recurrent), summed.eq(other + Mux(self.use_reset, 0, recurrent)),
+            ]  # fmt: skip
             # Cycle 4: narrow it. A row without the product multiplies zero.
             hidden = Signal(signed(n.hidden_bits), reset_less=True)
             narrow = saturate(aside >> n.hidden_shift, n.hidden_bits)

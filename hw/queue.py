@@ -46,18 +46,27 @@ class Queue(wiring.Component):
         m = Module()
         m.submodules.memory = memory = collisions.memory(shape=len(self.w_data), depth=self.depth)
         write, read = memory.write_port(), memory.read_port()
-        # The oldest word leaves the memory before as many have come: equal places mean none.
-        to, of = Signal(range(self.depth)), Signal(range(self.depth))
-        fetch = Signal()
+        # The oldest word leaves the memory before as many have come: equal places mean none. Whether
+        # there is one is decided a cycle ahead.
+        to, of, after = (
+            Signal(range(self.depth)),
+            Signal(range(self.depth)),
+            Signal(range(self.depth), init=1),
+        )
+        some, fetch = Signal(), Signal()
         m.d.comb += [
             write.en.eq(self.w_en), write.addr.eq(to), write.data.eq(self.w_data),
             read.en.eq(fetch), read.addr.eq(of), self.r_data.eq(read.data),
-            fetch.eq((to != of) & (~self.r_rdy | self.r_en)),
+            fetch.eq(some & (~self.r_rdy | self.r_en)),
         ]  # fmt: skip
+        m.d.sync += some.eq(self.w_en | Mux(fetch, after != to, some))
         with m.If(self.w_en):
             m.d.sync += to.eq(Mux(to == self.depth - 1, 0, to + 1))
         with m.If(fetch):
-            m.d.sync += [of.eq(Mux(of == self.depth - 1, 0, of + 1)), self.r_rdy.eq(1)]
+            m.d.sync += [
+                of.eq(after), after.eq(Mux(after == self.depth - 1, 0, after + 1)),
+                self.r_rdy.eq(1),
+            ]  # fmt: skip
         with m.Elif(self.r_en):
             m.d.sync += self.r_rdy.eq(0)
         return m

@@ -17,6 +17,7 @@ from gatewright.compiler.config import Config
 from gatewright.compiler.errors import InputError
 from gatewright.compiler.fixed import Format
 from gatewright.compiler.from_keras import load_keras
+from gatewright.compiler.images import hex_files
 from gatewright.compiler.model import Linear, Model
 from gatewright.compiler.passes import split
 from gatewright.compiler.program import Program, quantize
@@ -319,7 +320,7 @@ def test_folder_is_read_back(saved, tmp_path):
     np.testing.assert_array_equal(again.run(data()), chain.run(data()))
     again.save(tmp_path / "again")
     names = sorted(p.relative_to(folder) for p in folder.rglob("*") if p.is_file())
-    assert len(names) == 9
+    assert len(names) == 1 + sum(2 + len(hex_files(p.images)) for p in chain.passes)
     for name in names:
         assert (folder / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
     assert isinstance(load_program(folder / "pass1"), Program)
