@@ -111,7 +111,7 @@ def memories(program: Program) -> dict[str, tuple[int, int, int]]:
         "operands": (n.activation_bits, 2 * words, split),
         "kept gates": (n.gate_bits, max(2, s.kept_depth), 2 * beat),
         "states": (state_bits, max(2, s.state_words), (1 + has_cell) * beat),
-        "outputs": (n.state_bits * beat + 1, Timing.FIFO, 1),
+        "outputs": (n.state_bits * beat + (beat - 1).bit_length(), Timing.FIFO, 1),
     }
     if {ACTIVATIONS[b.act] for b in s.beats if b.lanes} & {"tanh", "sigmoid"}:
         base, slope = (t.tolist() for t in n.tables.table)
@@ -134,7 +134,7 @@ def estimate(program: Program, device: Device, loadable: bool = False) -> Estima
     """
     family = FAMILIES[device.family]
     geometry = program.geometry
-    rams, small, spram = LINK_RAMS[device.family], 0, 0
+    rams, small, spram = LINK_RAMS, 0, 0
     in_spram = loadable and _in_spram(program, device)
     for name, (width, depth, copies) in memories(program).items():
         if name.startswith("weights") and in_spram:
@@ -201,14 +201,14 @@ def _multipliers(program: Program, lanes: int, family: Family) -> tuple[int, int
 # Fits to builds: LUTs of link and control, of a bit of a lane's accumulator, of a bit of a beat's
 # sum, of 16 words of 4 bits in LUT RAM, and of a bit of a product that is made of adders.
 LUTS = {
-    "ice40up": (3370.0, 6.0, 42.0, 0.0, 2.6),
-    "ice40hx": (3140.0, 6.0, 42.0, 0.0, 2.6),
-    "ecp5": (2600.0, 3.4, 30.0, 0.0, 2.5),
-    "gowin": (1740.0, 4.1, 30.0, 0.0, 2.5),
+    "ice40up": (2710.0, 4.9, 42.0, 0.0, 2.6),
+    "ice40hx": (2210.0, 4.9, 42.0, 0.0, 2.6),
+    "ecp5": (2190.0, 4.1, 27.6, 0.0, 2.5),
+    "gowin": (1900.0, 3.8, 28.0, 0.0, 2.5),
 }
 # Flip-flops of link and control, of a bit of a lane's accumulator, of a bit of a beat's sum.
-FLIP_FLOPS = {"ecp5": (1900.0, 5.2, 30.0), "gowin": (2300.0, 5.2, 30.0)}
-LINK_RAMS = {"ice40up": 4, "ice40hx": 4, "ecp5": 3, "gowin": 3}
+FLIP_FLOPS = {"ecp5": (1030.0, 4.8, 50.0), "gowin": (1115.0, 4.7, 50.0)}
+LINK_RAMS = 3
 
 
 def _in_spram(program: Program, device: Device) -> bool:
