@@ -109,9 +109,9 @@ def memories(program: Program) -> dict[str, tuple[int, int, int]]:
         },
         "inputs": (n.activation_bits, 2 * depth, split),
         "operands": (n.activation_bits, 2 * words, split),
-        "kept gates": (n.gate_bits, max(2, s.kept_depth), 2 * beat),
+        "kept gates": (n.gate_bits, max(2, s.kept_depth), (1 + s.has_reset) * beat),
         "states": (state_bits, max(2, s.state_words), (1 + has_cell) * beat),
-        "outputs": (n.state_bits * beat + (beat - 1).bit_length(), Timing.FIFO, 1),
+        "outputs": (n.state_bits * beat + program.hardware.layout["count"].width, Timing.FIFO, 1),
     }
     if {ACTIVATIONS[b.act] for b in s.beats if b.lanes} & {"tanh", "sigmoid"}:
         base, slope = (t.tolist() for t in n.tables.table)
@@ -151,7 +151,8 @@ def estimate(program: Program, device: Device, loadable: bool = False) -> Estima
     lanes = geometry.rows * geometry.split
     blocks, soft = _multipliers(program, lanes, family)
     base, lane, beat, ram, product = LUTS[device.family]
-    luts = base + lane * lanes * acc + beat * geometry.beat * total + ram * small + product * soft
+    luts: float = LOADABLE * loadable + FLASH * in_spram
+    luts += base + lane * lanes * acc + beat * geometry.beat * total + ram * small + product * soft
     base, lane, beat = FLIP_FLOPS.get(device.family, (0, 0, 0))
     flip_flops = base + lane * lanes * acc + beat * geometry.beat * total
     return Estimate(
@@ -201,14 +202,16 @@ def _multipliers(program: Program, lanes: int, family: Family) -> tuple[int, int
 # Fits to builds: LUTs of link and control, of a bit of a lane's accumulator, of a bit of a beat's
 # sum, of 16 words of 4 bits in LUT RAM, and of a bit of a product that is made of adders.
 LUTS = {
-    "ice40up": (2710.0, 4.9, 42.0, 0.0, 2.6),
-    "ice40hx": (2210.0, 4.9, 42.0, 0.0, 2.6),
+    "ice40up": (2510.0, 4.8, 42.0, 0.0, 2.6),
+    "ice40hx": (2280.0, 4.8, 42.0, 0.0, 2.6),
     "ecp5": (2190.0, 4.1, 27.6, 0.0, 2.5),
     "gowin": (1900.0, 3.8, 28.0, 0.0, 2.5),
 }
 # Flip-flops of link and control, of a bit of a lane's accumulator, of a bit of a beat's sum.
 FLIP_FLOPS = {"ecp5": (1030.0, 4.8, 50.0), "gowin": (1115.0, 4.7, 50.0)}
-LINK_RAMS = 3
+LOADABLE, FLASH = 420, 250
+"""LUTs that read and load memories, and that fill them from flash."""
+LINK_RAMS = {"ice40up": 4, "ice40hx": 4, "ecp5": 3, "gowin": 3}
 
 
 def _in_spram(program: Program, device: Device) -> bool:

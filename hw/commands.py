@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..compiler.program import Program
 from .arith import count
 from .core import Core
-from .identity import Identity, Sizes
+from .identity import Sizes
+from .ledger import COUNTER_BYTES, SIZE
 from .protocol import COUNTERS, DIGEST_BYTES, Op
 
 __all__ = ["Commands"]
 
-CHAIN = 16  # bits of a counter that are added in one cycle
 STEPS_IN_CORE = 8  # bits of a counter of steps: a core holds about 40
 
 
@@ -28,7 +28,6 @@ class Commands(wiring.Component):
     program : Program
     core : Core
         Only its ports' shapes are looked at.
-    identity : Identity
     loadable : bool
         Weights and beats can be loaded; steps are refused until they are.
 
@@ -39,16 +38,16 @@ class Commands(wiring.Component):
         To the core's streams of the same names.
     loaded, start : In(1), Out(1)
         Whether weights are there; a load was begun, so they no longer are.
-    digest : Out(8), digest_valid : Out(1)
-        A byte of the digest of the program that the host has loaded, lowest first.
+    digest : Out(8), digest_place : Out(unsigned), digest_valid : Out(1)
+        A byte of the digest of the program that the host has loaded.
     good : Out(1)
         The host has checked what it loaded, and the digest is complete.
-    program_digest : In(8 * DIGEST_BYTES)
-        Digest of the program that is there.
+    events, place : Out(unsigned), there : In(1), byte : In(8)
+        To the ports of :class:`~.ledger.Ledger`.
     refused : Out(1)
         Commands are no longer taken, see :attr:`.protocol.Status.REFUSED`; cleared by a reset.
 
-    Timing: one byte of a stream in 3 cycles at most; all commands but steps wait until no step is
+    Timing: one byte of a stream in 3 cycles at most, of a counter or the identity 64; all commands but steps wait until no step is
     in the core, so replies are in the order of commands.
     """
 
@@ -63,21 +62,24 @@ class Commands(wiring.Component):
     start: Signal
     good: Signal
     digest: Signal
+    digest_place: Signal
     digest_valid: Signal
-    program_digest: Signal
+    events: Signal
+    place: Signal
+    there: Signal
+    byte: Signal
     refused: Signal
 
-    def __init__(
-        self, *, program: Program, core: Core, identity: Identity, loadable: bool = False
-    ) -> None:
-        self.identity, self.loadable = identity, loadable
+    def __init__(self, *, program: Program, core: Core, loadable: bool = False) -> None:
+        self.loadable = loadable
         self.sizes = Sizes.of(program, loadable)
         ports: Any = core.signature.members
         super().__init__({
             "down": In(stream.Signature(8)), "up": Out(stream.Signature(8)),
             **{name: ports[name].flip() for name in ("i", "o", "c", "s_i", "s_o")},
             "loaded": In(1), "start": Out(1), "good": Out(1),
-            "digest": Out(8), "digest_valid": Out(1), "program_digest": In(8 * DIGEST_BYTES),
+            "digest": Out(8), "digest_place": Out(range(DIGEST_BYTES)), "digest_valid": Out(1),
+            "events": Out(len(COUNTERS)), "place": Out(range(SIZE)), "there": In(1), "byte": In(8),
             "refused": Out(1),
         })  # fmt: skip
 
@@ -85,9 +87,7 @@ class Commands(wiring.Component):
         m = Module()
         z = self.sizes
         self._steps = Signal(STEPS_IN_CORE)  # begun, and not yet given out whole
-        # A byte of a reply that the core has no part in; looked up a cycle ahead, as it is given every
-        # other cycle at most.
-        self._reply = Signal(8)
+        # A byte of a reply that the core has no part in.
         self._reply_valid, self._reply_ready = Signal(), Signal()
         self._serialize(m)
         op = Signal(8)
@@ -98,23 +98,8 @@ class Commands(wiring.Component):
         byte = Signal(count(data_bytes))
         most = max(z.inputs, z.state_words, z.weight_words, z.beat_words, 1)
         left = Signal(range(most + 1))
-        counters = self._counters(m, left == z.inputs)
-        # The digest, which can change, begins at a power of two of the identity's places.
-        fixed = self.identity.pack()[:-DIGEST_BYTES]
-        at_digest = 1 << (len(fixed) - 1).bit_length()
-        place = Signal(range(at_digest + DIGEST_BYTES))
-        known = Array(Const(b, 8) for b in (2 * fixed)[-at_digest:])  # places before are not used
-        m.d.sync += self._reply.eq(
-            Mux(
-                op == Op.COUNTERS,
-                counters.word_select(place[:4], 8),
-                Mux(
-                    place[-1],
-                    self.program_digest.word_select(place[:3], 8),
-                    known[place[:-1]],
-                ),
-            )
-        )
+        self._count(m, left == z.inputs)
+        place = self.place
 
         loads = {Op.LOAD_STATE: z.state_words}
         reads = {Op.READ_STATE: z.state_words}
@@ -158,10 +143,8 @@ class Commands(wiring.Component):
                         with m.Case(code):
                             m.d.sync += left.eq(words)
                             m.next = "WAIT-DRAINED"
-                    with m.Case(Op.IDENTIFY):
-                        m.d.sync += place.eq(at_digest - len(fixed))
-                        m.next = "WAIT-DRAINED"
-                    with m.Case(Op.COUNTERS):
+                    with m.Case(Op.IDENTIFY, Op.COUNTERS):
+                        m.d.sync += place.eq(Mux(op[0], 0, COUNTER_BYTES))
                         m.next = "WAIT-DRAINED"
                     if self.loadable:
                         with m.Case(Op.LOADED):
@@ -181,10 +164,8 @@ class Commands(wiring.Component):
             with m.State("WAIT-DRAINED"):
                 with m.If(drained):
                     with m.Switch(op):
-                        with m.Case(Op.IDENTIFY):
-                            m.next = "IDENTIFY"
-                        with m.Case(Op.COUNTERS):
-                            m.next = "COUNT"
+                        with m.Case(Op.IDENTIFY, Op.COUNTERS):
+                            m.next = "REPLY"
                         with m.Default():
                             m.next = "GIVE-COMMAND"
             with m.State("GIVE-COMMAND"):
@@ -212,23 +193,18 @@ class Commands(wiring.Component):
                     with m.If(left == 1):
                         m.next = "WAIT-OP"
 
-            with m.State("IDENTIFY"):
-                m.d.comb += self._reply_valid.eq(1)
-                with m.If(self._reply_ready):
+            with m.State("REPLY"):
+                m.d.comb += self._reply_valid.eq(self.there)
+                with m.If(self.there & self._reply_ready):
                     m.d.sync += place.eq(place + 1)
-                    with m.If(place == at_digest + DIGEST_BYTES - 1):
-                        m.next = "WAIT-OP"
-            with m.State("COUNT"):
-                m.d.comb += self._reply_valid.eq(1)
-                with m.If(self._reply_ready):
-                    m.d.sync += place.eq(place + 1)
-                    with m.If(place == len(counters) // 8 - 1):
+                    with m.If(place == Mux(op[0], COUNTER_BYTES - 1, SIZE - 1)):
                         m.next = "WAIT-OP"
             if self.loadable:
                 with m.State("GATHER-DIGEST"):
                     m.d.comb += self.down.ready.eq(1)
                     m.d.comb += [
                         self.digest.eq(self.down.payload), self.digest_valid.eq(self.down.valid),
+                        self.digest_place.eq(place),
                     ]  # fmt: skip
                     with m.If(self.down.valid):
                         m.d.sync += place.eq(place + 1)
@@ -259,12 +235,12 @@ class Commands(wiring.Component):
                 m.d.sync += [word.eq(self.s_o.payload), left.eq(z.word_bytes)]
             with m.Elif(self._reply_valid):
                 m.d.comb += self._reply_ready.eq(1)
-                m.d.sync += [word.eq(self._reply), left.eq(1)]
+                m.d.sync += [word.eq(self.byte), left.eq(1)]
         with m.Elif(self.up.ready):
             m.d.sync += [word.eq(word >> 8), left.eq(left - 1)]
 
-    def _counters(self, m: Module, first: Value) -> Value:
-        """Count steps and cycles; return the counters side by side."""
+    def _count(self, m: Module, first: Value) -> None:
+        """Count the steps in the core; tell the ledger what is to be counted."""
         begun, ended, waited = Signal(), Signal(), Signal()  # in the cycle before
         busy, stalled = Signal(), Signal()
         m.d.sync += [
@@ -276,18 +252,4 @@ class Commands(wiring.Component):
             stalled.eq((self._steps != 0) & waited),
         ]
         events = {"cycles": busy, "stalls": stalled, "steps": ended}
-        return Cat(_counter(m, events[name], 8 * size) for name, size in COUNTERS.items())
-
-
-def _counter(m: Module, event: Value, width: int) -> Value:
-    """Count events; a carry takes a cycle for each 16 bits, so that the counter is not the limit."""
-    parts = []
-    for start in range(0, width, CHAIN):
-        part = Signal(min(CHAIN, width - start))
-        total = Signal(len(part) + 1)
-        carry = Signal()
-        m.d.comb += total.eq(part + event)
-        m.d.sync += [part.eq(total), carry.eq(total[-1])]
-        parts.append(part)
-        event = carry
-    return Cat(parts)
+        m.d.comb += self.events.eq(Cat(events[name] for name in COUNTERS))

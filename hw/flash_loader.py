@@ -44,8 +44,8 @@ class FlashLoader(wiring.Component):
         From power-up until the memories are filled or the image is refused.
     start : Out(1)
         High for a cycle when the first word is written: the contents until now are gone.
-    digest : Out(8), digest_valid : Out(1)
-        A byte of the digest of the program, lowest first.
+    digest : Out(8), digest_place : Out(unsigned), digest_valid : Out(1)
+        A byte of the digest of the program.
     good, bad : Out(1)
         High for a cycle at the end: the CRC is right; magic, hardware digest or CRC are not.
 
@@ -61,6 +61,7 @@ class FlashLoader(wiring.Component):
     busy: Signal
     start: Signal
     digest: Signal
+    digest_place: Signal
     digest_valid: Signal
     good: Signal
     bad: Signal
@@ -75,7 +76,8 @@ class FlashLoader(wiring.Component):
         super().__init__({
             "cs_n": Out(1, init=1), "sck": Out(1), "mosi": Out(1), "miso": In(1),  # type: ignore[call-arg]
             "c": ports["c"].flip(), "s_i": ports["s_i"].flip(),
-            "busy": Out(1, init=1), "start": Out(1), "digest": Out(8), "digest_valid": Out(1),  # type: ignore[call-arg]
+            "busy": Out(1, init=1), "start": Out(1),  # type: ignore[call-arg]
+            "digest": Out(8), "digest_place": Out(range(DIGEST_BYTES)), "digest_valid": Out(1),
             "good": Out(1), "bad": Out(1),
         })  # fmt: skip
 
@@ -121,6 +123,7 @@ class FlashLoader(wiring.Component):
             self.c.payload.eq(Op.LOAD_BEATS & 7),
             self.s_i.payload.eq(Cat(low, byte)),
             self.digest.eq(byte),
+            self.digest_place.eq(DIGEST_BYTES - count),
         ]
         with m.If(weights):
             m.d.comb += self.c.payload.eq(Op.LOAD_WEIGHTS & 7)

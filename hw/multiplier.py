@@ -25,8 +25,6 @@ FABRIC = "fabric"
 
 LIMITS = {name: f.block_bits for name, f in FAMILIES.items() if f.block_bits}
 """Widest signed operand of a family's multiplier; an unsigned one of these bits is taken too."""
-CUT = 6
-"""Bits by which an operand may be wider: more rows of adders would be no gain."""
 
 
 class Multiplier(wiring.Component):
@@ -36,8 +34,8 @@ class Multiplier(wiring.Component):
     ----------
     a, b : Shape
     family : str
-        See :data:`.core.FAMILIES`, or :data:`FABRIC`. Operands that are a few bits wider than the
-        family's multiplier are cut, and the low bits multiplied by adders.
+        See :data:`.core.FAMILIES`, or :data:`FABRIC`. Operands that are wider than the family's
+        multiplier are cut, and the low bits multiplied by adders.
     double : bool
         Two multipliers of the family are there: one operand may be cut, and its low bits go to
         the second.
@@ -67,7 +65,7 @@ class Multiplier(wiring.Component):
         limit = LIMITS.get(self.family, 0)
         if self.family in (FABRIC, "ice40hx"):
             self._fabric(m)
-        elif limit and all(shape.width <= limit + CUT for shape in self.shapes):
+        elif limit:
             self._cut(m, limit)
         else:
             a, b = (Signal.like(v, reset_less=True) for v in (self.a, self.b))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Cat, Module, ResetInserter, Signal
+from amaranth.hdl import Module, ResetInserter, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -13,8 +13,9 @@ from .commands import Commands
 from .core import Core
 from .flash_loader import FlashLoader
 from .identity import Identity
+from .ledger import Ledger
 from .link import Link
-from .protocol import DIGEST_BYTES, Status
+from .protocol import Status
 from .uart import BitTime
 
 __all__ = ["System"]
@@ -80,17 +81,16 @@ class System(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.link = link = Link(time=self.time, window=self.window, family=self.family)
-        commands = Commands(
-            program=self.program, core=self.core, identity=self.identity, loadable=self.loadable
-        )
+        commands = Commands(program=self.program, core=self.core, loadable=self.loadable)
+        ledger = Ledger(identity=self.identity)
         m.d.comb += [link.rx.eq(self.rx), self.tx.eq(link.tx)]
         loaded = Signal(init=self.core.initialized)
-        digest = Signal(8 * DIGEST_BYTES, init=int.from_bytes(self.identity.program, "little"))
         booting, flash_bad = Signal(), Signal()
         # A new session starts from power-up: nothing of the one before is left in the core.
         restart = Signal(init=1)
         m.d.sync += restart.eq(link.opened)
         m.submodules.commands = ResetInserter(restart | booting)(commands)
+        m.submodules.ledger = ResetInserter(restart | booting)(ledger)
         m.submodules.core = ResetInserter(restart & ~booting)(self.core)
         # Commands wait until the weights are there: a unit that is held in reset still says ready.
         m.d.comb += [
@@ -104,7 +104,8 @@ class System(wiring.Component):
         wiring.connect(m, self.core.s_o, commands.s_o)
         m.d.comb += [
             commands.loaded.eq(loaded),
-            commands.program_digest.eq(digest),
+            ledger.events.eq(commands.events), ledger.place.eq(commands.place),
+            commands.there.eq(ledger.there), commands.byte.eq(ledger.byte),
             link.status.eq(
                 loaded * Status.LOADED | commands.refused * Status.REFUSED
                 | booting * Status.BOOTING | flash_bad * Status.FLASH_BAD
@@ -125,11 +126,11 @@ class System(wiring.Component):
             with m.If(loader.bad):
                 m.d.sync += flash_bad.eq(1)
             sources.append(loader)
-        self._memories(m, sources, booting, loaded, digest)
+        self._memories(m, sources, booting, loaded, ledger)
         return m
 
     def _memories(
-        self, m: Module, sources: list[Any], booting: Signal, loaded: Signal, digest: Signal
+        self, m: Module, sources: list[Any], booting: Signal, loaded: Signal, ledger: Ledger
     ) -> None:
         """Give the state port to the commands or, at power-up, to the loader; note what is there."""
         with m.If(booting):
@@ -140,7 +141,10 @@ class System(wiring.Component):
             return
         for source in sources:
             with m.If(source.digest_valid):
-                m.d.sync += digest.eq(Cat(digest[8:], source.digest))
+                m.d.comb += [
+                    ledger.digest_en.eq(1), ledger.digest_place.eq(source.digest_place),
+                    ledger.digest.eq(source.digest),
+                ]  # fmt: skip
             with m.If(source.start):
                 m.d.sync += loaded.eq(0)
             with m.If(source.good):

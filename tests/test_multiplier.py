@@ -17,7 +17,7 @@ from gatewright.hw.multiplier import FABRIC, LATENCY, Multiplier
 SHAPES = [
     (unsigned(16), signed(18)), (signed(8), signed(12)), (unsigned(13), unsigned(11)),
     (signed(17), signed(19)), (unsigned(16), signed(17)), (signed(2), signed(2)),
-    (signed(18), unsigned(16)),
+    (signed(18), unsigned(16)), (signed(8), signed(26)),
 ]  # fmt: skip
 
 
@@ -45,7 +45,12 @@ def test_products_are_exact(
 
 @pytest.mark.parametrize(
     "shapes",
-    [(signed(8), signed(20)), (signed(22), signed(16)), (unsigned(17), signed(9))],
+    [
+        (signed(8), signed(20)),
+        (signed(8), signed(32)),
+        (signed(22), signed(16)),
+        (unsigned(17), signed(9)),
+    ],
     ids=str,
 )
 def test_low_bits_on_a_second_multiplier(

@@ -13,6 +13,7 @@ from gatewright.compiler.config import Config
 from gatewright.compiler.errors import CheckError, InputError
 from gatewright.compiler.model import Linear, Model
 from gatewright.compiler.program import Program, quantize
+from gatewright.hw import ice40, weights
 from gatewright.hw.host import Device
 from gatewright.hw.system import System
 from gatewright.sim.netlist import FAMILIES, NetlistBench
@@ -186,6 +187,46 @@ def test_the_netlist_of_a_whole_board_talks_to_the_host(
         assert (device.run_codes(x) == expected.outputs).all()
         last = golden.run(p.network, x[-1:]).state
         assert (device.read_state().flat(p.network) == last.flat(p.network)).all()
+    finally:
+        board.close()
+
+
+def wide() -> Program:
+    """Return a program of two lanes whose operands, of two binary points, are wider than 16 bits."""
+    rng = np.random.default_rng(4)
+    model = Model(
+        3,
+        (
+            recurrent(rng, "first", "gru", ("x",), 3, 4),
+            recurrent(rng, "second", "gru", ("first", "x"), 7, 4),
+        ),
+    )
+    config = Config(lanes=2, weight_bits=8, activation_bits=14, state_bits=14, gate_bits=10)
+    return quantize(model, 60 * rng.normal(size=(2, 20, 3)), config)
+
+
+@pytest.mark.full
+def test_single_port_ram_and_double_multipliers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights in four SPRAMs by their address, each operand's low bits on a second SB_MAC16."""
+    monkeypatch.setattr(weights, "BLOCKS", 0)
+    p = wide()
+    assert p.network.operand_bits > 16
+    monkeypatch.setattr(
+        ice40, "SPRAM_DEPTH", 1 << ((p.images.planes[0].depth - 1).bit_length() - 2)
+    )
+    system = System(p, clock_hz=4.3e6, baud=1e6, family="ice40up", loadable=True)
+    built = build_board(system, tmp_path, netlist=True)
+    text = (tmp_path / "netlist.v").read_text()
+    assert len(re.findall(r"^  SB_SPRAM256KA", text, re.M)) in (3, 4)
+    assert len(re.findall(r"^  SB_MAC16", text, re.M)) == 4 + system.core.elementwise.multipliers
+    board = VerilatedBoard(built, clock_hz=4.3e6, baud=1e6)
+    try:
+        device = Device(board, p)
+        device.load()  # reads back what it wrote
+        x = extreme_codes(p, np.random.default_rng(1), 2, 6)
+        assert (device.run_codes(x) == golden.run(p.network, x).outputs).all()
     finally:
         board.close()
 
