@@ -134,7 +134,7 @@ def estimate(program: Program, device: Device, loadable: bool = False) -> Estima
     """
     family = FAMILIES[device.family]
     geometry = program.geometry
-    rams, small, spram = LINK_RAMS, 0, 0
+    rams, small, spram = LINK_RAMS[device.family], 0, 0
     in_spram = loadable and _in_spram(program, device)
     for name, (width, depth, copies) in memories(program).items():
         if name.startswith("weights") and in_spram:
