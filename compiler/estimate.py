@@ -200,11 +200,11 @@ def _multipliers(program: Program, lanes: int, family: Family) -> tuple[int, int
 LUTS = {
     "ice40up": (2510.0, 4.8, 42.0, 0.0, 2.6),
     "ice40hx": (2280.0, 4.8, 42.0, 0.0, 2.6),
-    "ecp5": (2600.0, 3.4, 30.0, 0.0, 2.5),
-    "gowin": (1740.0, 4.1, 30.0, 0.0, 2.5),
+    "ecp5": (2190.0, 4.1, 27.6, 0.0, 2.5),
+    "gowin": (1900.0, 3.8, 28.0, 0.0, 2.5),
 }
 # Flip-flops of link and control, of a bit of a lane's accumulator, of a bit of a beat's sum.
-FLIP_FLOPS = {"ecp5": (1900.0, 5.2, 30.0), "gowin": (2300.0, 5.2, 30.0)}
+FLIP_FLOPS = {"ecp5": (1030.0, 4.8, 50.0), "gowin": (1115.0, 4.7, 50.0)}
 LOADABLE, FLASH = 420, 250
 """LUTs that read and load memories, and that fill them from flash."""
 LINK_RAMS = {"ice40up": 4, "ice40hx": 4, "ecp5": 3, "gowin": 3}
