@@ -101,8 +101,10 @@ class Commands(wiring.Component):
         self._count(m, left == z.inputs)
         place = self.place
         # Known in time: what they depend on is at rest for a cycle before each use.
-        last, reply_last, taken = Signal(), Signal(), Signal()
+        last, reply_last, taken, giving = Signal(), Signal(), Signal(), Signal()
+        m.d.comb += self.s_i.valid.eq(giving)
         m.d.sync += [
+            giving.eq(0),
             last.eq(left == 1), reply_last.eq(place == Mux(op[0], COUNTER_BYTES - 1, SIZE - 1)),
             taken.eq(self.s_o.valid & self.s_o.ready),
         ]  # fmt: skip
@@ -185,9 +187,10 @@ class Commands(wiring.Component):
                             m.d.comb += self.start.eq(op != Op.LOAD_STATE)
             with m.State("GATHER-WORD"):
                 with m.If(gather(z.word_bytes)):
+                    m.d.sync += giving.eq(1)
                     m.next = "GIVE-WORD"
             with m.State("GIVE-WORD"):
-                m.d.comb += self.s_i.valid.eq(1)
+                m.d.sync += giving.eq(~self.s_i.ready)
                 with m.If(self.s_i.ready):
                     m.d.sync += left.eq(left - 1)
                     m.next = "GATHER-WORD"
