@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -70,29 +70,31 @@ class Ledger(wiring.Component):
         write, read = memory.write_port(), memory.read_port()
         go, running = Signal(), Signal()  # the walk advances; a byte is at the memory's output
         at, late = Signal(bits), Signal(bits)
-        counted, cleared = Signal(), Signal()
-        m.d.comb += [
-            go.eq(~self.digest_en), read.en.eq(go), read.addr.eq(at),
-            counted.eq(late < COUNTER_BYTES),
-        ]  # fmt: skip
+        # What the byte at the memory's output is: of a counter, the lowest of each, none any more.
+        starts = [0, *itertools.accumulate(COUNTERS.values())]
+        counted, cleared = Signal(init=1), Signal()
+        lowest = Signal(len(starts), init=1)
+        m.d.comb += [go.eq(~self.digest_en), read.en.eq(go), read.addr.eq(at)]
         with m.If(go):
-            m.d.sync += [at.eq(at + 1), late.eq(at), running.eq(1)]
+            m.d.sync += [
+                at.eq(at + 1), late.eq(at), running.eq(1), counted.eq(at < COUNTER_BYTES),
+                lowest.eq(Cat(at == start for start in starts)),
+            ]  # fmt: skip
             with m.If(running & ~counted):
                 m.d.sync += cleared.eq(1)
 
-        starts = [0, *itertools.accumulate(COUNTERS.values())]
         carry = Signal()
         addend = Signal(bits + 1)
         m.d.comb += addend.eq(carry)
-        for k, start in enumerate(starts[:-1]):
+        for k in range(len(COUNTERS)):
             # Events since the walk was here: no more than a pass and the bytes of a digest.
             recent = Signal(bits + 1, name=f"recent_{k}")
             m.d.sync += recent.eq(recent + self.events[k])
-            with m.If(late == start):
+            with m.If(lowest[k]):
                 m.d.comb += addend.eq(recent)
                 with m.If(go & running):
                     m.d.sync += recent.eq(self.events[k])
-        with m.If(late == starts[-1]):
+        with m.If(lowest[-1]):
             m.d.comb += addend.eq(0)
         total = Signal(9)
         m.d.comb += [
