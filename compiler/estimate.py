@@ -188,15 +188,11 @@ def _multipliers(program: Program, lanes: int, family: Family) -> tuple[int, int
     hard = min(left, len(unit))
     lane_blocks = min(left - hard, -(-lanes // per_block))
     cut = max(0, max(n.weight_bits, net.operand_bits) - family.block_bits)
-    doubles = 0
-    if cut and family.blocks_used is not None:
-        # A second block for the low bits of an operand that is too wide, where some are left.
-        doubles = min(left - hard - lane_blocks, lane_blocks)
-    soft = (lane_blocks - doubles) * cut * min(n.weight_bits, net.operand_bits)
+    soft = lane_blocks * cut * min(n.weight_bits, net.operand_bits)
     soft += sum(unit[hard:]) + max(0, lanes - lane_blocks * per_block) * (
         n.weight_bits * net.operand_bits
     )
-    return hard + lane_blocks + doubles, soft
+    return hard + lane_blocks, soft
 
 
 # Fits to builds: LUTs of link and control, of a bit of a lane's accumulator, of a bit of a beat's

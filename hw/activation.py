@@ -143,7 +143,7 @@ class ActivationUnit(wiring.Component):
         negative = pre.at(self.SIGN)[-1]
         size = value >> GUARD
         cut = Mux(size > top, top, size)
-        is_tanh = act.at(self.SIGN) == tanh
+        is_tanh = Delay(m, act.at(self.SIGN - 1) == tanh).at(1)
         magnitude_ = Mux(is_tanh, cut, value)
         flipped = magnitude_ ^ negative.replicate(len(magnitude_))
         signed_value = Cat(flipped, negative).as_signed()

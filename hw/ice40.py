@@ -26,25 +26,48 @@ def _extend(value: Value, bits: int) -> Value:
     return Cat(value, fill.replicate(bits - len(value))) if bits > len(value) else Cat(value)
 
 
-def _mac(a: Value, b: Value, output: Value, **parameters: Any) -> Instance:
+def _mac(a: Value, b: Value, output: Value, plus: Value, **parameters: Any) -> Instance:
     inputs = {f"i_{name}": Const(0, 1) for name in _OFF}
     return Instance(
         "SB_MAC16",
-        i_CLK=ClockSignal(), i_CE=Const(1, 1), i_A=a, i_B=b, i_C=Const(0, 16), i_D=Const(0, 16),
+        i_CLK=ClockSignal(), i_CE=Const(1, 1), i_A=a, i_B=b, i_C=plus[16:], i_D=plus[:16],
         o_O=output,
         **inputs, **{f"p_{name}": Const(value, width) for name, (value, width) in parameters.items()},
     )  # fmt: skip
 
 
-def mac16(a: Value, b: Value, p: Signal) -> Instance:
-    """One product of up to 16 x 16 bits, three cycles: input, pipeline and output registers."""
+def mac16(a: Value, b: Value, p: Signal, plus: Value | None = None) -> Instance:
+    """One product of up to 16 x 16 bits, three cycles: input, pipeline and output registers.
+
+    ``plus``, of up to 32 bits and a cycle later than the operands, is added by the adder of the multiplier; its
+    register is then the output register.
+    """
     output = Signal(32)
+    registers = {
+        name: (1, 1)
+        for name in (
+            "A_REG",
+            "B_REG",
+            "TOP_8x8_MULT_REG",
+            "BOT_8x8_MULT_REG",
+            "PIPELINE_16x16_MULT_REG1",
+        )
+    }
+    if plus is None:
+        mode = {
+            "PIPELINE_16x16_MULT_REG2": (1, 1), "TOPOUTPUT_SELECT": (3, 2),
+            "BOTOUTPUT_SELECT": (3, 2),
+        }  # fmt: skip
+    else:
+        mode = {
+            "C_REG": (1, 1), "D_REG": (1, 1), "TOPOUTPUT_SELECT": (1, 2), "BOTOUTPUT_SELECT": (1, 2),
+            "TOPADDSUB_LOWERINPUT": (2, 2), "TOPADDSUB_UPPERINPUT": (1, 1),
+            "TOPADDSUB_CARRYSELECT": (2, 2), "BOTADDSUB_LOWERINPUT": (2, 2),
+            "BOTADDSUB_UPPERINPUT": (1, 1),
+        }  # fmt: skip
     instance = _mac(
-        _extend(a, 16), _extend(b, 16), output,
-        A_REG=(1, 1), B_REG=(1, 1), TOP_8x8_MULT_REG=(1, 1), BOT_8x8_MULT_REG=(1, 1),
-        PIPELINE_16x16_MULT_REG1=(1, 1), PIPELINE_16x16_MULT_REG2=(1, 1),
-        TOPOUTPUT_SELECT=(3, 2), BOTOUTPUT_SELECT=(3, 2),
-        A_SIGNED=(int(a.shape().signed), 1), B_SIGNED=(int(b.shape().signed), 1),
+        _extend(a, 16), _extend(b, 16), output, Const(0, 32) if plus is None else _extend(plus, 32),
+        A_SIGNED=(int(a.shape().signed), 1), B_SIGNED=(int(b.shape().signed), 1), **registers, **mode,
     )  # fmt: skip
     return _take(instance, output, [(p, 0)])
 
@@ -59,7 +82,7 @@ def dual8(pairs: list[tuple[Value, Value]], outputs: list[Signal]) -> Instance:
     a = Cat(*(_extend(x, 8) for x, _ in pairs), *([zero] * (2 - len(pairs))))
     b = Cat(*(_extend(y, 8) for _, y in pairs), *([zero] * (2 - len(pairs))))
     instance = _mac(
-        a, b, output,
+        a, b, output, Const(0, 32),
         A_REG=(1, 1), B_REG=(1, 1), TOP_8x8_MULT_REG=(1, 1), BOT_8x8_MULT_REG=(1, 1),
         MODE_8x8=(1, 1), A_SIGNED=(1, 1), B_SIGNED=(1, 1),
         TOPOUTPUT_SELECT=(1, 2), TOPADDSUB_LOWERINPUT=(1, 2), TOPADDSUB_UPPERINPUT=(1, 1),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Shape, Signal, Value, signed
+from amaranth.hdl import Cat, Module, Mux, Shape, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -36,9 +36,6 @@ class Multiplier(wiring.Component):
     family : str
         See :data:`.core.FAMILIES`, or :data:`FABRIC`. Operands that are wider than the family's
         multiplier are cut, and the low bits multiplied by adders.
-    double : bool
-        Two multipliers of the family are there: one operand may be cut, and its low bits go to
-        the second.
 
     Members
     -------
@@ -52,10 +49,8 @@ class Multiplier(wiring.Component):
     p: Signal
     latency = LATENCY
 
-    def __init__(
-        self, a: Shape, b: Shape, *, family: str = "generic", double: bool = False
-    ) -> None:  # fmt: skip
-        self.shapes, self.family, self.double = (Shape.cast(a), Shape.cast(b)), family, double
+    def __init__(self, a: Shape, b: Shape, *, family: str = "generic") -> None:
+        self.shapes, self.family = (Shape.cast(a), Shape.cast(b)), family
         width = self.shapes[0].width + self.shapes[1].width
         sign = self.shapes[0].signed or self.shapes[1].signed
         super().__init__({"a": In(a), "b": In(b), "p": Out(Shape(width, sign))})
@@ -79,25 +74,24 @@ class Multiplier(wiring.Component):
         a, b = Value.cast(self.a), Value.cast(self.b)
         cut = [max(0, len(v) - limit) for v in (a, b)]
         high = [_part(v, k) for v, k in zip((a, b), cut, strict=True)]
-        product = _primitive(m, self.family, high[0], high[1])
         if not sum(cut):
-            m.d.comb += self.p.eq(product)
-            return
-        if self.double:
-            if all(cut):
-                raise ValueError(f"one operand at most may exceed {limit} bits, not {self.shapes}")
-            low = [v[:k] if k else v for v, k in zip((a, b), cut, strict=True)]
-            rest = _primitive(m, self.family, low[0], low[1])
-            m.d.comb += self.p.eq((product << sum(cut)) + rest)
+            m.d.comb += self.p.eq(_primitive(m, self.family, high[0], high[1]))
             return
         # a b = (ah bh << both) + al b + (ah << cut_a) bl, with al and bl of a few bits.
-        a1, b1 = Delay(m, a).at(2), Delay(m, b).at(2)
+        adds = self.family == "ice40up"  # its multiplier adds what is above the cut
+        start = 1 if adds else 2
+        a1, b1 = Delay(m, a).at(start), Delay(m, b).at(start)
         terms: list[Any] = [Mux(a1[i], b1 << i, 0) for i in range(cut[0])]
         terms += [Mux(b1[i], _part(a1, cut[0]) << (cut[0] + i), 0) for i in range(cut[1])]
-        rest = Signal(signed(max(len(a), len(b)) + 4), reset_less=True)
-        late = Signal.like(rest, reset_less=True)
-        m.d.sync += [rest.eq(tree(terms)), late.eq(rest)]
-        m.d.comb += self.p.eq((product << sum(cut)) + late)
+        rest = Signal(signed(max(len(b) + cut[0], len(a) + cut[1]) + 2), reset_less=True)
+        m.d.sync += rest.eq(tree(terms))
+        late = Delay(m, rest, start + 1)
+        if adds:
+            product = _primitive(m, self.family, high[0], high[1], rest >> sum(cut))
+            m.d.comb += self.p.eq(Cat(late.at(LATENCY)[: sum(cut)], product))
+        else:
+            product = _primitive(m, self.family, high[0], high[1])
+            m.d.comb += self.p.eq((product << sum(cut)) + late.at(LATENCY))
 
     def _fabric(self, m: Module) -> None:
         """Add rows of partial products: eight and then all of them; the last row of a signed b counts negative."""
@@ -125,15 +119,16 @@ def _part(value: Value, cut: int) -> Value:
     return value[cut:].as_signed() if value.shape().signed else value[cut:]
 
 
-def _primitive(m: Module, family: str, a: Value, b: Value) -> Value:
-    """Place one multiplier of a family."""
-    place = {"ice40up": ice40.mac16, "ecp5": ecp5.mult18, "gowin": gowin.mult}[family]
+def _primitive(
+    m: Module, family: str, a: Value, b: Value, plus: Value | None = None
+) -> Value:  # fmt: skip
+    """Place one multiplier of a family; on ``ice40up`` it adds ``plus``, which comes two cycles after a and b."""
     p = Signal(Shape(len(a) + len(b), a.shape().signed or b.shape().signed))
     if family == "ice40up":
         # The bridging register lies where there are fewer bits.
-        m.submodules += place(Delay(m, a).at(1), Delay(m, b).at(1), p)
+        m.submodules += ice40.mac16(Delay(m, a).at(1), Delay(m, b).at(1), p, plus)
         return p
-    m.submodules += place(a, b, p)
+    m.submodules += {"ecp5": ecp5.mult18, "gowin": gowin.mult}[family](a, b, p)
     return Delay(m, p).at(1)
 
 
@@ -153,8 +148,7 @@ def products(
     -------
     list of Value
         Products, ``LATENCY`` cycles later. On ``ice40up`` two pairs of 8 bits and less share one
-        multiplier; operands that are too wide for one get a second where there are more of them
-        than pairs.
+        multiplier.
     """
     a_bits, b_bits = len(factors[0][0]), len(factors[0][1])
     made: list[Value] = []
@@ -174,15 +168,11 @@ def products(
             m.submodules += ice40.dual8(pair, outputs)
             made += outputs[: len(pair)]
             left -= 1
-    wide = (a_bits > LIMITS.get(family, a_bits)) != (b_bits > LIMITS.get(family, b_bits))
-    doubles = left - len(factors) if hard is not None and wide else 0
     for k in range(len(made), len(factors)):
         a, b = factors[k]
         use = family if left > 0 else FABRIC
         left -= 1
-        m.submodules[f"multiplier_{k}"] = unit = Multiplier(
-            a.shape(), b.shape(), family=use, double=k < doubles
-        )
+        m.submodules[f"multiplier_{k}"] = unit = Multiplier(a.shape(), b.shape(), family=use)
         m.d.comb += [unit.a.eq(a), unit.b.eq(b)]
         made.append(unit.p)
     return made

@@ -9,7 +9,7 @@ import itertools
 import random
 
 import pytest
-from amaranth.hdl import Fragment, Module, Shape, Signal, signed, unsigned
+from amaranth.hdl import Module, Shape, Signal, signed, unsigned
 from amaranth.sim import Simulator
 from gatewright.hw import multiplier
 from gatewright.hw.multiplier import FABRIC, LATENCY, Multiplier
@@ -21,11 +21,13 @@ SHAPES = [
 ]  # fmt: skip
 
 
-def model(m: Module, family: str, a, b):  # type: ignore[no-untyped-def]
+def model(m: Module, family: str, a, b, plus=None):  # type: ignore[no-untyped-def]
     """The vendor-neutral model of a primitive: three registers, and the bridging one."""
     value = a * b
     p = [Signal(Shape(len(a) + len(b), value.shape().signed)) for _ in range(LATENCY)]
     m.d.sync += [p[0].eq(value), *(y.eq(x) for x, y in itertools.pairwise(p))]
+    if plus is not None:
+        m.d.sync += p[2].eq(p[1] + plus)
     return p[-1]
 
 
@@ -41,39 +43,6 @@ def test_products_are_exact(
 ) -> None:
     monkeypatch.setattr(multiplier, "_primitive", model)
     check(Multiplier(*shapes, family=family))
-
-
-@pytest.mark.parametrize(
-    "shapes",
-    [
-        (signed(8), signed(20)),
-        (signed(8), signed(32)),
-        (signed(22), signed(16)),
-        (unsigned(17), signed(9)),
-    ],
-    ids=str,
-)
-def test_low_bits_on_a_second_multiplier(
-    shapes: tuple[Shape, Shape], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(multiplier, "_primitive", model)
-    check(Multiplier(*shapes, family="ice40up", double=True))
-
-
-@pytest.mark.parametrize("hard, doubles", [(2, 0), (3, 1), (4, 2), (8, 2)])
-def test_second_multipliers_are_what_is_left(
-    hard: int, doubles: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made: list[int] = []
-    monkeypatch.setattr(
-        multiplier,
-        "_primitive",
-        lambda m, family, a, b: (made.append(len(b)), model(m, family, a, b))[1],
-    )
-    top, factors = Module(), [(Signal(signed(8)), Signal(signed(20))) for _ in range(2)]
-    multiplier.products(top, factors, family="ice40up", hard=hard)  # type: ignore[arg-type]
-    Fragment.get(top, None).prepare()
-    assert sorted(made) == sorted([16, 16] + [4] * doubles)
 
 
 def check(dut: Multiplier) -> None:
