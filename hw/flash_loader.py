@@ -115,7 +115,7 @@ class FlashLoader(wiring.Component):
         most = max(self.wake, z.weight_words, z.beat_words, length)
         count = Signal(range(most + 1))
         low = Signal(8)
-        odd, weights = Signal(), Signal()
+        odd, weights, right = Signal(), Signal(), Signal()
         expected = Array(Const(b, 8) for b in self.header)
         address = self.offset.to_bytes(3, "big")
         command = Array(Const(b, 8) for b in (READ, *address))
@@ -199,13 +199,14 @@ class FlashLoader(wiring.Component):
             with m.State("SUM"):
                 with m.If(ready):
                     with m.If(count == 0):
-                        m.d.comb += [
-                            self.good.eq(crc == CRC_RESIDUE), self.bad.eq(crc != CRC_RESIDUE),
-                        ]  # fmt: skip
-                        m.next = "DONE"
+                        m.d.sync += right.eq(crc == CRC_RESIDUE)
+                        m.next = "JUDGE"
                     with m.Else():
                         take()
                         m.d.sync += count.eq(count - 1)
+            with m.State("JUDGE"):
+                m.d.comb += [self.good.eq(right), self.bad.eq(~right)]
+                m.next = "DONE"
             with m.State("BAD"):
                 m.d.comb += self.bad.eq(1)
                 m.next = "DONE"

@@ -70,14 +70,15 @@ class Ledger(wiring.Component):
         write, read = memory.write_port(), memory.read_port()
         go, running = Signal(), Signal()  # the walk advances; a byte is at the memory's output
         at, late = Signal(bits), Signal(bits)
-        counted, cleared = Signal(), Signal()
+        # What the byte at the memory's output is: of a counter, the lowest of each, none any more.
         starts = [0, *itertools.accumulate(COUNTERS.values())]
-        first = Signal(len(starts))  # the byte is the lowest of a counter, or the one after them
+        counted, cleared = Signal(init=1), Signal()
+        lowest = Signal(len(starts), init=1)
         m.d.comb += [go.eq(~self.digest_en), read.en.eq(go), read.addr.eq(at)]
         with m.If(go):
             m.d.sync += [
                 at.eq(at + 1), late.eq(at), running.eq(1), counted.eq(at < COUNTER_BYTES),
-                first.eq(Cat(at == start for start in starts)),
+                lowest.eq(Cat(at == start for start in starts)),
             ]  # fmt: skip
             with m.If(running & ~counted):
                 m.d.sync += cleared.eq(1)
@@ -89,11 +90,11 @@ class Ledger(wiring.Component):
             # Events since the walk was here: no more than a pass and the bytes of a digest.
             recent = Signal(bits + 1, name=f"recent_{k}")
             m.d.sync += recent.eq(recent + self.events[k])
-            with m.If(first[k]):
+            with m.If(lowest[k]):
                 m.d.comb += addend.eq(recent)
                 with m.If(go & running):
                     m.d.sync += recent.eq(self.events[k])
-        with m.If(first[-1]):
+        with m.If(lowest[-1]):
             m.d.comb += addend.eq(0)
         total = Signal(9)
         m.d.comb += [
