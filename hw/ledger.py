@@ -70,43 +70,37 @@ class Ledger(wiring.Component):
         write, read = memory.write_port(), memory.read_port()
         go, running = Signal(), Signal()  # the walk advances; a byte is at the memory's output
         at, late = Signal(bits), Signal(bits)
-        # What the byte at the memory's output is: of a counter, the lowest of each, none any more.
+        # Of the byte at the memory's output: it is one of a counter; the lowest of one, or the first
+        # after them, to which the events are added that were counted beside the memory.
         starts = [0, *itertools.accumulate(COUNTERS.values())]
-        counted, cleared = Signal(init=1), Signal()
-        lowest = Signal(len(starts), init=1)
+        counted, cleared, lowest = Signal(init=1), Signal(), Signal(init=1)
+        chosen, carry = Signal(bits + 1), Signal()
         m.d.comb += [go.eq(~self.digest_en), read.en.eq(go), read.addr.eq(at)]
         with m.If(go):
             m.d.sync += [
                 at.eq(at + 1), late.eq(at), running.eq(1), counted.eq(at < COUNTER_BYTES),
-                lowest.eq(Cat(at == start for start in starts)),
+                lowest.eq(Cat(at == start for start in starts).any()), chosen.eq(0),
             ]  # fmt: skip
             with m.If(running & ~counted):
                 m.d.sync += cleared.eq(1)
-
-        carry = Signal()
-        addend = Signal(bits + 1)
-        m.d.comb += addend.eq(carry)
-        for k in range(len(COUNTERS)):
+        for k, start in enumerate(starts[:-1]):
             # Events since the walk was here: no more than a pass and the bytes of a digest.
             recent = Signal(bits + 1, name=f"recent_{k}")
             m.d.sync += recent.eq(recent + self.events[k])
-            with m.If(lowest[k]):
-                m.d.comb += addend.eq(recent)
-                with m.If(go & running):
-                    m.d.sync += recent.eq(self.events[k])
-        with m.If(lowest[-1]):
-            m.d.comb += addend.eq(0)
+            with m.If(go & (at == start)):
+                m.d.sync += [chosen.eq(recent), recent.eq(self.events[k])]
+
         total = Signal(9)
-        m.d.comb += [
-            total.eq(Mux(counted & ~cleared, 0, read.data) + addend),
-        ]  # fmt: skip
+        m.d.comb += total.eq(Mux(counted & ~cleared, 0, read.data) + Mux(lowest, chosen, carry))
         m.d.sync += [self.byte.eq(total), self.there.eq(running & go & (late == self.place))]
-        with m.If(go):
-            m.d.sync += carry.eq(total[-1])
         # The walk writes the counters only: a byte of the digest that it has read may change meanwhile.
-        m.d.comb += [
-            write.en.eq(running & counted), write.addr.eq(late), write.data.eq(total),
-        ]  # fmt: skip
+        counts, place, written = Signal(), Signal(bits), Signal(8)
+        with m.If(go):
+            m.d.sync += [
+                carry.eq(total[-1]), counts.eq(running & counted), place.eq(late),
+                written.eq(total),
+            ]  # fmt: skip
+        m.d.comb += [write.en.eq(counts), write.addr.eq(place), write.data.eq(written)]
         with m.If(self.digest_en):
             m.d.comb += [
                 write.en.eq(1), write.addr.eq(SIZE - DIGEST_BYTES + self.digest_place),
