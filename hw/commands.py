@@ -100,6 +100,14 @@ class Commands(wiring.Component):
         left = Signal(range(most + 1))
         self._count(m, left == z.inputs)
         place = self.place
+        # Known in time: what they depend on is at rest for a cycle before each use.
+        last, reply_last, taken, giving = Signal(), Signal(), Signal(), Signal()
+        m.d.comb += self.s_i.valid.eq(giving)
+        m.d.sync += [
+            giving.eq(0),
+            last.eq(left == 1), reply_last.eq(place == Mux(op[0], COUNTER_BYTES - 1, SIZE - 1)),
+            taken.eq(self.s_o.valid & self.s_o.ready),
+        ]  # fmt: skip
 
         loads = {Op.LOAD_STATE: z.state_words}
         reads = {Op.READ_STATE: z.state_words}
@@ -158,7 +166,7 @@ class Commands(wiring.Component):
                 with m.If(self.i.ready):
                     m.d.sync += left.eq(left - 1)
                     m.next = "GATHER-ELEMENT"
-                    with m.If(left == 1):
+                    with m.If(last):
                         m.next = "WAIT-OP"
 
             with m.State("WAIT-DRAINED"):
@@ -179,25 +187,26 @@ class Commands(wiring.Component):
                             m.d.comb += self.start.eq(op != Op.LOAD_STATE)
             with m.State("GATHER-WORD"):
                 with m.If(gather(z.word_bytes)):
+                    m.d.sync += giving.eq(1)
                     m.next = "GIVE-WORD"
             with m.State("GIVE-WORD"):
-                m.d.comb += self.s_i.valid.eq(1)
+                m.d.sync += giving.eq(~self.s_i.ready)
                 with m.If(self.s_i.ready):
                     m.d.sync += left.eq(left - 1)
                     m.next = "GATHER-WORD"
-                    with m.If(left == 1):
+                    with m.If(last):
                         m.next = "WAIT-OP"
             with m.State("TAKE-WORDS"):
-                with m.If(self.s_o.valid & self.s_o.ready):
+                with m.If(taken):
                     m.d.sync += left.eq(left - 1)
-                    with m.If(left == 1):
+                    with m.If(last):
                         m.next = "WAIT-OP"
 
             with m.State("REPLY"):
                 m.d.comb += self._reply_valid.eq(self.there)
                 with m.If(self.there & self._reply_ready):
                     m.d.sync += place.eq(place + 1)
-                    with m.If(place == Mux(op[0], COUNTER_BYTES - 1, SIZE - 1)):
+                    with m.If(reply_last):
                         m.next = "WAIT-OP"
             if self.loadable:
                 with m.State("GATHER-DIGEST"):
@@ -223,21 +232,24 @@ class Commands(wiring.Component):
         z = self.sizes
         most = max(z.output_bytes, z.word_bytes)
         word = Signal(8 * most)
-        left = Signal(range(most + 1))
-        m.d.comb += [self.up.valid.eq(left != 0), self.up.payload.eq(word[:8])]
-        with m.If(left == 0):
+        more = Signal(count(most))  # bytes after the one that is offered
+        empty = Signal(init=1)
+        m.d.comb += [
+            self.up.valid.eq(~empty), self.up.payload.eq(word[:8]), self.o.ready.eq(empty),
+        ]  # fmt: skip
+        with m.If(empty):
             # Only one of them has something: commands wait until all results have been taken.
+            m.d.sync += empty.eq(~(self.o.valid | self.s_o.valid | self._reply_valid))
             with m.If(self.o.valid):
-                m.d.comb += self.o.ready.eq(1)
-                m.d.sync += [word.eq(self.o.payload.data), left.eq(z.output_bytes)]
+                m.d.sync += [word.eq(self.o.payload.data), more.eq(z.output_bytes - 1)]
             with m.Elif(self.s_o.valid):
                 m.d.comb += self.s_o.ready.eq(1)
-                m.d.sync += [word.eq(self.s_o.payload), left.eq(z.word_bytes)]
+                m.d.sync += [word.eq(self.s_o.payload), more.eq(z.word_bytes - 1)]
             with m.Elif(self._reply_valid):
                 m.d.comb += self._reply_ready.eq(1)
-                m.d.sync += [word.eq(self.byte), left.eq(1)]
+                m.d.sync += [word.eq(self.byte), more.eq(0)]
         with m.Elif(self.up.ready):
-            m.d.sync += [word.eq(word >> 8), left.eq(left - 1)]
+            m.d.sync += [word.eq(word >> 8), more.eq(more - 1), empty.eq(more == 0)]
 
     def _count(self, m: Module, first: Value) -> None:
         """Count the steps in the core; tell the ledger what is to be counted."""

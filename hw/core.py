@@ -221,10 +221,11 @@ class Core(wiring.Component):
             m.d.comb += [el.first[e].eq(lanes.first[e]), el.second[e].eq(lanes.second[e])]
 
         self._outputs(m, el)
+        # No step begins while a command waits, from a cycle later on.
         idle = Signal()
-        m.d.comb += idle.eq(seq.idle & (held == 0) & el.idle)
+        m.d.sync += idle.eq(seq.idle & (held == 0) & el.idle & closed & self.c.valid)
         self._connect_port(m, el, weights)
-        m.d.comb += [port.idle.eq(idle & closed), port.fresh.eq(after_reset)]
+        m.d.comb += [port.idle.eq(idle), port.fresh.eq(after_reset)]
         with m.If(port.loaded):
             m.d.sync += after_reset.eq(0)
 

@@ -66,7 +66,7 @@ class Port(wiring.Component):
     m_read : In(chunks of the wider memory)
         What the memory read, at most ``WAIT`` cycles after the address.
 
-    Timing: a word takes 3 cycles to load and 6 to read, a chunk 3 and 7, where the streams do
+    Timing: a word takes 4 cycles to load and 6 to read, a chunk 4 and 7, where the streams do
     not wait.
     """
 
@@ -132,6 +132,11 @@ class Port(wiring.Component):
         wait = Signal(range(WAIT + 1))
         m.d.comb += [self.s_o.payload.eq(word), self.m_data.eq(word[:CHUNK])]
 
+        # What the streams are told comes from registers, not from the state.
+        accepts, offers = Signal(), Signal()
+        m.d.comb += [self.s_i.ready.eq(accepts), self.s_o.valid.eq(offers)]
+        m.d.sync += [accepts.eq(0), offers.eq(0)]
+
         def finish(done: Value, otherwise: str) -> None:
             with m.If(done):
                 m.d.sync += [self.busy.eq(0), self.m_busy.eq(0)]
@@ -162,9 +167,8 @@ class Port(wiring.Component):
                                 m.next = "FETCH-CHUNK"
             if s.states:
                 with m.State("WAIT-WORD"):
-                    m.d.comb += self.s_i.ready.eq(1)
-                    m.d.sync += word.eq(self.s_i.payload)
-                    with m.If(self.s_i.valid):
+                    m.d.sync += [word.eq(self.s_i.payload), accepts.eq(~(accepts & self.s_i.valid))]
+                    with m.If(accepts & self.s_i.valid):
                         m.next = "STORE"
                 with m.State("STORE"):
                     m.d.comb += store.eq(1)
@@ -177,9 +181,10 @@ class Port(wiring.Component):
                     # Before the first step the memories hold nothing: the state is the reset state.
                     m.d.sync += word.eq(Mux(self.fresh, 0, value))
                     with m.If(wait == 0):
+                        m.d.sync += offers.eq(1)
                         m.next = "SEND"
                 with m.State("SEND"):
-                    m.d.comb += self.s_o.valid.eq(1)
+                    m.d.sync += offers.eq(~self.s_o.ready)
                     with m.If(self.s_o.ready):
                         m.next = "SENT"
                 with m.State("SENT"):
@@ -188,9 +193,8 @@ class Port(wiring.Component):
                     finish(last, "FETCH")
             if self.loadable:
                 with m.State("WAIT-CHUNK"):
-                    m.d.comb += self.s_i.ready.eq(1)
-                    m.d.sync += word.eq(self.s_i.payload)
-                    with m.If(self.s_i.valid):
+                    m.d.sync += [word.eq(self.s_i.payload), accepts.eq(~(accepts & self.s_i.valid))]
+                    with m.If(accepts & self.s_i.valid):
                         m.next = "STORE-CHUNK"
                 with m.State("STORE-CHUNK"):
                     m.d.comb += m_step.eq(1)
@@ -204,9 +208,10 @@ class Port(wiring.Component):
                 with m.State("FETCH-CHUNK"):
                     m.d.sync += [wait.eq(wait - 1), word.eq(self.m_read.word_select(chunk, CHUNK))]
                     with m.If(wait == 0):
+                        m.d.sync += offers.eq(1)
                         m.next = "SEND-CHUNK"
                 with m.State("SEND-CHUNK"):
-                    m.d.comb += self.s_o.valid.eq(1)
+                    m.d.sync += offers.eq(~self.s_o.ready)
                     with m.If(self.s_o.ready):
                         m.next = "SENT-CHUNK"
                 with m.State("SENT-CHUNK"):
@@ -216,7 +221,7 @@ class Port(wiring.Component):
                 with m.State("NEXT-CHUNK"):
                     finish(m_last, "FETCH-CHUNK")
         if not s.states and not self.loadable:
-            m.d.comb += self.s_i.ready.eq(1)
+            m.d.sync += accepts.eq(1)
 
         if self.loadable:
             # Known long before they are used: an address stays for some cycles.
