@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["DEVICES", "FAMILIES", "SPRAM_BITS", "Device", "Family"]
+__all__ = [
+    "DEVICES", "FAMILIES", "SPRAM_BITS", "Device", "Family", "bank_blocks", "banks", "column_shape",
+]  # fmt: skip
 
 
 SPRAM_BITS = 16384 * 16
@@ -54,6 +56,36 @@ FAMILIES = {
         Family("gowin", 9, 18, None, ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384)), 128, 0, 0.75),
     )
 }  # fmt: skip
+
+
+def column_shape(depth: int) -> tuple[int, int]:
+    """Return width and depth of a column of ECP5 block RAM: a port of up to 18 bits."""
+    return next((w, d) for w, d in ((18, 512), *FAMILIES["ecp5"].modes[1:]) if depth <= d)
+
+
+def bank_blocks(depth: int, width: int, loadable: bool) -> int:
+    """Return the blocks of a bank of a table on ECP5: columns as deep as the bank.
+
+    A column holds bits of one chunk of 16 bits if those are written one by one. Two columns of up
+    to 512 words share a block.
+    """
+    bits, words = column_shape(depth)
+    span = 16 if loadable else width
+    columns = sum(-(-min(span, width - at) // bits) for at in range(0, width, span))
+    return -(-columns // 2) if words == 512 else columns
+
+
+def banks(depth: int, width: int, loadable: bool) -> list[int]:
+    """Return the depth of each bank of a table on ECP5: equal powers of two, then the rest.
+
+    Narrow modes waste a ninth and up to half of the words; a bank must save a block for the
+    multiplexer behind it.
+    """
+    made = []
+    for _, size in FAMILIES["ecp5"].modes:
+        rest = depth % size
+        made.append([size] * (depth // size) + [rest] * (rest > 0))
+    return min(reversed(made), key=lambda b: sum(1 + bank_blocks(d, width, loadable) for d in b))
 
 
 @dataclass(frozen=True)

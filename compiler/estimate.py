@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from .activation import ACTIVATIONS
-from .devices import FAMILIES, Device, Family
+from .devices import FAMILIES, Device, Family, bank_blocks, banks
 from .errors import InputError
 from .geometry import choose_geometry, estimate_cycles
 from .images import parts
@@ -63,15 +63,9 @@ def block_rams(family: Family, width: int, depth: int) -> int:
     return min(-(-width // w) * -(-depth // d) for w, d in family.modes)
 
 
-def _columns(family: Family, width: int, depth: int, loadable: bool) -> int:
-    """Return the block RAMs of a table on ECP5: columns as deep as the table, of 16 bits if loaded.
-
-    Two columns of up to 512 words of 18 bits share a block.
-    """
-    bits, _ = max((w, d) for w, d in family.modes[1:] if d >= depth)
-    span = 16 if loadable else width
-    columns = sum(-(-min(span, width - at) // bits) for at in range(0, width, span))
-    return -(-columns // 2) if depth <= 512 else columns
+def _table(width: int, depth: int, loadable: bool) -> int:
+    """Return the block RAMs of a table on ECP5."""
+    return sum(bank_blocks(size, width, loadable) for size in banks(depth, width, loadable))
 
 
 def _mapped(family: Family, width: int, depth: int, rom: bool) -> tuple[str, int]:
@@ -141,8 +135,8 @@ def estimate(program: Program, device: Device, loadable: bool = False) -> Estima
             spram += _sprams(width, depth)
         else:
             rom = name.split()[0] in READ_ONLY and not loadable
-            if device.family == "ecp5" and name.split()[0] in TABLES and depth <= 1 << 14:
-                kind, count = "block", _columns(family, width, depth, loadable)
+            if device.family == "ecp5" and name.split()[0] in TABLES:
+                kind, count = "block", _table(width, depth, loadable)
             else:
                 kind, count = _mapped(family, width, depth, rom)
             rams += count * copies if kind == "block" else 0

@@ -11,9 +11,9 @@ from typing import Any
 
 from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Signal, Value
 
-__all__ = ["BLOCK_DEPTH", "BlockTable", "mult18"]
+from ..compiler.devices import column_shape
 
-BLOCK_DEPTH = 1 << 14
+__all__ = ["BlockTable", "mult18"]
 
 
 def _extend(value: Value, bits: int) -> Value:
@@ -46,14 +46,6 @@ def mult18(a: Value, b: Value, p: Signal) -> Any:
     return m
 
 
-def _shape(depth: int) -> tuple[int, int]:
-    """Return the bits of a column and the words of one port for a memory of ``depth`` words."""
-    for words, bits in ((512, 18), (1024, 18), (2048, 9), (4096, 4), (8192, 2), (16384, 1)):
-        if depth <= words:
-            return bits, words
-    raise ValueError(f"a block has at most {BLOCK_DEPTH} words, not {depth}")
-
-
 class BlockTable:
     """Columns of DP16KD in their registered mode; up to 512 words two columns share a block.
 
@@ -67,7 +59,7 @@ class BlockTable:
 
     def __init__(self, *, words: list[int], width: int, chunk: int = 0) -> None:
         self.words, self.width, self.chunk = words, width, chunk
-        self.bits, self.depth = _shape(len(words))
+        self.bits, self.depth = column_shape(len(words))
 
     def columns(self) -> Iterator[tuple[int, int]]:
         """Yield first bit and width of each column; none holds bits of two chunks."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Const, Instance, Module, Signal
+from amaranth.hdl import Array, Const, Instance, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from ..compiler.devices import banks
 from ..compiler.images import CHUNK
 from . import collisions, ecp5
 from .arith import count
@@ -117,14 +118,8 @@ class Table(wiring.Component):
                 o_data=self.data,
             )  # fmt: skip
             return m
-        if self.family == "ecp5" and self.depth <= ecp5.BLOCK_DEPTH:
-            blocks = ecp5.BlockTable(
-                words=self.words, width=self.width, chunk=CHUNK if self.loadable else 0
-            )
-            blocks.build(
-                m, en=self.en, out_en=self.out_en, addr=self.addr, data=self.data,
-                w_en=self.w_en, w_data=self.w_data,
-            )  # fmt: skip
+        if self.family == "ecp5":
+            self._banks(m)
             return m
         width = self.chunks * CHUNK if self.loadable else self.width
         memory = collisions.memory(shape=width, depth=self.depth, init=self.words)
@@ -141,6 +136,30 @@ class Table(wiring.Component):
                 write.data.eq(self.w_data.replicate(self.chunks)),
             ]
         return m
+
+    def _banks(self, m: Module) -> None:
+        """Place block RAM of ECP5: banks one after the other, all read, one chosen behind them."""
+        sizes = banks(self.depth, self.width, self.loadable)
+        bits = (sizes[0] - 1).bit_length() if len(sizes) > 1 else len(self.addr)
+        bank = self.addr[bits:]
+        read, shown = Signal(len(bank)), Signal(len(bank))
+        with m.If(self.en):
+            m.d.sync += read.eq(bank)
+        with m.If(self.out_en):
+            m.d.sync += shown.eq(read)
+        data = []
+        for k, size in enumerate(sizes):
+            words = self.words[k * sizes[0] :][:size]
+            table = ecp5.BlockTable(
+                words=words, width=self.width, chunk=CHUNK if self.loadable else 0
+            )
+            m.submodules[f"bank_{k}"] = part = Module()
+            data.append(Signal(self.width, name=f"data_{k}"))
+            table.build(
+                part, en=self.en, out_en=self.out_en, addr=self.addr[:bits], data=data[k],
+                w_en=Mux(bank == k, self.w_en, 0), w_data=self.w_data,
+            )  # fmt: skip
+        m.d.comb += self.data.eq(Array(data)[shown])
 
 
 class Ram(wiring.Component):

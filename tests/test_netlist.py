@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from gatewright.cli.main import main
 from gatewright.compiler import golden
 from gatewright.compiler.config import Config
+from gatewright.compiler.devices import banks
 from gatewright.compiler.errors import CheckError, InputError
 from gatewright.compiler.model import Linear, Model
 from gatewright.compiler.program import Program, quantize
@@ -167,14 +169,32 @@ def test_one_flipped_bit_is_caught(family: str, lut: bool, tmp_path: Path) -> No
     assert found
 
 
+def deep() -> Program:
+    """Return a program whose weights are banks of block RAM on ECP5, one after the other."""
+    rng = np.random.default_rng(5)
+    model = Model(16, (recurrent(rng, "only", "gru", ("x",), 16, 40),))
+    p = quantize(model, rng.normal(size=(2, 10, 16)), Config(lanes=3))
+    images = p.images
+    assert len(banks(len(images.weights), images.weight_width, loadable=True)) > 1
+    return p
+
+
+def test_banks_of_a_table_are_exact(tmp_path: Path) -> None:
+    with NetlistBench(deep(), "ecp5", folder=tmp_path) as bench:
+        assert play(bench, steps=3) == ""
+
+
 @pytest.mark.full
-@pytest.mark.parametrize("family", ["ice40up", "ecp5", "gowin"])
-@pytest.mark.parametrize("loadable", [False, True])
+@pytest.mark.parametrize(
+    ("family", "loadable", "make"),
+    [(f, loadable, small) for f in ("ice40up", "ecp5", "gowin") for loadable in (False, True)]
+    + [("ecp5", True, deep)],
+)
 def test_the_netlist_of_a_whole_board_talks_to_the_host(
-    family: str, loadable: bool, tmp_path: Path
+    family: str, loadable: bool, make: Callable[[], Program], tmp_path: Path
 ) -> None:
     """Host, serial line, link, core and back: all of the board but its pins and clock in cells."""
-    p = small()
+    p = make()
     system = System(p, clock_hz=4.3e6, baud=1e6, family=family, loadable=loadable)
     built = build_board(system, tmp_path, netlist=True)
     board = VerilatedBoard(built, clock_hz=4.3e6, baud=1e6)

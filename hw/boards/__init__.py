@@ -11,13 +11,13 @@ __all__ = ["BOARDS", "Board", "find_board"]
 
 _ULX3S = Board(
     "ulx3s-25f", "Radiona ULX3S, ECP5-25", "amaranth_boards.ulx3s:ULX3S_25F_Platform",
-    "LFE5U-25F", 25_000_000, 140_000_000, "EHXPLLL", "$115-155",
+    "LFE5U-25F", 25_000_000, 145_000_000, "EHXPLLL", "$115-155",
     ("--board", "ulx3s"), "0403:6015", "LFE5U-25",
 )  # fmt: skip
 _ORANGECRAB = Board(
     "orangecrab-25f", "OrangeCrab r0.2, ECP5-25",
     "amaranth_boards.orangecrab_r0_2:OrangeCrabR0_2_25FPlatform",
-    "LFE5U-25F", 48_000_000, 160_000_000, "EHXPLLL", "$130-200",
+    "LFE5U-25F", 48_000_000, 190_000_000, "EHXPLLL", "$130-200",
     ("--board", "orangeCrab"), "1209:5af0", sram=False,
     uart=("N17", "M18", "LVCMOS33"),  # I/O 0 and 1 of the header, which a Feather has as RX and TX
     note="the link is on header pins 0 (rx) and 1 (tx): connect a 3.3 V USB-serial adapter; "
@@ -60,19 +60,19 @@ _ALL = (
     Board(
         "colorlight-i5", "Colorlight i5 v7.0 with Muse Lab's extension board, ECP5-25",
         ".colorlight_i5:ColorlightI5Platform",
-        "LFE5U-25F", 25_000_000, 140_000_000, "EHXPLLL", "$40-60",
+        "LFE5U-25F", 25_000_000, 145_000_000, "EHXPLLL", "$40-60",
         ("--board", "colorlight-i5"), "0d28:0204", "LFE5U-25",
     ),
     Board(
         "icesugar-pro", "Muse Lab iCESugar-Pro, ECP5-25",
         "amaranth_boards.icesugar_pro:ICESugarProPlatform",
-        "LFE5U-25F", 25_000_000, 140_000_000, "EHXPLLL", "$50-70",
+        "LFE5U-25F", 25_000_000, 145_000_000, "EHXPLLL", "$50-70",
         ("--cable", "cmsisdap"), "1d50:602b", "LFE5U-25",
     ),
     Board(
         "tang-nano-9k", "Sipeed Tang Nano 9K, GW1NR-9",
         "amaranth_boards.tang_nano_9k:TangNano9kPlatform",
-        "GW1NR-9C", 27_000_000, 96_000_000, "rPLL", "$13-20",
+        "GW1NR-9C", 27_000_000, 100_000_000, "rPLL", "$13-20",
         ("--board", "tangnano9k"), "0403:6010", "GW1N(R)-9C",
     ),
     Board(
