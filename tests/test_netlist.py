@@ -229,7 +229,7 @@ def wide() -> Program:
 def test_single_port_ram_and_double_multipliers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Weights in four SPRAMs by their address, each operand's low bits on a second SB_MAC16."""
+    """Weights in four SPRAMs by their address, the low bits of wide operands added by each SB_MAC16."""
     monkeypatch.setattr(weights, "BLOCKS", 0)
     p = wide()
     assert p.network.operand_bits > 16
@@ -240,7 +240,7 @@ def test_single_port_ram_and_double_multipliers(
     built = build_board(system, tmp_path, netlist=True)
     text = (tmp_path / "netlist.v").read_text()
     assert len(re.findall(r"^  SB_SPRAM256KA", text, re.M)) in (3, 4)
-    assert len(re.findall(r"^  SB_MAC16", text, re.M)) == 4 + system.core.elementwise.multipliers
+    assert len(re.findall(r"^  SB_MAC16", text, re.M)) == 2 + system.core.elementwise.multipliers
     board = VerilatedBoard(built, clock_hz=4.3e6, baud=1e6)
     try:
         device = Device(board, p)
