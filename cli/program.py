@@ -157,9 +157,9 @@ def quantize(args: argparse.Namespace, console: Console) -> dict[str, Any]:
         console.say(config.to_toml().rstrip())
     elif args.write_config:
         atomic_write(args.write_config, lambda file: file.write(config.to_toml().encode()))
+    if args.write_config and None in (args.model, args.output):
+        return {"config": config.to_json()}
     if args.model is None:
-        if args.write_config:
-            return {"config": config.to_json()}
         raise InputError("quantize needs a MODEL; see: gatewright quantize --help")
     if args.output is None:
         raise InputError("quantize needs a folder to write the program to: -o PROGRAM")

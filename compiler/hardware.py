@@ -27,6 +27,9 @@ __all__ = ["GATEWARE", "Hardware", "describe", "differences", "digest"]
 GATEWARE = 4
 """Raised whenever the meaning of a memory word changes: older bitstreams must refuse it."""
 
+LONGEST = 60
+"""Characters of a value that a message shows."""
+
 
 @dataclass(frozen=True, eq=False)
 class Hardware:
@@ -122,17 +125,21 @@ def digest(program: Program) -> str:
 
 
 def differences(a: Program, b: Program) -> list[str]:
-    """Name what keeps two programs from sharing a bitstream, with both values."""
+    """Name what keeps two programs from sharing a bitstream, with both values where they are short."""
     found = []
     x, y = describe(a), describe(b)
     for name in x:
-        if x[name] == y[name]:
-            continue
         if isinstance(x[name], dict):
             found += [
-                f"{k} {x[name][k]} against {y[name].get(k)}"
+                _unlike(k, x[name][k], y[name].get(k))
                 for k in x[name] if x[name][k] != y[name].get(k)
             ]  # fmt: skip
-        else:
-            found.append(f"{name} {x[name]} against {y[name]}")
+        elif x[name] != y[name]:
+            found.append(_unlike(name, x[name], y[name]))
     return found
+
+
+def _unlike(name: str, x: Any, y: Any) -> str:
+    """Name a difference."""
+    long = max(len(str(x)), len(str(y))) > LONGEST
+    return f"other {name.replace('_', ' ')}" if long else f"{name} {x} against {y}"

@@ -293,12 +293,15 @@ def test_options_win_over_the_file_and_the_file_over_defaults(cli, tiny, tmp_pat
     assert (got["weight_bits"], got["lanes"], got["state_bits"]) == (5, 6, 16)
 
 
-def test_write_config_is_complete_and_reads_back(cli, tmp_path):
+def test_write_config_is_complete_and_reads_back(cli, tiny, tmp_path):
     done = cli("quantize", "--write-config", "-", "--weight-bits", 4)
     assert set(tomllib.loads(done.out)) == {field.name for field in fields(Config)}
     path = tmp_path / "c.toml"
     assert cli("quantize", "--write-config", path, "--weight-bits", 4).code == 0
     assert Config.from_toml(path) == Config(weight_bits=4)
+    # With a model, but no folder for a program.
+    assert cli("quantize", tiny / "model.safetensors", "--write-config", path).code == 0
+    assert Config.from_toml(path) == Config()
 
 
 @pytest.mark.parametrize(
