@@ -226,9 +226,7 @@ def wide() -> Program:
 
 
 @pytest.mark.full
-def test_single_port_ram_and_wide_operands(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_single_port_ram_and_wide_operands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Weights in four SPRAMs by their address, the low bits of wide operands added by each SB_MAC16."""
     monkeypatch.setattr(weights, "BLOCKS", 0)
     p = wide()
