@@ -1,7 +1,7 @@
-"""ECP5 primitives: MULT18X18D with all its registers, DP16KD with its output register.
+"""ECP5 primitives: MULT18X18D with all its registers, DP16KD with its output register, CCU2C.
 
-Neither is inferred with registers by Yosys 0.70. Ref: Lattice FPGA-TN-02205 (sysDSP),
-FPGA-TN-02204 (memory usage guide).
+Yosys 0.70 infers neither of the former with registers, nor the gate that a carry cell has room for. Ref: Lattice
+FPGA-TN-02205 (sysDSP), FPGA-TN-02204 (memory usage guide).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Signal, Valu
 
 from ..compiler.devices import column_shape
 
-__all__ = ["BlockTable", "mult18"]
+__all__ = ["BlockTable", "add_unless", "mult18"]
 
 
 def _extend(value: Value, bits: int) -> Value:
@@ -43,6 +43,37 @@ def mult18(a: Value, b: Value, p: Signal) -> Any:
         **ports, **{f"o_P{k}": output[k] for k in range(36)},
     )  # fmt: skip
     m.d.comb += p.eq(output[: len(p)])
+    return m
+
+
+ADD_UNLESS = 0xC6CC
+"""Table of half a CCU2C with D high: A plus B, and B alone where C is high.
+
+The carry passes where the table is high, and is B where it is low (the lowest four bits).
+"""
+
+
+def add_unless(zero: Value, a: Value, b: Value, total: Signal) -> Any:
+    """Set ``total`` to ``b`` where ``zero`` is high and to ``a + b`` elsewhere, in the carry chain's own tables."""
+    m = Module()
+    bits = len(total)
+    left, right, sums = _extend(a, bits), _extend(b, bits), Signal(bits + bits % 2)
+    low: Value = Const(0, 1)
+
+    def at(value: Value, k: int) -> Value:
+        return value[k] if k < bits else Const(0, 1)
+
+    for k in range(0, bits, 2):
+        carry = Signal(name=f"carry_{k}")
+        m.submodules[f"bits_{k}"] = Instance(
+            "CCU2C", p_INIT0=Const(ADD_UNLESS, 16), p_INIT1=Const(ADD_UNLESS, 16),
+            p_INJECT1_0="NO", p_INJECT1_1="NO", i_CIN=low, o_COUT=carry,
+            **{f"i_A{j}": at(left, k + j) for j in (0, 1)}, **{f"i_B{j}": at(right, k + j) for j in (0, 1)},
+            **{f"i_C{j}": zero for j in (0, 1)}, **{f"i_D{j}": Const(1, 1) for j in (0, 1)},
+            **{f"o_S{j}": sums[k + j] for j in (0, 1)},
+        )  # fmt: skip
+        low = carry
+    m.d.comb += total.eq(sums[:bits])
     return m
 
 

@@ -8,6 +8,7 @@ from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from . import ecp5
 from .arith import Delay, tree
 from .multiplier import LATENCY, products
 
@@ -142,8 +143,14 @@ class Lanes(wiring.Component):
             for r in range(self.rows):
                 acc = Signal(acc_shape, name=f"acc_{s}_{r}", reset_less=True)
                 save = Signal(acc_shape, name=f"save_{s}_{r}", reset_less=True)
+                total = Signal.like(acc, name=f"total_{s}_{r}")
+                term = product[s * self.rows + r]
+                if self.family == "ecp5":
+                    m.submodules += ecp5.add_unless(fresh, acc, term, total)
+                else:
+                    m.d.comb += total.eq(Mux(fresh, 0, acc) + term)
                 with m.If(add):
-                    m.d.sync += acc.eq(Mux(fresh, 0, acc) + product[s * self.rows + r])
+                    m.d.sync += acc.eq(total)
                 with m.If(save_zero):
                     m.d.sync += save.eq(0)
                 with m.Elif(save_now):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal, Value
-from amaranth.lib import wiring
+from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..compiler.schedule import Schedule
@@ -17,9 +17,10 @@ class Sequencer(wiring.Component):
 
     Three registers in a row: segments of tiles (``index``, ``tile``), words of a segment, and
     the word that is offered to the lanes. It is issued when what it reads is there: input words
-    are counted by the loader, state words by the elementwise unit. Both counts run on from step
-    to step, modulo a power of two, and are compared with the count that the word needs in the
-    cycle before, as is whether the lanes can take another tile: ``valid`` is a register.
+    are counted by the loader, state words by the elementwise unit. Each register carries by how much
+    the counts exceed what it needs, which grows with the counts and shrinks with the words that go by:
+    the sign is all that is asked. Whether the lanes can take another tile is asked a cycle ahead as
+    well: ``valid`` is a register.
 
     Parameters
     ----------
@@ -86,125 +87,139 @@ class Sequencer(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         s = self.schedule
-        segments = [(b, i, seg) for b in s.blocks for i, seg in enumerate(b.segments)]
-        starts = [sum(len(b.segments) for b in s.blocks[:i]) for i in range(len(s.blocks))]
         # A count differs from what a word needs by less than three steps, and one segment.
-        longest = max(seg.words for _, _, seg in segments)
-        in_bits = (3 * s.input_words + longest).bit_length() + 1
-        made_bits = (3 * s.produced + longest).bit_length() + 1
+        longest = max(seg.words for b in s.blocks for seg in b.segments)
+        in_shape, made_shape = (
+            signed((3 * words + longest).bit_length() + 1) for words in (s.input_words, s.produced)
+        )
 
-        # -- Segments. The table is logic: it is a few lines long.
-        index = Signal(count(len(segments)))
-        tile = Signal(count(max(b.tiles for b in s.blocks)))
-        tiles, block_start = Signal.like(tile), Signal.like(index)
-        words = Signal(count(longest))
-        base = Signal.like(self.address)
-        need = Signal(made_bits)
-        is_input, old, shift = Signal(), Signal(), Signal.like(self.shift)
-        crossing, begins, ends, last_block = Signal(), Signal(), Signal(), Signal()
-        first_tile = Signal()
-        with m.Switch(index):
-            block_index = -1
-            for n, (block, i, seg) in enumerate(segments):
-                block_index += i == 0
-                parts = [q.second for q in block.segments[:i]]
+        # -- Segments. The table is logic: it is a few lines long. A line names those that may follow it,
+        # so that the register holds a whole line.
+        lines = self._lines()
+        index = count(len(lines))
+        layout = data.StructLayout({
+            "words": count(longest), "single": 1, "base": self.address.shape(), "lack": made_shape,
+            "is_input": 1, "old": 1, "shift": self.shift.shape(), "crossing": 1, "begins": 1,
+            "ends": 1, "closes": 1, "tiles": count(max(b.tiles for b in s.blocks)),
+            "again": index, "after": index,
+        })  # fmt: skip
+        line, following = Signal(layout, init=lines[0]), Signal(layout)
+        single = lines[0]["tiles"] == 0
+        tiles, last_tile = Signal.like(line.tiles, init=lines[0]["tiles"]), Signal(init=single)
+        first, last = Signal(init=1), Signal(init=single & lines[0]["closes"])  # of the step
+        next_segment, parity = Signal(), Signal()
+        repeats, next_last_tile = line.ends & ~last_tile, Signal()
+        m.d.comb += next_last_tile.eq(
+            Mux(repeats, tiles == 1, Mux(line.ends, following.tiles == 0, last_tile))
+        )
+        with m.Switch(Mux(repeats, line.again, line.after)):
+            for n, values in enumerate(lines):
                 with m.Case(n):
-                    m.d.comb += [
-                        words.eq(seg.words - 1), base.eq(seg.base),
-                        need.eq(seg.need % (1 << made_bits)), tiles.eq(block.tiles - 1),
-                        block_start.eq(starts[block_index]), is_input.eq(seg.is_input),
-                        old.eq(seg.old), shift.eq(seg.shift), begins.eq(i == 0),
-                        ends.eq(i == len(block.segments) - 1),
-                        last_block.eq(block_index == len(s.blocks) - 1),
-                        crossing.eq(seg.second and not any(parts)),
-                    ]  # fmt: skip
-        m.d.comb += first_tile.eq((index == 0) & (tile == 0))
-        parity = Signal()
-        in_base, made_base = Signal(in_bits), Signal(made_bits)  # counts at the step's begin
-        next_segment, last_tile = Signal(), Signal()
-        m.d.comb += last_tile.eq(tile == tiles)
+                    m.d.comb += following.eq(layout.const(values))
         with m.If(next_segment):
-            m.d.sync += index.eq(index + 1)
-            with m.If(ends):
-                m.d.sync += [tile.eq(tile + 1), index.eq(block_start)]
-                with m.If(last_tile):
-                    m.d.sync += [tile.eq(0), index.eq(index + 1)]
-                    with m.If(last_block):
-                        m.d.sync += [
-                            index.eq(0), parity.eq(~parity), in_base.eq(in_base + s.input_words),
-                            made_base.eq(made_base + s.produced),
-                        ]  # fmt: skip
+            m.d.sync += [
+                line.eq(following), first.eq(last), last_tile.eq(next_last_tile),
+                last.eq(following.closes & next_last_tile), parity.eq(parity ^ last),
+            ]  # fmt: skip
+            with m.If(line.ends):
+                m.d.sync += tiles.eq(Mux(last_tile, following.tiles, tiles - 1))
+        # Words that were counted since the begin of the line's step.
+        step_ends = next_segment & last
+        more_inputs, more_made = Signal(in_shape), Signal(made_shape)
+        m.d.sync += [
+            more_inputs.eq(more_inputs + self.input_word - Mux(step_ends, s.input_words, 0)),
+            more_made.eq(more_made + self.state_word - Mux(step_ends, s.produced, 0)),
+        ]
 
         # -- Words of a segment.
-        have, at_end = Signal(), Signal()
-        left = Signal.like(words)
+        # The word goes on to the lanes' register; two cycles after a reset there is a first one.
+        fills, move, at_end = Signal(init=1), Signal(init=1), Signal(init=1)
+        left = Signal.like(line.words)
         w_address, w_parity = Signal.like(self.address), Signal()
-        w_in, w_made = Signal(in_bits), Signal(made_bits)  # counts that the word needs
+        # More than the word needs; until there is one, it needs what cannot be there.
+        w_inputs, w_made = Signal(in_shape, init=-1), Signal(made_shape)
         w_is_input, w_old, w_shift = Signal(), Signal(), Signal.like(self.shift)
         w_part, w_tile, w_ends, w_last = (Signal() for _ in range(4))
         # A step begins with its first input word, whatever it reads first.
         w_no_input = Signal()
-        move = Signal()  # the word goes on to the lanes' register
-        m.d.comb += next_segment.eq(~have | (move & at_end))
+        m.d.comb += next_segment.eq(move & at_end)
         with m.If(move):
             m.d.sync += [
-                w_address.eq(w_address + 1), w_in.eq(w_in + 1), w_made.eq(w_made + 1),
-                left.eq(left - 1), at_end.eq(left == 1),
+                w_address.eq(w_address + 1), left.eq(left - 1), at_end.eq(left == 1),
                 w_part.eq(0), w_tile.eq(0), w_no_input.eq(~w_is_input),
             ]  # fmt: skip
         with m.If(next_segment):
             m.d.sync += [
-                have.eq(1), left.eq(words), at_end.eq(words == 0), w_address.eq(base),
-                w_parity.eq(parity), w_in.eq(in_base + 1), w_made.eq(made_base + need + 1),
-                w_is_input.eq(is_input), w_old.eq(old), w_shift.eq(shift), w_part.eq(crossing),
-                w_tile.eq(begins), w_no_input.eq(~is_input & ~first_tile), w_ends.eq(ends),
-                w_last.eq(ends & last_tile & last_block),
+                left.eq(line.words), at_end.eq(line.single), w_address.eq(line.base),
+                w_parity.eq(parity), w_is_input.eq(line.is_input), w_old.eq(line.old),
+                w_shift.eq(line.shift), w_part.eq(line.crossing), w_tile.eq(line.begins),
+                w_no_input.eq(~line.is_input & ~first), w_ends.eq(line.ends), w_last.eq(last),
             ]  # fmt: skip
+        goes = next_segment | move
+        m.d.sync += [
+            w_inputs.eq(Mux(next_segment, more_inputs, w_inputs) - goes + self.input_word),
+            w_made.eq(
+                Mux(next_segment, more_made, w_made)
+                + Mux(next_segment, line.lack, Mux(move, -1, 0))
+                + self.state_word
+            ),
+        ]
 
         # -- The word that is offered.
-        inputs, made = Signal(in_bits), Signal(made_bits)
-        offered, last, no_input = Signal(), Signal(), Signal()
-        # Until the first word is offered, one is asked for that cannot be there.
-        in_need, made_need = Signal(in_bits, init=1), Signal(made_bits)
+        step_last, no_input = Signal(), Signal()
+        inputs, made = Signal.like(w_inputs), Signal.like(w_made)
         outstanding, will_be = Signal(range(3)), Signal(range(3))  # tiles that the lanes are at
-
-        def there(have: Value, need: Value) -> Value:
-            return ~(have - need)[len(have) - 1]
-
         m.d.comb += [
-            move.eq(have & (self.valid | ~offered)),
-            self.step_done.eq(self.valid & last),
+            self.step_done.eq(self.valid & step_last),
             self.reset.eq(self.fresh),
             will_be.eq(outstanding + (self.valid & self.tile_first) - self.released),
         ]
         # Whether what it reads is there and the lanes can begin its tile: of the word that comes
         # next where one moves, of the one that stays where none does.
-        next_there = (there(inputs, w_in) | w_no_input) & (there(made, w_made) | w_is_input)
-        same_there = (there(inputs, in_need) | no_input) & (there(made, made_need) | self.is_input)
-        m.d.sync += self.valid.eq(
-            Mux(
-                move,
-                next_there & ~(w_tile & will_be[1]),
-                same_there & ~(self.tile_first & will_be[1]),
-            )
+        next_there = (~w_inputs[-1] | w_no_input) & (~w_made[-1] | w_is_input)
+        same_there = (~inputs[-1] | no_input) & (~made[-1] | self.is_input)
+        valid = Mux(
+            move,
+            next_there & ~(w_tile & will_be[1]),
+            same_there & ~(self.tile_first & will_be[1]),
         )
+        m.d.sync += [self.valid.eq(valid), move.eq(valid | fills), fills.eq(0)]
         with m.If(move):
             m.d.sync += [
-                offered.eq(1), self.address.eq(w_address), self.parity.eq(w_parity),
+                self.address.eq(w_address), self.parity.eq(w_parity),
                 self.is_input.eq(w_is_input), self.old.eq(w_old), self.shift.eq(w_shift),
                 self.part_first.eq(w_part), self.tile_first.eq(w_tile),
-                self.tile_last.eq(w_ends & at_end), last.eq(w_last & at_end), no_input.eq(w_no_input),
-                in_need.eq(w_in), made_need.eq(w_made),
+                self.tile_last.eq(w_ends & at_end), step_last.eq(w_last & at_end), no_input.eq(w_no_input),
             ]  # fmt: skip
         with m.If(self.valid):
-            m.d.sync += self.weight_address.eq(Mux(last, 0, self.weight_address + 1))
+            m.d.sync += self.weight_address.eq(Mux(step_last, 0, self.weight_address + 1))
         begun = Signal()  # some word of this step has been issued
         with m.If(self.valid):
-            m.d.sync += begun.eq(~last)
+            m.d.sync += begun.eq(~step_last)
         m.d.comb += self.idle.eq(~begun & (outstanding == 0))
         m.d.sync += [
-            inputs.eq(inputs + self.input_word),
-            made.eq(made + self.state_word),
+            inputs.eq(Mux(move, w_inputs, inputs) + self.input_word),
+            made.eq(Mux(move, w_made, made) + self.state_word),
             outstanding.eq(will_be),
         ]
         return m
+
+    def _lines(self) -> list[dict[str, int]]:
+        """Return the lines of the table of segments."""
+        blocks = self.schedule.blocks
+        number = sum(len(block.segments) for block in blocks)
+        lines: list[dict[str, int]] = []
+        for block in blocks:
+            start = len(lines)
+            for i, seg in enumerate(block.segments):
+                ends = i == len(block.segments) - 1
+                lines.append({
+                    "words": seg.words - 1, "single": seg.words == 1, "base": seg.base,
+                    # By this much no state word at all falls short of what the first word needs.
+                    "lack": -seg.need - 1,
+                    "is_input": seg.is_input, "old": seg.old, "shift": seg.shift,
+                    "crossing": seg.second and not any(q.second for q in block.segments[:i]),
+                    "begins": i == 0, "ends": ends, "closes": ends and block is blocks[-1],
+                    "tiles": block.tiles - 1, "again": start, "after": (len(lines) + 1) % number,
+                })  # fmt: skip
+        return lines

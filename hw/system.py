@@ -44,12 +44,16 @@ class System(wiring.Component):
 
     Members
     -------
+    reset : In(1)
+        Start as after power-up. What a board uses in place of a reset of the clock domain, which would be one
+        more gate before every register.
     rx : In(1), tx : Out(1)
         The serial line, 8N1, idle high; ``rx`` may be asynchronous.
     flash_cs_n, flash_sck, flash_mosi : Out(1), flash_miso : In(1)
         The SPI flash, only with ``flash_offset``.
     """
 
+    reset: Signal
     rx: Signal
     tx: Signal
 
@@ -70,7 +74,7 @@ class System(wiring.Component):
             program, loadable=loadable, initialized=self.core.initialized, window=self.window,
             clock_hz=clock_hz,
         )  # fmt: skip
-        members: dict[str, Any] = {"rx": In(1), "tx": Out(1, init=1)}  # type: ignore[call-arg]
+        members: dict[str, Any] = {"reset": In(1), "rx": In(1), "tx": Out(1, init=1)}  # type: ignore[call-arg]
         if flash_offset is not None:
             members |= {
                 "flash_cs_n": Out(1, init=1), "flash_sck": Out(1), "flash_mosi": Out(1),  # type: ignore[call-arg]
@@ -80,7 +84,8 @@ class System(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.link = link = Link(time=self.time, window=self.window, family=self.family)
+        link = Link(time=self.time, window=self.window, family=self.family)
+        m.submodules.link = ResetInserter(self.reset)(link)
         commands = Commands(program=self.program, core=self.core, loadable=self.loadable)
         ledger = Ledger(identity=self.identity)
         m.d.comb += [link.rx.eq(self.rx), self.tx.eq(link.tx)]
@@ -88,10 +93,12 @@ class System(wiring.Component):
         booting, flash_bad = Signal(), Signal()
         # A new session starts from power-up: nothing of the one before is left in the core.
         restart = Signal(init=1)
-        m.d.sync += restart.eq(link.opened)
+        m.d.sync += restart.eq(link.opened | self.reset)
         m.submodules.commands = ResetInserter(restart | booting)(commands)
         m.submodules.ledger = ResetInserter(restart | booting)(ledger)
-        m.submodules.core = ResetInserter(restart & ~booting)(self.core)
+        # A session that begins meanwhile must not stop the loader, which works through the core's port.
+        again = restart if self.flash_offset is None else self.reset | (restart & ~booting)
+        m.submodules.core = ResetInserter(again)(self.core)
         # Commands wait until the weights are there: a unit that is held in reset still says ready.
         m.d.comb += [
             commands.down.payload.eq(link.down.payload),
@@ -113,10 +120,11 @@ class System(wiring.Component):
         ]  # fmt: skip
         sources: list[Commands | FlashLoader] = [commands]
         if self.flash_offset is not None:
-            m.submodules.loader = loader = FlashLoader(
+            loader = FlashLoader(
                 program=self.program, core=self.core, clock_hz=self.clock_hz,
                 offset=self.flash_offset,
             )  # fmt: skip
+            m.submodules.loader = ResetInserter(self.reset)(loader)
             pins: Any = self
             m.d.comb += [
                 booting.eq(loader.busy), pins.flash_cs_n.eq(loader.cs_n),
@@ -127,6 +135,8 @@ class System(wiring.Component):
                 m.d.sync += flash_bad.eq(1)
             sources.append(loader)
         self._memories(m, sources, booting, loaded, ledger)
+        with m.If(self.reset):
+            m.d.sync += [loaded.eq(loaded.init), flash_bad.eq(0)]
         return m
 
     def _memories(

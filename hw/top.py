@@ -13,7 +13,6 @@ from amaranth.hdl import (
     Elaboratable,
     Instance,
     Module,
-    ResetSignal,
     Signal,
 )
 from amaranth.lib import io, wiring
@@ -70,7 +69,7 @@ class Top(Elaboratable):
     pll : Pll or None
         None runs the system on the board's clock itself.
     make_system : callable
-        Gets the clock in hertz, returns the component: ``rx`` and ``tx``, and ``flash`` where it
+        Gets the clock in hertz, returns the component: ``reset``, ``rx`` and ``tx``, and ``flash`` where it
         has one.
 
     Timing: the system is in reset until the PLL has been locked for ``WAKE_CYCLES`` cycles, and
@@ -88,16 +87,15 @@ class Top(Elaboratable):
         m = Module()
         clock, locked = Signal(), Signal()
         m.domains.boot = ClockDomain(reset_less=True)
-        m.domains.sync = ClockDomain()
+        m.domains.sync = ClockDomain(reset_less=True)
         self._clock(m, platform, clock, locked)
 
         m.submodules.wake = wake = Wake()
+        m.submodules.system = system = self.system
         m.d.comb += [
             ClockSignal("boot").eq(clock), ClockSignal("sync").eq(clock), wake.locked.eq(locked),
-            ResetSignal("sync").eq(~wake.running),
+            system.reset.eq(~wake.running),  # type: ignore[attr-defined]
         ]  # fmt: skip
-
-        m.submodules.system = system = self.system
         uart = platform.request("uart", 0, dir="-")
         m.submodules.receive = receive = io.Buffer(io.Direction.Input, uart.rx)
         m.submodules.transmit = transmit = io.Buffer(io.Direction.Output, uart.tx)
