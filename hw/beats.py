@@ -46,8 +46,9 @@ class Beats(wiring.Component):
         Bit ``k - 1``: a beat is ``Timing.PARTS[k] - AHEAD`` cycles old.
     ending : Out(1)
         A cycle after the last bit of ``reach``: that beat is the last of the table.
-    word : Out(images.beat_width)
-        Each part as it is valid for the beat that is ``Timing.PARTS[k]`` cycles old.
+    word, ahead : Out(images.beat_width)
+        Each part as it is valid for the beat that is ``Timing.PARTS[k]`` cycles old; a cycle earlier, where there
+        is that register.
     held : In(1)
         The state port has the memory; no beat is on its way. Afterwards the walk starts from the first beat.
     addr, w_en, w_data : In, see :class:`~.memory.Table`
@@ -64,6 +65,7 @@ class Beats(wiring.Component):
     reach: Signal
     ending: Signal
     word: Signal
+    ahead: Signal
     held: Signal
     addr: Signal
     w_en: Signal
@@ -85,7 +87,7 @@ class Beats(wiring.Component):
         super().__init__({
             "valid": Out(1), "last": Out(1), "next": In(1), "reach": In(len(Timing.PARTS) - 1),
             "ending": Out(1), "follows": Out(1), "following": Out(self.tables[0].width),
-            "word": Out(images.beat_width), "held": In(1), "addr": In(self.tables[0].addr.shape()),
+            "word": Out(images.beat_width), "ahead": Out(images.beat_width), "held": In(1), "addr": In(self.tables[0].addr.shape()),
             "w_en": In(-(-images.beat_width // CHUNK)), "w_data": In(CHUNK),
         })  # fmt: skip
 
@@ -103,6 +105,7 @@ class Beats(wiring.Component):
                 word = Delay(m, table.data).at(bridge)
                 m.d.comb += [
                     table.en.eq(1), table.out_en.eq(1), self.word[offset : offset + width].eq(word),
+                    self.ahead[offset : offset + width].eq(table.data),
                 ]  # fmt: skip
         ending: Value = Const(0)
         for k, bit in enumerate(self.reach, 1):

@@ -288,6 +288,13 @@ class Elementwise(wiring.Component):
         if ends != (Timing.ACT, Timing.KEEP, w):
             raise RuntimeError("the pipeline and compiler.timing disagree")
         operand = flag("operand", w)
+        # That a word is complete has far to go: where a register is between table and use, it starts from one.
+        ends_word = [self.images.layout[name] for name in ("operand", "word_end")]
+        if beats.bridged and all(not f.width or Timing.PARTS[f.part] == w for f in ends_word):
+            both = [self._slice(beats.ahead, f).any() for f in ends_word]
+            m.d.sync += self.word_done.eq(busy.at(w - 1) & both[0] & both[1])
+        else:
+            m.d.comb += self.word_done.eq(operand & fields["word_end"].at(w))
         step_end = Delay(m, beats.ending, Timing.PARTS[-1] - AHEAD + 1, reset_less=False)
         m.d.sync += self.w_en.eq(operand)
         m.d.comb += [
@@ -295,7 +302,6 @@ class Elementwise(wiring.Component):
             self.o_count.eq(fields["count"].at(w)),
             self.w_addr.eq(fields["word"].at(w + 1)),
             self.w_bank.eq(fields["bank"].at(w + 1)),
-            self.word_done.eq(operand & fields["word_end"].at(w)),
             self.step_end.eq(step_end.at(w + 1)),
         ]
         return m

@@ -119,13 +119,11 @@ class Lanes(wiring.Component):
         m.d.sync += [
             handoff.eq(handoff_next), shift.eq(self.take), valid.eq(self.chain_next),
         ]  # fmt: skip
+        m.d.sync += waiting.eq((last | waiting) & valid & ~self.release)
         with m.If(last):
-            m.d.sync += [waiting.eq(1), waiting_reset.eq(reset)]
+            m.d.sync += waiting_reset.eq(reset)
         with m.If(handoff_next):
-            m.d.sync += [
-                waiting.eq(0),
-                self.chain_reset.eq(Mux(waiting, waiting_reset, reset)),
-            ]  # fmt: skip
+            m.d.sync += self.chain_reset.eq(Mux(waiting, waiting_reset, reset))
 
         factors = []
         for lane in range(self.split * self.rows):

@@ -65,8 +65,6 @@ class Queue(wiring.Component):
         with m.If(fetch):
             m.d.sync += [
                 of.eq(after), after.eq(Mux(after == self.depth - 1, 0, after + 1)),
-                self.r_rdy.eq(1),
             ]  # fmt: skip
-        with m.Elif(self.r_en):
-            m.d.sync += self.r_rdy.eq(0)
+        m.d.sync += self.r_rdy.eq(some | (self.r_rdy & ~self.r_en))
         return m

@@ -98,10 +98,10 @@ class Sequencer(wiring.Component):
         lines = self._lines()
         index = count(len(lines))
         layout = data.StructLayout({
-            "words": count(longest), "single": 1, "base": self.address.shape(), "lack": made_shape,
+            "words": count(longest), "single": 1, "base": self.address.shape(),
             "is_input": 1, "old": 1, "shift": self.shift.shape(), "crossing": 1, "begins": 1,
             "ends": 1, "closes": 1, "tiles": count(max(b.tiles for b in s.blocks)),
-            "again": index, "after": index,
+            "again": index, "after": index, "lack": made_shape, "lack_again": made_shape,
         })  # fmt: skip
         line, following = Signal(layout, init=lines[0]), Signal(layout)
         single = lines[0]["tiles"] == 0
@@ -123,10 +123,16 @@ class Sequencer(wiring.Component):
             ]  # fmt: skip
             with m.If(line.ends):
                 m.d.sync += tiles.eq(Mux(last_tile, following.tiles, tiles - 1))
-        # Words that were counted since the begin of the line's step.
+        # Words that were counted since the begin of the line's step; more than its first word needs.
         step_ends = next_segment & last
         more_inputs, more_made = Signal(in_shape), Signal(made_shape)
+        line_made = Signal(made_shape, init=-s.blocks[0].segments[0].need - 1)
         m.d.sync += [
+            line_made.eq(
+                Mux(next_segment, more_made, line_made)
+                + Mux(next_segment, Mux(repeats, line.lack_again, line.lack), 0)
+                + self.state_word
+            ),
             more_inputs.eq(more_inputs + self.input_word - Mux(step_ends, s.input_words, 0)),
             more_made.eq(more_made + self.state_word - Mux(step_ends, s.produced, 0)),
         ]
@@ -158,11 +164,7 @@ class Sequencer(wiring.Component):
         goes = next_segment | move
         m.d.sync += [
             w_inputs.eq(Mux(next_segment, more_inputs, w_inputs) - goes + self.input_word),
-            w_made.eq(
-                Mux(next_segment, more_made, w_made)
-                + Mux(next_segment, line.lack, Mux(move, -1, 0))
-                + self.state_word
-            ),
+            w_made.eq(Mux(next_segment, line_made, w_made) - (move & ~at_end) + self.state_word),
         ]
 
         # -- The word that is offered.
@@ -183,7 +185,9 @@ class Sequencer(wiring.Component):
             next_there & ~(w_tile & will_be[1]),
             same_there & ~(self.tile_first & will_be[1]),
         )
-        m.d.sync += [self.valid.eq(valid), move.eq(valid | fills), fills.eq(0)]
+        m.d.sync += [self.valid.eq(valid), move.eq(valid), fills.eq(0)]
+        with m.If(fills):  # as a register's set input, not as a gate
+            m.d.sync += move.eq(1)
         with m.If(move):
             m.d.sync += [
                 self.address.eq(w_address), self.parity.eq(w_parity),
@@ -207,19 +211,21 @@ class Sequencer(wiring.Component):
     def _lines(self) -> list[dict[str, int]]:
         """Return the lines of the table of segments."""
         blocks = self.schedule.blocks
-        number = sum(len(block.segments) for block in blocks)
+        # By this much no state word at all falls short of what the first word of a line needs.
+        lacks = [-seg.need - 1 for block in blocks for seg in block.segments]
         lines: list[dict[str, int]] = []
         for block in blocks:
             start = len(lines)
             for i, seg in enumerate(block.segments):
                 ends = i == len(block.segments) - 1
+                closes = ends and block is blocks[-1]
+                after = 0 if closes else len(lines) + 1
                 lines.append({
                     "words": seg.words - 1, "single": seg.words == 1, "base": seg.base,
-                    # By this much no state word at all falls short of what the first word needs.
-                    "lack": -seg.need - 1,
                     "is_input": seg.is_input, "old": seg.old, "shift": seg.shift,
                     "crossing": seg.second and not any(q.second for q in block.segments[:i]),
-                    "begins": i == 0, "ends": ends, "closes": ends and block is blocks[-1],
-                    "tiles": block.tiles - 1, "again": start, "after": (len(lines) + 1) % number,
+                    "begins": i == 0, "ends": ends, "closes": closes, "tiles": block.tiles - 1,
+                    "again": start, "lack_again": lacks[start], "after": after,
+                    "lack": lacks[after] - closes * self.schedule.produced,
                 })  # fmt: skip
         return lines

@@ -35,16 +35,16 @@ class Wake(wiring.Component):
     -------
     locked : In(1)
         Of the PLL; asynchronous.
-    running : Out(1)
-        Low for ``WAKE_CYCLES`` cycles of ``boot`` after lock, and again from two cycles after a
+    reset : Out(1)
+        High until ``WAKE_CYCLES`` cycles of ``boot`` after lock, and again from two cycles after a
         loss of lock.
     """
 
     locked: Signal
-    running: Signal
+    reset: Signal
 
     def __init__(self) -> None:
-        super().__init__({"locked": In(1), "running": Out(1)})
+        super().__init__({"locked": In(1), "reset": Out(1, init=1)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -52,11 +52,11 @@ class Wake(wiring.Component):
         m.submodules.synchronizer = FFSynchronizer(self.locked, locked, o_domain="boot")
         cycle = Signal(range(WAKE_CYCLES))
         with m.If(~locked):
-            m.d.boot += [cycle.eq(0), self.running.eq(0)]
+            m.d.boot += [cycle.eq(0), self.reset.eq(1)]
         with m.Elif(cycle != WAKE_CYCLES - 1):
             m.d.boot += cycle.eq(cycle + 1)
         with m.Else():
-            m.d.boot += self.running.eq(1)
+            m.d.boot += self.reset.eq(0)
         return m
 
 
@@ -94,7 +94,7 @@ class Top(Elaboratable):
         m.submodules.system = system = self.system
         m.d.comb += [
             ClockSignal("boot").eq(clock), ClockSignal("sync").eq(clock), wake.locked.eq(locked),
-            system.reset.eq(~wake.running),  # type: ignore[attr-defined]
+            system.reset.eq(wake.reset),  # type: ignore[attr-defined]
         ]  # fmt: skip
         uart = platform.request("uart", 0, dir="-")
         m.submodules.receive = receive = io.Buffer(io.Direction.Input, uart.rx)

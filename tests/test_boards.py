@@ -84,19 +84,19 @@ def test_reset_lasts_after_lock_and_comes_back():
             for _ in range(5):
                 ctx.set(wake.locked, 1)
                 await ctx.tick("boot").repeat(rng.randrange(1, WAKE_CYCLES))
-                assert not ctx.get(wake.running)
+                assert ctx.get(wake.reset)
                 ctx.set(wake.locked, 0)
                 await ctx.tick("boot").repeat(4)
             ctx.set(wake.locked, 1)
             cycles = 0
-            while not ctx.get(wake.running):
+            while ctx.get(wake.reset):
                 await ctx.tick("boot")
                 cycles += 1
                 assert cycles < 2 * WAKE_CYCLES
             assert WAKE_CYCLES <= cycles <= WAKE_CYCLES + 3
             ctx.set(wake.locked, 0)
             await ctx.tick("boot").repeat(4)
-            assert not ctx.get(wake.running)
+            assert ctx.get(wake.reset)
 
     sim.add_testbench(check)
     sim.run()

@@ -11,6 +11,7 @@ import sys
 
 import numpy as np
 import pytest
+from amaranth.hdl import Module, Signal
 from boards import CLOCK, Bench, gru_program
 from gatewright.compiler import golden
 from gatewright.compiler.errors import CheckError, InputError
@@ -296,6 +297,37 @@ def test_codes_and_bytes(size: int) -> None:
     assert raw == b"".join(int(c).to_bytes(size, "little", signed=True) for c in codes)
     assert (from_bytes(raw, size) == codes).all()
     assert from_bytes(b"", size).shape == (0,)
+
+
+class Tripped(System):
+    """A system whose clock is lost for three cycles, once and for all, in cycle ``trip``."""
+
+    trip: int
+
+    def elaborate(self, platform: object) -> Module:
+        m = super().elaborate(platform)
+        cycle = Signal(32)
+        m.d.sync += cycle.eq(cycle + 1)
+        m.d.comb += self.reset.eq((cycle >= self.trip) & (cycle < self.trip + 3))
+        return m
+
+
+def test_a_reset_is_as_a_power_up() -> None:
+    """Nothing of session, state and counters is left; the host of before notices, another begins anew."""
+    p = gru_program()
+    system = Tripped(p, clock_hz=4e6, baud=1e6)
+    system.trip = 60_000
+    board = SimulatedBoard(system)
+    device = Device(board, p)
+    check(device, 21, n=1, steps=3)
+    assert device.counters().steps > 0
+    board.read(system.trip / system.clock_hz)
+    with pytest.raises(CheckError, match="restarted"):
+        device.counters()
+    again = Device(board, p)
+    assert again.loaded
+    assert again.counters().steps == 0
+    check(again, 22, n=1, steps=3)
 
 
 def test_in_the_amaranth_simulator() -> None:
