@@ -194,7 +194,7 @@ def _multipliers(program: Program, lanes: int, family: Family) -> tuple[int, int
 LUTS = {
     "ice40up": (2510.0, 4.8, 42.0, 0.0, 2.6),
     "ice40hx": (2280.0, 4.8, 42.0, 0.0, 2.6),
-    "ecp5": (2190.0, 4.1, 27.6, 0.0, 2.5),
+    "ecp5": (2190.0, 3.1, 27.6, 0.0, 2.5),
     "gowin": (2280.0, 3.5, 18.0, 0.0, 2.5),
 }
 # Flip-flops of link and control, of a bit of a lane's accumulator, of a bit of a beat's sum.

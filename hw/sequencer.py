@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
@@ -103,7 +105,8 @@ class Sequencer(wiring.Component):
             "ends": 1, "closes": 1, "tiles": count(max(b.tiles for b in s.blocks)),
             "again": index, "after": index, "lack": made_shape, "lack_again": made_shape,
         })  # fmt: skip
-        line, following = Signal(layout, init=lines[0]), Signal(layout)
+        line: Any = Signal(layout, init=lines[0])  # type: ignore[arg-type]
+        following: Any = Signal(layout)
         single = lines[0]["tiles"] == 0
         tiles, last_tile = Signal.like(line.tiles, init=lines[0]["tiles"]), Signal(init=single)
         first, last = Signal(init=1), Signal(init=single & lines[0]["closes"])  # of the step
@@ -115,7 +118,7 @@ class Sequencer(wiring.Component):
         with m.Switch(Mux(repeats, line.again, line.after)):
             for n, values in enumerate(lines):
                 with m.Case(n):
-                    m.d.comb += following.eq(layout.const(values))
+                    m.d.comb += following.eq(layout.const(values))  # type: ignore[arg-type]
         with m.If(next_segment):
             m.d.sync += [
                 line.eq(following), first.eq(last), last_tile.eq(next_last_tile),

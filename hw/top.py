@@ -44,7 +44,7 @@ class Wake(wiring.Component):
     reset: Signal
 
     def __init__(self) -> None:
-        super().__init__({"locked": In(1), "reset": Out(1, init=1)})
+        super().__init__({"locked": In(1), "reset": Out(1, init=1)})  # type: ignore[call-arg]
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
