@@ -87,8 +87,8 @@ class Beats(wiring.Component):
         super().__init__({
             "valid": Out(1), "last": Out(1), "next": In(1), "reach": In(len(Timing.PARTS) - 1),
             "ending": Out(1), "follows": Out(1), "following": Out(self.tables[0].width),
-            "word": Out(images.beat_width), "ahead": Out(images.beat_width), "held": In(1), "addr": In(self.tables[0].addr.shape()),
-            "w_en": In(-(-images.beat_width // CHUNK)), "w_data": In(CHUNK),
+            "word": Out(images.beat_width), "ahead": Out(images.beat_width), "held": In(1),
+            "addr": In(self.tables[0].addr.shape()), "w_en": In(-(-images.beat_width // CHUNK)), "w_data": In(CHUNK),
         })  # fmt: skip
 
     def elaborate(self, platform: object) -> Module:

@@ -17,7 +17,7 @@ __all__ = ["Sequencer"]
 class Sequencer(wiring.Component):
     """Walk the schedule's segments, one operand word a cycle, for step after step.
 
-    Three registers in a row: segments of tiles (``index``, ``tile``), words of a segment, and
+    Three registers in a row: segments of tiles (``line``, ``tiles``), words of a segment, and
     the word that is offered to the lanes. It is issued when what it reads is there: input words
     are counted by the loader, state words by the elementwise unit. Each register carries by how much
     the counts exceed what it needs, which grows with the counts and shrinks with the words that go by:

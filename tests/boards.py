@@ -1,4 +1,4 @@
-"""Boards in Verilator that several files use, built once."""
+"""Boards that several files use."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from amaranth.hdl import Module, Signal
 from gatewright.compiler import Config, quantize
 from gatewright.compiler.model import Linear, Model
 from gatewright.compiler.program import Program
@@ -56,3 +57,16 @@ def bench(program: Program, folder: Path, **options: object) -> Iterator[Bench]:
     yield Bench(program, start)
     for board in boards:
         board.close()
+
+
+class Tripped(System):
+    """A system whose clock is lost for three cycles, once and for all, in cycle ``trip``."""
+
+    trip: int
+
+    def elaborate(self, platform: object) -> Module:
+        m = super().elaborate(platform)
+        cycle = Signal(32)
+        m.d.sync += cycle.eq(cycle + 1)
+        m.d.comb += self.reset.eq((cycle >= self.trip) & (cycle < self.trip + 3))
+        return m

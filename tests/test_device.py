@@ -11,8 +11,7 @@ import sys
 
 import numpy as np
 import pytest
-from amaranth.hdl import Module, Signal
-from boards import CLOCK, Bench, gru_program
+from boards import CLOCK, Bench, Tripped, gru_program
 from gatewright.compiler import golden
 from gatewright.compiler.errors import CheckError, InputError
 from gatewright.hw.host import Device, from_bytes, to_bytes
@@ -297,19 +296,6 @@ def test_codes_and_bytes(size: int) -> None:
     assert raw == b"".join(int(c).to_bytes(size, "little", signed=True) for c in codes)
     assert (from_bytes(raw, size) == codes).all()
     assert from_bytes(b"", size).shape == (0,)
-
-
-class Tripped(System):
-    """A system whose clock is lost for three cycles, once and for all, in cycle ``trip``."""
-
-    trip: int
-
-    def elaborate(self, platform: object) -> Module:
-        m = super().elaborate(platform)
-        cycle = Signal(32)
-        m.d.sync += cycle.eq(cycle + 1)
-        m.d.comb += self.reset.eq((cycle >= self.trip) & (cycle < self.trip + 3))
-        return m
 
 
 def test_a_reset_is_as_a_power_up() -> None:

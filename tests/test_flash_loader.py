@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from boards import gru_program
+from boards import Tripped, gru_program
 from gatewright.compiler import golden
+from gatewright.compiler.errors import CheckError
 from gatewright.compiler.program import Program
 from gatewright.hw.coding import crc
 from gatewright.hw.core import Core
@@ -125,6 +126,28 @@ def test_a_board_that_loads_itself() -> None:
     assert device.identity.program.hex() == other.digest[:16]
     x = other.encode(np.random.default_rng(3).normal(size=(1, 2, 3)))
     assert (device.run_codes(x) == golden.run(other.network, x).outputs).all()
+
+
+def test_a_board_that_loses_its_clock_loads_itself_again() -> None:
+    """From what the flash holds by then; nothing of core, session and marks of the time before is left."""
+    built = tiny()
+    other = tiny(5, like=built)
+    system = Tripped(built, clock_hz=4e6, baud=1e6, loadable=True, flash_offset=OFFSET)
+    system.trip = 120_000
+    flash = SpiFlash(flash_image(built), OFFSET)
+    board = SimulatedBoard(system, flash=flash)
+    x = built.encode(np.random.default_rng(3).normal(size=(1, 2, 3)))
+    device = Device(board, built)
+    assert (device.run_codes(x) == golden.run(built.network, x).outputs).all()
+    flash.content = flash_image(other)
+    board.read(system.trip / system.clock_hz)
+    with pytest.raises(CheckError, match="restarted"):
+        device.counters()
+    again = Device(board, other)
+    assert again.loaded
+    assert again.identity.program.hex() == other.digest[:16]
+    x = other.encode(np.random.default_rng(4).normal(size=(1, 2, 3)))
+    assert (again.run_codes(x) == golden.run(other.network, x).outputs).all()
 
 
 def test_a_board_whose_flash_is_damaged_says_so() -> None:
