@@ -136,7 +136,7 @@ def boards(args: argparse.Namespace, console: Console) -> dict[str, Any]:
             f"one of them, such as {args.program / 'pass0'}"
         )
     rows, found = [], []
-    known: dict[str, dict[str, Any]] = {}
+    known: dict[tuple[str, int], dict[str, Any]] = {}  # boards of one device and clock share it
     for board in BOARDS.values():
         have = board.capacity.resources
         entry: dict[str, Any] = {
@@ -147,9 +147,10 @@ def boards(args: argparse.Namespace, console: Console) -> dict[str, Any]:
         row = [board.name, board.device, have["luts"], have["multipliers"], have["block_rams"],
                entry["block_ram_kbit"], board.capacity.spram_bits // 8192, board.price]  # fmt: skip
         if program is not None:
-            if board.device not in known:
-                known[board.device] = _fit(program.passes[0], board)
-            entry |= known[board.device]
+            key = board.device, board.usual
+            if key not in known:
+                known[key] = _fit(program.passes[0], board)
+            entry |= known[key]
             row.append(entry["fits"] if entry["fits"] is not True else
                        f"{entry['lanes']} lanes, {entry['cycles_per_step']:,} cycles, "
                        f"{entry['steps_per_second']:,.0f} steps/s at {board.usual / 1e6:g} MHz")  # fmt: skip

@@ -75,11 +75,14 @@ def _way_out(program: Program, board: Board, short: Mapping[str, int], loadable:
                 ways.append(f"--weight-bits {fewer}")
                 break
     elif program.geometry.lanes > 1:
-        # What fewer lanes save is estimated, also where what is used comes from a netlist.
+        # What fewer lanes save is estimated, also where what is used comes from a netlist. They
+        # must leave the placer some room, or the next attempt fails as this one did.
+        fill = FAMILIES[board.family].fill
+        room = {n: have[n] * (fill if n in ("luts", "flip_flops") else 1) for n in short}
         now = estimate(program, board.capacity, loadable).resources
         for p in range(program.geometry.lanes - 1, 0, -1):
             then = estimate(program.with_lanes(p), board.capacity, loadable).resources
-            if all(short[n] - now[n] + then[n] <= have[n] for n in short):
+            if all(short[n] - now[n] + then[n] <= room[n] for n in short):
                 ways.append(f"--lanes {p}")
                 break
     others = [

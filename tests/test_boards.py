@@ -1,11 +1,13 @@
 """Boards: every top elaborates, with its pins where the board has them; the reset after lock."""
 
+import json
 import random
 from fractions import Fraction
 
 import pytest
 from amaranth.hdl import ClockDomain, Module
 from amaranth.sim import Simulator
+from gatewright.cli.main import main
 from gatewright.compiler.chain import load_program
 from gatewright.compiler.devices import DEVICES, FAMILIES
 from gatewright.compiler.errors import InputError
@@ -105,3 +107,13 @@ def test_reset_lasts_after_lock_and_comes_back():
 def test_wake_is_long_enough_for_block_ram():
     """iCE40 block RAM needs 3 us after configuration, at the fastest clock of its PLL too."""
     assert Fraction(WAKE_CYCLES, 275_000_000) > Fraction(3, 1_000_000)
+
+
+def test_list_of_boards_says_what_fits_at_each_boards_own_clock(tiny, capsys):
+    assert main(["boards", "--program", str(tiny / "program"), "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)["boards"]
+    assert [b["name"] for b in listed] == list(BOARDS)
+    for entry in listed:
+        assert entry["fits"] is True
+        expected = BOARDS[entry["name"]].usual / entry["cycles_per_step"]
+        assert entry["steps_per_second"] == pytest.approx(expected, abs=0.1)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -12,12 +13,13 @@ from gatewright.compiler import load, quantize
 from gatewright.compiler.chain import load_program
 from gatewright.compiler.config import Config
 from gatewright.compiler.errors import CheckError, InputError, MissingToolError
+from gatewright.compiler.estimate import fits
 from gatewright.hw.boards import BOARDS, find_board
 from gatewright.hw.build import build, read_build
 from gatewright.hw.fit import shortage
 from gatewright.hw.flash_image import flash_image
 from gatewright.hw.flow import BITSTREAM, count_cells, hold_violations, overfull, read_report
-from gatewright.hw.plan import Options, lay_out, make_system, write_top
+from gatewright.hw.plan import Options, lay_out, make_system, prepare, write_top
 from gatewright.hw.pll import highest
 
 KEYS = {
@@ -174,6 +176,15 @@ def test_too_large_is_refused_before_synthesis(program, calls, tmp_path):
     with pytest.raises(InputError, match=r"64 lanes on icebreaker: .*needs [\d,]+ LUTs, the board has 5,280: try --lanes \d"):  # fmt: skip
         run(program, tmp_path, lanes=64)
     assert not (tmp_path / "out").exists()
+
+
+def test_lanes_that_are_suggested_leave_room_to_place(program):
+    board = BOARDS["icebreaker"]
+    with pytest.raises(InputError, match="try --lanes") as error:
+        prepare(program, board, Options(lanes=64))
+    suggested = int(re.search(r"--lanes (\d+)", str(error.value))[1])
+    assert fits(program.with_lanes(suggested), board.capacity)
+    assert not fits(program.with_lanes(suggested + 1), board.capacity)
 
 
 def test_block_ram_shortage_names_narrower_weights(program):

@@ -47,6 +47,17 @@ def test_missed_aim_takes_what_was_reached_less_the_margin():
     assert (found.clock, len(log)) == (96, 2)
 
 
+def test_a_near_miss_takes_the_next_seed_of_the_same_clock():
+    found, log = search(lambda clock, seed: 47.0 if seed < 3 else 49.0, 48)
+    assert (found.clock, found.met) == (48, True)
+    assert log == [(48, 1), (48, 2), (48, 3)]
+    # Not for ever: after as many as there are tries it goes down.
+    found, log = search(lambda clock, seed: 47.0, 48)
+    assert (found.clock, found.met) == (44, True)
+    assert log == [(48, 1), (48, 2), (48, 3), (44, 3)]
+    assert search(lambda clock, seed: 47.0, 48, tries=1)[1] == [(48, 1), (44, 1)]
+
+
 def test_a_miss_above_what_was_met_keeps_what_was_met():
     found, log = search(lambda clock, seed: 60.0 if clock <= 48 else 47.0, 48)
     assert (found.clock, found.met) == (48, True)
@@ -54,9 +65,9 @@ def test_a_miss_above_what_was_met_keeps_what_was_met():
 
 
 def test_a_miss_on_the_way_down_goes_on_down():
-    found, log = search(lambda clock, seed: clock - 1.0 if clock > 54 else 56.0, 60)
-    assert found.met and found.clock <= 54
-    assert log[0] == (60, 1) and all(seed == 1 for _, seed in log)
+    found, log = search(lambda clock, seed: 0.95 * clock if clock > 50 else 56.0, 60)
+    assert (found.clock, found.met) == (48, True)
+    assert log == [(60, 1), (54, 1), (48, 1)]
 
 
 def test_one_clock_tries_seeds():
