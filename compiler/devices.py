@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 __all__ = [
-    "DEVICES", "FAMILIES", "SPRAM_BITS", "Device", "Family", "bank_blocks", "banks", "column_shape",
+    "DEVICES", "FAMILIES", "SPRAM_BITS", "Device", "Family", "bank_blocks", "banks", "block_rams", "column_shape",
+    "lut_rams", "memory_kind",
 ]  # fmt: skip
 
 
@@ -61,6 +62,41 @@ FAMILIES = {
 def column_shape(depth: int) -> tuple[int, int]:
     """Return width and depth of a column of ECP5 block RAM: a port of up to 18 bits."""
     return next((w, d) for w, d in ((18, 512), *FAMILIES["ecp5"].modes[1:]) if depth <= d)
+
+
+def block_rams(family: Family, width: int, depth: int, rom: bool = True) -> int:
+    """Return the fewest block RAMs that hold ``depth`` words of ``width`` bits.
+
+    A RAM of ECP5 writes at one port of a block and reads at the other: of 18 bits at most.
+    """
+    modes = family.modes[1:] if family.name == "ecp5" and not rom else family.modes
+    return min(-(-width // w) * -(-depth // d) for w, d in modes)
+
+
+def lut_rams(width: int, depth: int) -> int:
+    """Return the cells of LUT RAM, 16 words of 4 bits each, that hold ``depth`` words."""
+    return -(-width // 4) * -(-depth // 16)
+
+
+def memory_kind(family: Family, width: int, depth: int, rom: bool) -> tuple[str, int]:
+    """Return what a memory is made of, the cheapest as Yosys counts.
+
+    Returns
+    -------
+    kind : str
+        ``block``, ``lut`` or ``logic``.
+    count : int
+        Block RAMs, cells of 16 words of 4 bits, or bits.
+    """
+    blocks = block_rams(family, width, depth, rom)
+    costs = {"block": (family.block_cost * blocks, blocks)}
+    costs["logic"] = (round(width * depth / 16) if rom else width * depth, width * depth)
+    if family.lut_ram and not rom:
+        cells = lut_rams(width, depth)
+        muxes = width * (-(-depth // 16) - 1)  # choose among the words of 16
+        costs["lut"] = (family.lut_ram * cells + muxes, cells)
+    kind = min(costs, key=lambda k: costs[k][0])
+    return kind, costs[kind][1]
 
 
 def bank_blocks(depth: int, width: int, loadable: bool) -> int:

@@ -10,7 +10,16 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from .activation import ACTIVATIONS
-from .devices import FAMILIES, Device, Family, bank_blocks, banks
+from .devices import (
+    FAMILIES,
+    Device,
+    Family,
+    bank_blocks,
+    banks,
+    block_rams,
+    lut_rams,
+    memory_kind,
+)  # fmt: skip
 from .errors import InputError
 from .geometry import choose_geometry, estimate_cycles
 from .images import parts
@@ -58,26 +67,9 @@ class Estimate:
         return asdict(self)
 
 
-def block_rams(family: Family, width: int, depth: int) -> int:
-    """Return the fewest block RAMs that hold ``depth`` words of ``width`` bits."""
-    return min(-(-width // w) * -(-depth // d) for w, d in family.modes)
-
-
 def _table(width: int, depth: int, loadable: bool) -> int:
     """Return the block RAMs of a table on ECP5."""
     return sum(bank_blocks(size, width, loadable) for size in banks(depth, width, loadable))
-
-
-def _mapped(family: Family, width: int, depth: int, rom: bool) -> tuple[str, int]:
-    """Return what Yosys makes of a memory, the cheapest: kind, and how many of it."""
-    blocks = block_rams(family, width, depth)
-    costs = {"block": (family.block_cost * blocks, blocks)}
-    costs["logic"] = (round(width * depth / 16) if rom else width * depth, width * depth)
-    if family.lut_ram and not rom:
-        cells = -(-width // 4) * -(-depth // 16)
-        costs["lut"] = (family.lut_ram * cells, cells)
-    kind = min(costs, key=lambda k: costs[k][0])
-    return kind, costs[kind][1]
 
 
 def memories(program: Program) -> dict[str, tuple[int, int, int]]:
@@ -103,7 +95,7 @@ def memories(program: Program) -> dict[str, tuple[int, int, int]]:
         },
         "inputs": (n.activation_bits, 2 * depth, split),
         "operands": (n.activation_bits, 2 * words, split),
-        "kept gates": (n.gate_bits, max(2, s.kept_depth), (1 + s.has_reset) * beat),
+        "kept gates": (s.keep_bits, max(2, s.kept_depth), (1 + s.has_reset) * beat),
         "states": (state_bits, max(2, s.state_words), (1 + has_cell) * beat),
         "outputs": (n.state_bits * beat + program.hardware.layout["count"].width, Timing.FIFO, 1),
     }
@@ -137,8 +129,10 @@ def estimate(program: Program, device: Device, loadable: bool = False) -> Estima
             rom = name.split()[0] in READ_ONLY and not loadable
             if device.family == "ecp5" and name.split()[0] in TABLES:
                 kind, count = "block", _table(width, depth, loadable)
+            elif device.family == "ecp5" and name == "outputs":
+                kind, count = "lut", lut_rams(width, depth)
             else:
-                kind, count = _mapped(family, width, depth, rom)
+                kind, count = memory_kind(family, width, depth, rom)
             rams += count * copies if kind == "block" else 0
             small += count * copies if kind == "lut" else 0
     acc, total = program.hardware.acc_bits, program.hardware.sum_bits

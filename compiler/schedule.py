@@ -157,6 +157,8 @@ class Schedule:
         Vectors of the state port, in order, with their first beat in state memory.
     keep_cycle : int
         Cycle of a beat in which it writes what it keeps.
+    keep_bits : int
+        Width of what is kept: a sigmoid, or also a product (LSTM).
     output_order : ndarray
         ``outputs[output_order]`` is the order in which the hardware emits a step's outputs.
     """
@@ -183,6 +185,9 @@ class Schedule:
             if layer.name in network.outputs:
                 emitted.append(layer.name)
             self._layer(layer, layer.name in consumed, layer.name in network.outputs)
+        n = network.numbers
+        product = any(POSTS[beat.post] == "times_c" for beat in self.beats if beat.lanes)
+        self.keep_bits = max(n.gate_bits + 1, n.cell_bits) if product else n.gate_bits
         self.memory_words = self._next_word
         self.state_words = self._next_state
         # ``need`` of an old vector counts back from this step: known now that all is laid out.

@@ -132,7 +132,9 @@ class Core(wiring.Component):
 
         # -- Input buffer: two steps, one being read while the next is written.
         depth = 1 << (max(1, s.input_words) - 1).bit_length()
-        m.submodules.inputs = inputs = Ram(banks=split, width=bits, depth=2 * depth)
+        m.submodules.inputs = inputs = Ram(
+            banks=split, width=bits, depth=2 * depth, family=self.family
+        )
         size = net.input_size
         element = Signal(count(size))
         first, last = Signal(init=1), Signal(init=size == 1)  # the next element's place
@@ -177,7 +179,9 @@ class Core(wiring.Component):
 
         # -- Operand memory: every vector twice, for this step and the step before.
         words = 1 << (max(1, s.memory_words) - 1).bit_length()
-        m.submodules.operands = operands = Ram(banks=split, width=bits, depth=2 * words)
+        m.submodules.operands = operands = Ram(
+            banks=split, width=bits, depth=2 * words, family=self.family
+        )
         write_parity = Signal()
         with m.If(el.step_end):
             m.d.sync += write_parity.eq(~write_parity)
@@ -260,7 +264,7 @@ class Core(wiring.Component):
         # A number of elements that is the same for all beats is not stored.
         field = self.program.images.layout["count"]
         word = Cat(*(el.o_data[i] for i in range(e)), *([el.o_count] if field.width else []))
-        m.submodules.queue = queue = Queue(width=len(word), depth=Timing.FIFO)
+        m.submodules.queue = queue = Queue(width=len(word), depth=Timing.FIFO, family=self.family)
         m.d.comb += [queue.w_en.eq(el.o_valid), queue.w_data.eq(word)]
         lane = Signal(count(e))
         number = Signal(count(net.elements))

@@ -1,4 +1,4 @@
-"""ECP5 primitives: MULT18X18D with all its registers, DP16KD with its output register, CCU2C.
+"""ECP5 primitives: MULT18X18D with all its registers, DP16KD with its output registers, CCU2C.
 
 Yosys 0.70 infers neither of the former with registers, nor the gate that a carry cell has room for. Ref: Lattice
 FPGA-TN-02205 (sysDSP), FPGA-TN-02204 (memory usage guide).
@@ -11,9 +11,9 @@ from typing import Any
 
 from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Signal, Value
 
-from ..compiler.devices import column_shape
+from ..compiler.devices import FAMILIES, column_shape
 
-__all__ = ["BlockTable", "add_unless", "mult18"]
+__all__ = ["BlockTable", "add_unless", "block_ram", "mult18"]
 
 
 def _extend(value: Value, bits: int) -> Value:
@@ -137,30 +137,19 @@ class BlockTable:
         self, name: str, half: int, at: int, width: int, en: Value, out_en: Value, addr: Value,
         w_en: Value, w_data: Value, read: list[Value],
     ) -> dict[str, Any]:  # fmt: skip
-        low = {18: 4, 9: 3, 4: 2, 2: 1, 1: 0}[self.bits]
-        # In words of 18 bits the lowest address bits enable the writing of each half.
-        full = [Const(int(self.bits == 18 and k < 2), 1) for k in range(low)]
-        bits = [*full, *addr, *([Const(0, 1)] * 14)][:14]
+        bits = _address(self.bits, addr)
         if self.depth == 512:
             bits[13] = Const(half, 1)
         write: Value = Const(0, 1)
-        source: list[Value] = []
+        source: Value = Const(0, 0)
         if self.chunk:
             write = w_en[at // self.chunk]
-            source = list(w_data[at % self.chunk : at % self.chunk + width])
-        source += [Const(0, 1)] * (18 - len(source))
+            source = w_data[at % self.chunk : at % self.chunk + width]
         output = Signal(width, name=f"column_{at}")
         read.append(output)
-        ports: dict[str, Any] = {
-            f"p_DATA_WIDTH_{name}": self.bits, f"p_REGMODE_{name}": "OUTREG",
-            f"p_WRITEMODE_{name}": "NORMAL", f"p_CSDECODE_{name}": "0b000",
-            f"i_CLK{name}": ClockSignal(), f"i_CE{name}": en, f"i_OCE{name}": out_en,
-            f"i_WE{name}": write, f"i_RST{name}": Const(0, 1),
-        }  # fmt: skip
-        ports |= {f"i_CS{name}{k}": Const(0, 1) for k in range(3)}
-        ports |= {f"i_AD{name}{k}": bit for k, bit in enumerate(bits)}
-        ports |= {f"i_DI{name}{k}": bit for k, bit in enumerate(source)}
-        return ports | {f"o_DO{name}{k}": output[k] for k in range(width)}
+        return _block_port(
+            name, self.bits, bits, en=en, out_en=out_en, write=write, source=source, output=output
+        )
 
     def _idle(self) -> dict[str, Any]:
         """Return the pins of a second port that is not used."""
@@ -169,6 +158,57 @@ class BlockTable:
             "i_OCEB": Const(0, 1), "i_WEB": Const(0, 1), "i_RSTB": Const(0, 1),
         }  # fmt: skip
         return ports | {f"i_ADB{k}": Const(0, 1) for k in range(14)}
+
+
+def _address(bits: int, addr: Value) -> list[Value]:
+    """Return the address pins of a port of words of ``bits`` bits."""
+    low = {18: 4, 9: 3, 4: 2, 2: 1, 1: 0}[bits]
+    # In words of 18 bits the lowest address bits enable the writing of each half.
+    full = [Const(int(bits == 18 and k < 2), 1) for k in range(low)]
+    return [*full, *addr, *([Const(0, 1)] * 14)][:14]
+
+
+def _block_port(
+    name: str, bits: int, address: list[Value], *, en: Value, out_en: Value, write: Value,
+    source: Value, output: Signal,
+) -> dict[str, Any]:  # fmt: skip
+    """Return parameters and pins of port A or B of a DP16KD with its output register."""
+    ports: dict[str, Any] = {
+        f"p_DATA_WIDTH_{name}": bits, f"p_REGMODE_{name}": "OUTREG",
+        f"p_WRITEMODE_{name}": "NORMAL", f"p_CSDECODE_{name}": "0b000",
+        f"i_CLK{name}": ClockSignal(), f"i_CE{name}": en, f"i_OCE{name}": out_en,
+        f"i_WE{name}": write, f"i_RST{name}": Const(0, 1),
+    }  # fmt: skip
+    ports |= {f"i_CS{name}{k}": Const(0, 1) for k in range(3)}
+    ports |= {f"i_AD{name}{k}": bit for k, bit in enumerate(address)}
+    ports |= {f"i_DI{name}{k}": bit for k, bit in enumerate(_extend(source, 18))}
+    return ports | {f"o_DO{name}{k}": output[k] for k in range(len(output))}
+
+
+def block_ram(
+    m: Module, *, depth: int, w_en: Value, w_addr: Value, w_data: Value, r_addr: Value,
+    r_data: Signal,
+) -> None:  # fmt: skip
+    """Place a RAM in DP16KD: port A writes, port B reads, ``r_data`` follows ``r_addr`` by two cycles.
+
+    What is read of a word that is written in the same cycle is not defined. Up to 16,384 words.
+    """
+    on, off = Const(1, 1), Const(0, 1)
+    bits = next(w for w, d in FAMILIES["ecp5"].modes[1:] if depth <= d)
+    for at in range(0, len(w_data), bits):
+        column = w_data[at : at + bits]
+        unread = Signal(0, name=f"unread_{at}")
+        output = Signal(len(column), name=f"column_{at}")
+        m.d.comb += r_data[at : at + bits].eq(output)
+        m.submodules[f"block_{at}"] = Instance(
+            "DP16KD",
+            **_block_port(
+                "A", bits, _address(bits, w_addr), en=w_en, out_en=off, write=on, source=column, output=unread
+            ),
+            **_block_port(
+                "B", bits, _address(bits, r_addr), en=on, out_en=on, write=off, source=Const(0, 0), output=output
+            ),
+        )  # fmt: skip
 
 
 def _init(units: list[int]) -> dict[str, Any]:

@@ -207,11 +207,15 @@ class Elementwise(wiring.Component):
         # -- Memories: kept gates, states; an address is followed by its word after two cycles.
         # Kept gates are sigmoids, unsigned and up to 1; an LSTM keeps products as well.
         w = Timing.WRITE
-        has_product = "times_c" in posts
-        keep_bits = max(n.gate_bits + 1, n.cell_bits) if has_product else n.gate_bits
-        m.submodules.kept = kept_ram = Ram(banks=e, width=keep_bits, depth=s.kept_depth, reads=2)
+        m.submodules.kept = kept_ram = Ram(
+            banks=e, width=s.keep_bits, depth=s.kept_depth, reads=2, family=self.family
+        )
         m.submodules.state = state_ram = Ram(
-            banks=e, width=self.state_bits, depth=s.state_words, reads=2 if self.has_cell else 1
+            banks=e,
+            width=self.state_bits,
+            depth=s.state_words,
+            reads=2 if self.has_cell else 1,
+            family=self.family,
         )
         store = flag("store", w)
         if "early" in fields:
@@ -260,7 +264,7 @@ class Elementwise(wiring.Component):
             at_act = at_pre + unit.latency
             k = kept_ram.r_data[1][i]
             m.submodules[f"update_{i}"] = update = Update(
-                network=s.network, posts=posts, acts=acts, keep_bits=keep_bits,
+                network=s.network, posts=posts, acts=acts, keep_bits=s.keep_bits,
                 state_bits=self.state_bits, family=units[1],
             )  # fmt: skip
             m.d.comb += [

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..compiler.devices import FAMILIES
+from ..compiler.devices import FAMILIES, block_rams
 from ..compiler.estimate import (
     Estimate,
-    block_rams,
     estimate,
     fits,
     memories,

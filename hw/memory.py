@@ -8,7 +8,7 @@ from amaranth.hdl import Array, Const, Instance, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ..compiler.devices import banks
+from ..compiler.devices import FAMILIES, banks, memory_kind
 from ..compiler.images import CHUNK
 from . import collisions, ecp5
 from .arith import count
@@ -170,6 +170,9 @@ class Ram(wiring.Component):
     banks, width, depth : int
     reads : int
         Number of read ports.
+    family : str
+        On ``ecp5`` what is large enough for block RAM is placed in it, with its own output register;
+        the rest is LUT RAM.
 
     Members
     -------
@@ -187,8 +190,15 @@ class Ram(wiring.Component):
     w_data: Any
     latency = 2
 
-    def __init__(self, *, banks: int, width: int, depth: int, reads: int = 1) -> None:
+    def __init__(
+        self, *, banks: int, width: int, depth: int, reads: int = 1, family: str = "generic"
+    ) -> None:
         self.banks, self.width, self.depth, self.reads = banks, width, max(2, depth), reads
+        kind = ""
+        if family == "ecp5":
+            kind, _ = memory_kind(FAMILIES[family], width, self.depth, rom=False)
+        self.placed = kind == "block"
+        self.style = {"ram_style": "distributed"} if kind == "lut" else {}
         super().__init__({
             "r_addr": In(count(self.depth)).array(reads),
             "r_data": Out(width).array(reads, banks),
@@ -200,7 +210,15 @@ class Ram(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         for bank in range(self.banks):
-            memory = collisions.memory(shape=self.width, depth=self.depth)
+            if self.placed:
+                for n in range(self.reads):
+                    m.submodules[f"bank{bank}_{n}"] = part = Module()
+                    ecp5.block_ram(
+                        part, depth=self.depth, w_en=self.w_en[bank], w_addr=self.w_addr,
+                        w_data=self.w_data[bank], r_addr=self.r_addr[n], r_data=self.r_data[n][bank],
+                    )  # fmt: skip
+                continue
+            memory = collisions.memory(shape=self.width, depth=self.depth, **self.style)
             m.submodules[f"bank{bank}"] = memory
             write = memory.write_port()
             m.d.comb += [

@@ -19,6 +19,8 @@ class Queue(wiring.Component):
     width : int
     depth : int
         Words that it holds at most; whoever writes keeps count of them.
+    family : str
+        On ``ecp5`` it is LUT RAM, however wide: what leaves block RAM without its output register is late.
 
     Members
     -------
@@ -36,15 +38,18 @@ class Queue(wiring.Component):
     r_rdy: Signal
     r_data: Signal
 
-    def __init__(self, *, width: int, depth: int) -> None:
+    def __init__(self, *, width: int, depth: int, family: str = "generic") -> None:
         self.depth = depth
+        self.style = {"ram_style": "distributed"} if family == "ecp5" else {}
         super().__init__({
             "w_en": In(1), "w_data": In(width), "r_en": In(1), "r_rdy": Out(1), "r_data": Out(width),
         })  # fmt: skip
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.memory = memory = collisions.memory(shape=len(self.w_data), depth=self.depth)
+        m.submodules.memory = memory = collisions.memory(
+            shape=len(self.w_data), depth=self.depth, **self.style
+        )
         write, read = memory.write_port(), memory.read_port()
         # The oldest word leaves the memory before as many have come: equal places mean none. Whether
         # there is one is decided a cycle ahead.

@@ -4,10 +4,9 @@ import math
 
 import pytest
 from gatewright.compiler.chain import load_program
-from gatewright.compiler.devices import DEVICES, FAMILIES
+from gatewright.compiler.devices import DEVICES, FAMILIES, block_rams
 from gatewright.compiler.errors import InputError
 from gatewright.compiler.estimate import (
-    block_rams,
     choose_lanes,
     estimate,
     excess,

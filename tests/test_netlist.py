@@ -11,8 +11,10 @@ import pytest
 from gatewright.cli.main import main
 from gatewright.compiler import golden
 from gatewright.compiler.config import Config
-from gatewright.compiler.devices import banks
+from gatewright.compiler.devices import FAMILIES as DEVICE_FAMILIES
+from gatewright.compiler.devices import banks, memory_kind
 from gatewright.compiler.errors import CheckError, InputError
+from gatewright.compiler.estimate import memories
 from gatewright.compiler.model import Linear, Model
 from gatewright.compiler.program import Program, quantize
 from gatewright.hw import ice40, weights
@@ -177,6 +179,29 @@ def deep() -> Program:
     images = p.images
     assert len(banks(len(images.weights), images.weight_width, loadable=True)) > 1
     return p
+
+
+def test_registered_block_ram_keeps_states_and_operands(tmp_path: Path) -> None:
+    rng = np.random.default_rng(6)
+    layers = (
+        recurrent(rng, "first", "gru", ("x",), 2, 150),
+        recurrent(rng, "second", "lstm", ("first",), 150, 4),
+    )
+    p = quantize(Model(2, layers), rng.normal(size=(2, 6, 2)), Config(lanes=24))
+    there = memories(p)
+    kinds = {
+        name: memory_kind(DEVICE_FAMILIES["ecp5"], *there[name][:2], rom=False)
+        for name in ("inputs", "operands", "kept gates", "states")
+    }
+    assert [kind for kind, _ in kinds.values()] == ["lut", "block", "lut", "block"]
+    with NetlistBench(p, "ecp5", folder=tmp_path) as bench:
+        # Of the tables only that of the activations is placed here, in one block.
+        registered = bench.netlist.path.read_text().count('.REGMODE_B("OUTREG")')
+        assert registered == 1 + sum(
+            count * there[name][2] for name, (kind, count) in kinds.items() if kind == "block"
+        )
+        assert play(bench, steps=3) == ""
+        assert play(bench, steps=3, stall=0.3, seed=2) == ""
 
 
 def test_banks_of_a_table_are_exact(tmp_path: Path) -> None:
