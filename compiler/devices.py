@@ -36,6 +36,9 @@ class Family:
         What it counts for LUT RAM of 16 words of 4 bits; 0 where LUTs are not used as memory.
     fill : float
         Share of LUTs and flip-flops above which placing takes minutes more and the clock suffers.
+    half_clock : int
+        Lanes that halve the clock, since operands, weights and sums go ever further: a rough fit to the
+        demo with 24 to 96 lanes (``docs/decisions.md``), for the choice of lanes.
     """
 
     name: str
@@ -46,15 +49,16 @@ class Family:
     block_cost: int
     lut_ram: int
     fill: float
+    half_clock: int
 
 
 FAMILIES = {
     f.name: f
     for f in (
-        Family("ice40up", 8, 16, 8, ((16, 256), (8, 512), (4, 1024), (2, 2048)), 64, 0, 0.93),
-        Family("ice40hx", 0, 0, 0, ((16, 256), (8, 512), (4, 1024), (2, 2048)), 64, 0, 0.93),
-        Family("ecp5", 0, 18, None, ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384)), 128, 4, 0.96),
-        Family("gowin", 9, 18, None, ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384)), 128, 0, 0.75),
+        Family("ice40up", 8, 16, 8, ((16, 256), (8, 512), (4, 1024), (2, 2048)), 64, 0, 0.93, 200),
+        Family("ice40hx", 0, 0, 0, ((16, 256), (8, 512), (4, 1024), (2, 2048)), 64, 0, 0.93, 200),
+        Family("ecp5", 0, 18, None, ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384)), 128, 4, 0.96, 200),
+        Family("gowin", 9, 18, None, ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384)), 128, 0, 0.75, 60),
     )
 }  # fmt: skip
 

@@ -221,7 +221,9 @@ def needs_loading(program: Program, device: Device) -> bool:
 def choose_lanes(
     program: Program, device: Device, clock: float, loadable: bool = False, most: int = 0
 ) -> int:
-    """Choose lanes for a device: as many as it has room for, or as few as the rate needs.
+    """Choose lanes for a device: those with the fastest step that it has room for, or as few as the rate needs.
+
+    More lanes take fewer cycles at a lower clock; past some number a step takes longer again.
 
     Parameters
     ----------
@@ -246,24 +248,25 @@ def choose_lanes(
     """
     net, rate = program.network, program.config.rate
     most = most or max(8, 2 * device.multipliers)
-    cycles = {p: estimate_cycles(net, choose_geometry(net, p)) for p in range(1, most + 1)}
-    # The fewest lanes first among those that come within 2 % of each other.
-    order = sorted(cycles, key=lambda p: (cycles[p], p))
-    fitting: list[int] = []
-    best = float("inf")
+    slowed = {p: 1 + p / FAMILIES[device.family].half_clock for p in range(1, most + 1)}
+    cycles = {p: estimate_cycles(net, choose_geometry(net, p)) for p in slowed}
+    fitting: dict[int, float] = {}  # how long a step takes, by lanes
     nearest = (float("inf"), 1)
-    for p in order:
-        if fitting and cycles[p] > best * 1.02:
+    for p in sorted(cycles, key=lambda p: (cycles[p] * slowed[p], p)):
+        # Schedules take up to a quarter longer than the estimate of their cycles.
+        if fitting and cycles[p] * slowed[p] > 1.02 * min(fitting.values()):
             break
-        over = excess(program.with_lanes(p), device, loadable)
+        laid = program.with_lanes(p)
+        over = excess(laid, device, loadable)
         if over <= 1:
-            fitting.append(p)
-            best = min(best, cycles[p])
+            fitting[p] = laid.schedule.cycles()[0] * slowed[p]
         nearest = min(nearest, (over, p))
     if not fitting:
         return nearest[1]
+    # The fewest lanes among those that come within 2 % of each other.
+    chosen = min(p for p in fitting if fitting[p] <= 1.02 * min(fitting.values()))
     if not rate:
-        return min(fitting)
+        return chosen
     budget = clock / rate
     enough = [p for p in sorted(cycles) if cycles[p] <= budget]
     for p in enough:
@@ -272,8 +275,8 @@ def choose_lanes(
             return p
     raise InputError(
         f"{rate:g} steps per second at {clock / 1e6:g} MHz leave {budget:.0f} cycles a step; "
-        f"{device.name} has room for {min(fitting)} lanes, which take {best:.0f}: lower the rate or "
-        "take a larger board"
+        f"{chosen} lanes, the fastest on {device.name}, take "
+        f"{program.with_lanes(chosen).schedule.cycles()[0]}: lower the rate or take a larger board"
     )
 
 

@@ -198,7 +198,7 @@ def test_lanes_are_chosen_for_the_board(program):
     auto = Options(lanes=0)
     few = lay_out(program, BOARDS["icebreaker"], auto)
     many = lay_out(program, BOARDS["ulx3s-85f"], auto)
-    assert 1 <= few.geometry.lanes <= 8 <= many.geometry.lanes
+    assert 1 <= few.geometry.lanes <= 8 and few.geometry.lanes <= many.geometry.lanes
     assert lay_out(program, BOARDS["icebreaker"], Options()) is program
     assert lay_out(program, BOARDS["icebreaker"], Options(lanes=3)).geometry.lanes == 3
 
