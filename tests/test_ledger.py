@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from amaranth.hdl import ResetInserter, Signal
-from gatewright.hw.identity import Identity
+from gatewright.hw import ledger
+from gatewright.hw.identity import IDENTITY_BYTES, Identity
 from gatewright.hw.ledger import COUNTER_BYTES, SIZE, Ledger
 from gatewright.hw.protocol import COUNTERS, DIGEST_BYTES
 from gatewright.sim.collisions import simulator
@@ -100,3 +101,54 @@ def test_carries_over_all_bytes() -> None:
     sim.add_testbench(bench)
     sim.run()
     assert int.from_bytes(bytes(got), "little") == cycles
+
+
+def test_a_byte_is_offered_once_while_a_digest_is_written() -> None:
+    rng = random.Random(3)
+    dut = Ledger(identity=IDENTITY)
+    places = range(COUNTER_BYTES, SIZE - DIGEST_BYTES)
+    got = []
+
+    async def bench(ctx: Any) -> None:
+        for place in places:
+            ctx.set(dut.place, place)
+            there = False
+            while not there:
+                ctx.set(dut.digest_en, rng.random() < 0.5)
+                await ctx.tick()
+                there = bool(ctx.get(dut.there))
+            got.append(ctx.get(dut.byte))
+            ctx.set(dut.digest_en, 1)
+            await ctx.tick()
+            assert not ctx.get(dut.there)
+
+    sim = simulator(dut)
+    sim.add_clock(1e-6)
+    sim.add_testbench(bench)
+    sim.run()
+    assert bytes(got) == IDENTITY.pack()[: len(places)]
+
+
+def test_a_counter_that_overflows_leaves_the_identity(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last counter's carry goes nowhere; here it has one byte in place of four."""
+    short = dict.fromkeys(COUNTERS, 1)
+    monkeypatch.setattr(ledger, "COUNTERS", short)
+    monkeypatch.setattr(ledger, "COUNTER_BYTES", len(short))
+    monkeypatch.setattr(ledger, "SIZE", len(short) + IDENTITY_BYTES)
+    dut = Ledger(identity=IDENTITY)
+    got = set()
+
+    async def bench(ctx: Any) -> None:
+        ctx.set(dut.events, 1 << len(short) - 1)
+        ctx.set(dut.place, len(short))
+        await ctx.tick().repeat(100)
+        for _ in range(1000):
+            await ctx.tick()
+            if ctx.get(dut.there):
+                got.add(ctx.get(dut.byte))
+
+    sim = simulator(dut)
+    sim.add_clock(1e-6)
+    sim.add_testbench(bench)
+    sim.run()
+    assert got == {IDENTITY.pack()[0]}
