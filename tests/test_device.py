@@ -15,6 +15,7 @@ from boards import CLOCK, Bench, Tripped, gru_program
 from gatewright.compiler import golden
 from gatewright.compiler.errors import CheckError, InputError
 from gatewright.hw.host import Device, from_bytes, to_bytes
+from gatewright.hw.protocol import COUNTERS, Op
 from gatewright.hw.system import System
 from gatewright.sim.board import NoisyLine, SimulatedBoard
 from randoms import extreme_codes
@@ -102,6 +103,34 @@ def test_a_new_session_starts_from_power_up(gru: Bench) -> None:
     assert (again.read_state().flat(gru.program.network) == zero).all()
     assert again.counters().steps == 0
     check(again, 6)
+
+
+@pytest.mark.parametrize("name", ["gru", "lstm"])
+def test_replies_come_after_the_results_of_steps_before(
+    name: str, request: pytest.FixtureRequest
+) -> None:
+    """A host may send a command right behind steps: it waits for them, its reply follows theirs."""
+    made: Bench = request.getfixturevalue(name)
+    p, device = made.program, Device(made.start(), made.program)
+    z, network = device.sizes, made.program.network
+    x = extreme_codes(p, np.random.default_rng(9), 1, 3)
+    expected = golden.run(network, x)
+    steps = [
+        bytes([Op.STEP if k else Op.STEP_FIRST]) + to_bytes(codes, z.input_bytes)
+        for k, codes in enumerate(x[0])
+    ]
+    counters, identity = sum(COUNTERS.values()), device.identity.pack()
+    outputs, state = 3 * z.outputs * z.output_bytes, z.state_words * z.word_bytes
+    ops = bytes([Op.COUNTERS, Op.IDENTIFY, Op.READ_STATE])
+    raw = device.session.exchange(b"".join(steps) + ops, outputs + counters + len(identity) + state)
+    results = np.zeros((3, z.outputs), np.int64)
+    results[:, p.schedule.output_order] = from_bytes(raw[:outputs], z.output_bytes).reshape(3, -1)
+    assert (results == expected.outputs[0]).all()
+    rest = raw[outputs:]
+    assert int.from_bytes(rest[counters - COUNTERS["steps"] : counters], "little") == 3
+    assert rest[counters:-state] == identity
+    last = from_bytes(rest[-state:], z.word_bytes)
+    assert (last == expected.state.flat(network)[0]).all()
 
 
 def test_counters(lstm: Bench) -> None:
