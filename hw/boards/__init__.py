@@ -49,13 +49,13 @@ _ALL = (
     replace(
         _ULX3S, name="ulx3s-85f", title="Radiona ULX3S, ECP5-85", device="LFE5U-85F",
         platform="amaranth_boards.ulx3s:ULX3S_85F_Platform", jtag="LFE5U-85",
-        usual=135_000_000, price="$155-215",
+        usual=125_000_000, price="$155-215",
     ),
     _ORANGECRAB,
     replace(
         _ORANGECRAB, name="orangecrab-85f", title="OrangeCrab r0.2, ECP5-85", device="LFE5U-85F",
         platform="amaranth_boards.orangecrab_r0_2:OrangeCrabR0_2_85FPlatform",
-        usual=165_000_000, price="$190-250",
+        usual=155_000_000, price="$190-250",
     ),
     Board(
         "colorlight-i5", "Colorlight i5 v7.0 with Muse Lab's extension board, ECP5-25",
