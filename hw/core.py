@@ -202,9 +202,11 @@ class Core(wiring.Component):
             operand = Signal(signed(net.operand_bits), name=f"operand_{b}", reset_less=True)
             m.d.sync += operand.eq(Mux(blank, 0, value) << amount)
             m.d.comb += lanes.operand[b].eq(operand)
-        # Cycle 1: the weight's address. Cycle 3: weights and operands meet.
+        # Weights and operands meet in cycle 3: the weight's address is there in cycle 1, or, where weights take
+        # a cycle more, in cycle 0.
         weight_address = Signal.like(seq.weight_address, reset_less=True)
-        m.d.sync += weight_address.eq(Mux(port.m_busy, port.m_addr, seq.weight_address))
+        ahead = seq.weight_next if weights.latency == 3 else seq.weight_address
+        m.d.sync += weight_address.eq(Mux(port.m_busy, port.m_addr, ahead))
         m.d.comb += [
             weights.addr.eq(weight_address),
             lanes.weight.eq(weights.weight),

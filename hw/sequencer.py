@@ -45,7 +45,8 @@ class Sequencer(wiring.Component):
     address : Out, operand word (with ``parity`` above it)
     parity : Out(1)
         Which half of input and operand memory this step uses.
-    weight_address : Out
+    weight_address, weight_next : Out
+        Of the word that is offered; of the one in the next cycle.
     step_done : Out(1)
         The last word of the step is issued.
     idle : Out(1)
@@ -70,6 +71,7 @@ class Sequencer(wiring.Component):
     address: Signal
     parity: Signal
     weight_address: Signal
+    weight_next: Signal
     step_done: Signal
     idle: Signal
 
@@ -83,7 +85,8 @@ class Sequencer(wiring.Component):
             "valid": Out(1), "is_input": Out(1), "old": Out(1), "shift": Out(count(max(shifts) + 1)),
             "part_first": Out(1), "tile_first": Out(1), "tile_last": Out(1), "reset": Out(1),
             "address": Out(count(words)), "parity": Out(1),
-            "weight_address": Out(count(s.words)), "step_done": Out(1), "idle": Out(1),
+            "weight_address": Out(count(s.words)), "weight_next": Out(count(s.words)),
+            "step_done": Out(1), "idle": Out(1),
         })  # fmt: skip
 
     def elaborate(self, platform: object) -> Module:
@@ -198,8 +201,9 @@ class Sequencer(wiring.Component):
                 self.part_first.eq(w_part), self.tile_first.eq(w_tile),
                 self.tile_last.eq(w_ends & at_end), step_last.eq(w_last & at_end), no_input.eq(w_no_input),
             ]  # fmt: skip
-        with m.If(self.valid):
-            m.d.sync += self.weight_address.eq(Mux(step_last, 0, self.weight_address + 1))
+        behind = Mux(step_last, 0, self.weight_address + 1)
+        m.d.comb += self.weight_next.eq(Mux(self.valid, behind, self.weight_address))
+        m.d.sync += self.weight_address.eq(self.weight_next)
         begun = Signal()  # some word of this step has been issued
         with m.If(self.valid):
             m.d.sync += begun.eq(~step_last)

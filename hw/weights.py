@@ -42,7 +42,8 @@ class Weights(wiring.Component):
     lanes, bits : int
         Number of lanes and width of the widest one.
     family : str
-        On ``ice40up`` a loadable memory that is too large for block RAM is made of SPRAM.
+        On ``ice40up`` a loadable memory that is too large for block RAM is made of SPRAM. On ``ecp5``
+        the weights pass one more register, between the blocks all over the device and the multipliers.
     loadable : bool
     files : bool
         Take the contents from hexadecimal files, :func:`~gatewright.compiler.images.hex_files`;
@@ -60,7 +61,8 @@ class Weights(wiring.Component):
     w_en : In(chunks), w_data : In(16)
         Write 16 bits of a word of ``data``, see :class:`~.memory.Table`.
 
-    Timing: ``data`` and ``weight`` follow ``addr`` by ``latency`` cycles, a word a cycle.
+    Timing: ``data`` follows ``addr`` by two cycles, ``weight`` by ``latency``: two or, on ``ecp5``, three.
+    A word a cycle.
     """
 
     addr: Signal
@@ -68,7 +70,6 @@ class Weights(wiring.Component):
     weight: Signal
     w_en: Signal
     w_data: Signal
-    latency = Table.latency
 
     def __init__(
         self, *, images: Images, lanes: int, bits: int, family: str = "generic",
@@ -76,6 +77,7 @@ class Weights(wiring.Component):
     ) -> None:  # fmt: skip
         self.images, self.lanes, self.bits = images, lanes, bits
         self.loadable, self.files, self.family = loadable, files, family
+        self.latency = Table.latency + (family == "ecp5")
         self.spram = uses_spram(images, family, loadable)
         self.initialized = not self.spram
         self.depth = max(2, images.planes[0].depth)
@@ -97,18 +99,21 @@ class Weights(wiring.Component):
                 word: Value = words[offset : offset + plane.width]
             else:
                 word = self._table(m, k, plane, offset // CHUNK, inside)
-            there = None if inside is None else Delay(m, inside).at(self.latency)
+            there = None if inside is None else Delay(m, inside).at(Table.latency)
             at = slice(offset, offset + plane.width)
             m.d.comb += self.data[at].eq(word if there is None else Mux(there, word, 0))
             for bit, where in enumerate(plane.bits):
                 found[where], valid[where] = word[bit], there
+        weight = Signal.like(self.weight, reset_less=True)
         for lane in range(self.lanes):
             value: Value = Const(0, 1)
             for bit in range(self.bits):
                 if (lane, bit) in found:
                     own, there = found[lane, bit], valid[lane, bit]
                     value = own if there is None else Mux(there, own, value)
-                m.d.comb += self.weight[lane * self.bits + bit].eq(value)
+                domain = m.d.comb if self.latency == Table.latency else m.d.sync
+                domain += weight[lane * self.bits + bit].eq(value)
+        m.d.comb += self.weight.eq(weight)
         return m
 
     def _inside(self, plane: Plane) -> Value | None:
