@@ -21,17 +21,19 @@ from .devices import (
     memory_kind,
 )  # fmt: skip
 from .errors import InputError
-from .geometry import choose_geometry, estimate_cycles
+from .geometry import Geometry, choose_geometry, estimate_cycles
 from .images import parts
 from .planes import offsets, plan
 from .program import Program
 from .schedule import POSTS
 from .timing import Timing
 
-__all__ = ["Estimate", "choose_lanes", "estimate", "memories", "needs_loading"]
+__all__ = ["Estimate", "choose_lanes", "estimate", "memories", "needs_loading", "slowdown"]
 
 TABLES = ("weights", "beats")
 READ_ONLY = ("weights", "beats", "activation")
+EASY_SPLIT, SPLIT_DROP = 4, 12
+"""Parts of a row whose sum limits no clock; how many more double the period."""
 SPRAM_DEPTH, SPRAM_WIDTH = 1 << 14, 16
 """Words and bits of one single-port RAM of an UP5K."""
 
@@ -218,6 +220,16 @@ def needs_loading(program: Program, device: Device) -> bool:
     return estimate(program, device).block_rams > device.block_rams
 
 
+def slowdown(geometry: Geometry, device: Device) -> float:
+    """Return by how much a clock is slower than that of one lane: a rough fit to whole tops.
+
+    The parts of a row are added in one cycle, of which more than four take a longer one
+    (``docs/decisions.md``).
+    """
+    parts = max(0, geometry.split - EASY_SPLIT)
+    return (1 + geometry.lanes / FAMILIES[device.family].half_clock) * (1 + parts / SPLIT_DROP)
+
+
 def choose_lanes(
     program: Program, device: Device, clock: float, loadable: bool = False, most: int = 0
 ) -> int:
@@ -248,8 +260,9 @@ def choose_lanes(
     """
     net, rate = program.network, program.config.rate
     most = most or max(8, 2 * device.multipliers)
-    slowed = {p: 1 + p / FAMILIES[device.family].half_clock for p in range(1, most + 1)}
-    cycles = {p: estimate_cycles(net, choose_geometry(net, p)) for p in slowed}
+    shapes = {p: choose_geometry(net, p) for p in range(1, most + 1)}
+    slowed = {p: slowdown(shape, device) for p, shape in shapes.items()}
+    cycles = {p: estimate_cycles(net, shape) for p, shape in shapes.items()}
     fitting: dict[int, float] = {}  # how long a step takes, by lanes
     nearest = (float("inf"), 1)
     for p in sorted(cycles, key=lambda p: (cycles[p] * slowed[p], p)):

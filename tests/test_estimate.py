@@ -13,6 +13,7 @@ from gatewright.compiler.estimate import (
     fits,
     memories,
     needs_loading,
+    slowdown,
 )
 from gatewright.compiler.program import Program
 
@@ -59,7 +60,8 @@ def test_chosen_lanes_fit_and_are_the_fastest_that_do(program, name):
     assert fits(laid, device)
     assert estimate(laid, device).cycles_per_step == laid.schedule.cycles()[0]
     took = {
-        p: program.with_lanes(p).schedule.cycles()[0] * (1 + p / FAMILIES[device.family].half_clock)
+        p: program.with_lanes(p).schedule.cycles()[0]
+        * slowdown(program.with_lanes(p).geometry, device)
         for p in range(1, max(8, device.multipliers) + 1)
         if fits(program.with_lanes(p), device)
     }
