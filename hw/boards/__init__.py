@@ -78,13 +78,13 @@ _ALL = (
     Board(
         "tang-nano-20k", "Sipeed Tang Nano 20K, GW2AR-18",
         ".tang_nano_20k:TangNano20kPlatform",
-        "GW2AR-18C", 27_000_000, 200_000_000, "rPLL", "$25-35",
+        "GW2AR-18C", 27_000_000, 180_000_000, "rPLL", "$25-35",
         ("--board", "tangnano20k"), "0403:6010", "GW2A(R)-18(C)",
     ),
     Board(
         "tang-primer-20k", "Sipeed Tang Primer 20K on its dock, GW2A-18",
         "amaranth_boards.tang_primer_20k:TangPrimer20kPlatform",
-        "GW2A-18C", 27_000_000, 200_000_000, "rPLL", "$25-60",
+        "GW2A-18C", 27_000_000, 180_000_000, "rPLL", "$25-60",
         ("--board", "tangprimer20k"), "0403:6010", "GW2A(R)-18(C)",
     ),
 )  # fmt: skip
