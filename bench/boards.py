@@ -29,7 +29,7 @@ from gatewright.hw.build import build
 from gatewright.hw.plan import Options
 
 HEAD = (
-    "network", "board", "lanes", "clock MHz (reaches)", "cycles", "steps/s", "LUTs",
+    "network", "board", "lanes", "clock MHz (reaches, seed)", "cycles", "steps/s", "LUTs",
     "multipliers", "block RAMs", "single-port RAMs", "seconds (CPU)",
 )  # fmt: skip
 
@@ -79,7 +79,7 @@ def row(name: str, program: Program, board: str, folder: Path, options: Options)
 
     return [
         name, board + ", loadable" * found["loadable"], f"{found['lanes']}",
-        f"{found['target_mhz']:.2f} ({found['fmax_mhz']:.2f})", f"{found['cycles_per_step']:,}",
+        f"{found['target_mhz']:.2f} ({found['fmax_mhz']:.2f}, {found['seed']})", f"{found['cycles_per_step']:,}",
         f"{found['steps_per_second']:,.0f}", used("luts"), used("multipliers"),
         used("block_rams"), used("spram"), f"{found.get('seconds', 0):.0f} ({cpu:.0f})",
     ]  # fmt: skip
