@@ -191,10 +191,10 @@ LUTS = {
     "ice40up": (2510.0, 4.8, 42.0, 0.0, 2.6),
     "ice40hx": (2280.0, 4.8, 42.0, 0.0, 2.6),
     "ecp5": (2190.0, 3.1, 27.6, 0.0, 2.5),
-    "gowin": (2280.0, 3.5, 18.0, 0.0, 2.5),
+    "gowin": (750.0, 6.4, 71.0, 0.0, 2.5),  # with those that only pass a signal on to a flip-flop
 }
 # Flip-flops of link and control, of a bit of a lane's accumulator, of a bit of a beat's sum.
-FLIP_FLOPS = {"ecp5": (1030.0, 4.8, 50.0), "gowin": (1870.0, 4.9, 23.6)}
+FLIP_FLOPS = {"ecp5": (1030.0, 4.8, 50.0), "gowin": (645.0, 5.4, 59.5)}
 LOADABLE, FLASH = 420, 250
 """LUTs that read and load memories, and that fill them from flash."""
 LINK_RAMS = {"ice40up": 4, "ice40hx": 4, "ecp5": 3, "gowin": 3}
