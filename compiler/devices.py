@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 __all__ = [
     "DEVICES", "FAMILIES", "SPRAM_BITS", "Device", "Family", "bank_blocks", "banks", "block_rams", "column_shape",
-    "lut_rams", "memory_kind",
+    "lut_rams", "memory_kind", "ram_column",
 ]  # fmt: skip
 
 
@@ -68,13 +68,20 @@ def column_shape(depth: int) -> tuple[int, int]:
     return next((w, d) for w, d in ((18, 512), *FAMILIES["ecp5"].modes[1:]) if depth <= d)
 
 
-def block_rams(family: Family, width: int, depth: int, rom: bool = True) -> int:
-    """Return the fewest block RAMs that hold ``depth`` words of ``width`` bits.
+def ram_column(depth: int) -> int:
+    """Return the bits of a column of ECP5 block RAM that one port writes and the other reads.
 
-    A RAM of ECP5 writes at one port of a block and reads at the other: of 18 bits at most.
+    0 where no block is as deep.
     """
-    modes = family.modes[1:] if family.name == "ecp5" and not rom else family.modes
-    return min(-(-width // w) * -(-depth // d) for w, d in modes)
+    return next((w for w, d in FAMILIES["ecp5"].modes[1:] if depth <= d), 0)
+
+
+def block_rams(family: Family, width: int, depth: int, rom: bool = True) -> int:
+    """Return the block RAMs that hold ``depth`` words of ``width`` bits: the fewest, or on ECP5 a RAM's columns."""
+    bits = 0 if rom or family.name != "ecp5" else ram_column(depth)
+    if bits:
+        return -(-width // bits)
+    return min(-(-width // w) * -(-depth // d) for w, d in family.modes)
 
 
 def lut_rams(width: int, depth: int) -> int:
@@ -164,6 +171,15 @@ class Device:
             "multipliers": self.multipliers,
             "block_rams": self.block_rams,
             "spram": self.spram_bits // SPRAM_BITS,
+        }
+
+    @property
+    def room(self) -> dict[str, float]:
+        """What a program may take of each resource: all but what the placer needs free."""
+        fill = FAMILIES[self.family].fill
+        return {
+            name: n * (fill if name in ("luts", "flip_flops") else 1)
+            for name, n in self.resources.items()
         }
 
     @property

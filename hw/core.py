@@ -11,7 +11,7 @@ from ..compiler.timing import Timing
 from .arith import Delay, count
 from .elementwise import Elementwise
 from .lanes import Lanes
-from .memory import Ram
+from .memory import Ram, Table
 from .port import Port
 from .queue import Queue
 from .sequencer import Sequencer
@@ -205,7 +205,7 @@ class Core(wiring.Component):
         # Weights and operands meet in cycle 3: the weight's address is there in cycle 1, or, where weights take
         # a cycle more, in cycle 0.
         weight_address = Signal.like(seq.weight_address, reset_less=True)
-        ahead = seq.weight_next if weights.latency == 3 else seq.weight_address
+        ahead = seq.weight_next if weights.latency > Table.latency else seq.weight_address
         m.d.sync += weight_address.eq(Mux(port.m_busy, port.m_addr, ahead))
         m.d.comb += [
             weights.addr.eq(weight_address),

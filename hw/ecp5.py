@@ -11,9 +11,12 @@ from typing import Any
 
 from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Signal, Value
 
-from ..compiler.devices import FAMILIES, column_shape
+from ..compiler.devices import column_shape, ram_column
 
-__all__ = ["BlockTable", "add_unless", "block_ram", "mult18"]
+__all__ = ["LUT_RAM", "BlockTable", "add_unless", "block_ram", "mult18"]
+
+LUT_RAM = {"ram_style": "distributed"}
+"""Attributes of a memory that Yosys is to make of LUTs."""
 
 
 def _extend(value: Value, bits: int) -> Value:
@@ -194,7 +197,7 @@ def block_ram(
     What is read of a word that is written in the same cycle is not defined. Up to 16,384 words.
     """
     on, off = Const(1, 1), Const(0, 1)
-    bits = next(w for w, d in FAMILIES["ecp5"].modes[1:] if depth <= d)
+    bits = ram_column(depth)
     for at in range(0, len(w_data), bits):
         column = w_data[at : at + bits]
         unread = Signal(0, name=f"unread_{at}")

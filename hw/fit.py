@@ -76,8 +76,7 @@ def _way_out(program: Program, board: Board, short: Mapping[str, int], loadable:
     elif program.geometry.lanes > 1:
         # What fewer lanes save is estimated, also where what is used comes from a netlist. They
         # must leave the placer some room, or the next attempt fails as this one did.
-        fill = FAMILIES[board.family].fill
-        room = {n: have[n] * (fill if n in ("luts", "flip_flops") else 1) for n in short}
+        room = board.capacity.room
         now = estimate(program, board.capacity, loadable).resources
         for p in range(program.geometry.lanes - 1, 0, -1):
             then = estimate(program.with_lanes(p), board.capacity, loadable).resources

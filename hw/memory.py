@@ -8,7 +8,7 @@ from amaranth.hdl import Array, Const, Instance, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ..compiler.devices import FAMILIES, banks, memory_kind
+from ..compiler.devices import FAMILIES, banks, memory_kind, ram_column
 from ..compiler.images import CHUNK
 from . import collisions, ecp5
 from .arith import count
@@ -171,8 +171,8 @@ class Ram(wiring.Component):
     reads : int
         Number of read ports.
     family : str
-        On ``ecp5`` what is large enough for block RAM is placed in it, with its own output register;
-        the rest is LUT RAM.
+        On ``ecp5`` what is large enough for block RAM is placed in it, with its own output register, up
+        to the 16,384 words of a block; what is smaller is LUT RAM.
 
     Members
     -------
@@ -197,8 +197,8 @@ class Ram(wiring.Component):
         kind = ""
         if family == "ecp5":
             kind, _ = memory_kind(FAMILIES[family], width, self.depth, rom=False)
-        self.placed = kind == "block"
-        self.style = {"ram_style": "distributed"} if kind == "lut" else {}
+        self.placed = kind == "block" and ram_column(self.depth) > 0
+        self.style = ecp5.LUT_RAM if kind == "lut" else {}
         super().__init__({
             "r_addr": In(count(self.depth)).array(reads),
             "r_data": Out(width).array(reads, banks),

@@ -6,7 +6,7 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from . import collisions
+from . import collisions, ecp5
 
 __all__ = ["Queue"]
 
@@ -40,7 +40,7 @@ class Queue(wiring.Component):
 
     def __init__(self, *, width: int, depth: int, family: str = "generic") -> None:
         self.depth = depth
-        self.style = {"ram_style": "distributed"} if family == "ecp5" else {}
+        self.style = ecp5.LUT_RAM if family == "ecp5" else {}
         super().__init__({
             "w_en": In(1), "w_data": In(width), "r_en": In(1), "r_rdy": Out(1), "r_data": Out(width),
         })  # fmt: skip

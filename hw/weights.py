@@ -105,13 +105,13 @@ class Weights(wiring.Component):
             for bit, where in enumerate(plane.bits):
                 found[where], valid[where] = word[bit], there
         weight = Signal.like(self.weight, reset_less=True)
+        domain = m.d.comb if self.latency == Table.latency else m.d.sync
         for lane in range(self.lanes):
             value: Value = Const(0, 1)
             for bit in range(self.bits):
                 if (lane, bit) in found:
                     own, there = found[lane, bit], valid[lane, bit]
                     value = own if there is None else Mux(there, own, value)
-                domain = m.d.comb if self.latency == Table.latency else m.d.sync
                 domain += weight[lane * self.bits + bit].eq(value)
         m.d.comb += self.weight.eq(weight)
         return m

@@ -199,6 +199,10 @@ def test_lanes_are_chosen_for_the_board(program):
     few = lay_out(program, BOARDS["icebreaker"], auto)
     many = lay_out(program, BOARDS["ulx3s-85f"], auto)
     assert 1 <= few.geometry.lanes <= 8 and few.geometry.lanes <= many.geometry.lanes
+    tensors = {"gru.weight_ih_l0": (96, 12), "gru.weight_hh_l0": (96, 32)}
+    wide = quantize(load({k: np.full(n, 0.1, np.float32) for k, n in tensors.items()}), None)
+    few, many = (lay_out(wide, BOARDS[name], auto) for name in ("icebreaker", "ulx3s-85f"))
+    assert 1 <= few.geometry.lanes <= 8 < many.geometry.lanes
     assert lay_out(program, BOARDS["icebreaker"], Options()) is program
     assert lay_out(program, BOARDS["icebreaker"], Options(lanes=3)).geometry.lanes == 3
 

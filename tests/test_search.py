@@ -65,6 +65,8 @@ def test_a_miss_above_what_was_met_keeps_what_was_met():
 
 
 def test_a_miss_on_the_way_down_goes_on_down():
+    found, _ = search(lambda clock, seed: clock - 1.0 if clock > 54 else 56.0, 60)
+    assert found.met and found.clock <= 54
     found, log = search(lambda clock, seed: 0.95 * clock if clock > 50 else 56.0, 60)
     assert (found.clock, found.met) == (48, True)
     assert log == [(60, 1), (54, 1), (48, 1)]
