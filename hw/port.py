@@ -121,6 +121,11 @@ class Port(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         s = self.schedule
+        if not s.states and not self.loadable:
+            # Nothing to serve; a state machine of one state would have a register of no bits,
+            # which Verilog cannot say.
+            m.d.comb += [self.c.ready.eq(self.idle), self.s_i.ready.eq(1)]
+            return m
         # Ports to the outside end in this register, and what depends on the walk is decided in
         # states of their own: the port is slow, and never in the way of the clock.
         word = Signal.like(self.s_o.payload)
@@ -220,9 +225,6 @@ class Port(wiring.Component):
                     m.next = "NEXT-CHUNK"
                 with m.State("NEXT-CHUNK"):
                     finish(m_last, "FETCH-CHUNK")
-        if not s.states and not self.loadable:
-            m.d.sync += accepts.eq(1)
-
         if self.loadable:
             # Known long before they are used: an address stays for some cycles.
             chunk_end, word_end = Signal(), Signal()

@@ -344,12 +344,13 @@ def test_real_bitstream_up5k(tiny, tmp_path):
 @pytest.mark.full
 @pytest.mark.parametrize("board", BOARDS)
 def test_real_bitstream_of_each_board(tiny, tmp_path, board):
-    """No clock is given: what is aimed at first is met, so that there is one netlist and one route."""
+    """No clock is given: what is aimed at first is met, or missed by so little that the next is near."""
     report, content = real(tiny, tmp_path, board, tries=1)
     assert len(content) > 10_000
     assert report["bitstream"] == BITSTREAM[BOARDS[board].family]
     assert report["hold_violations"] == 0
-    assert len(list((tmp_path / "a" / "logs").glob("route*"))) == 1
+    assert len(list((tmp_path / "a" / "logs").glob("route*"))) <= 2
+    assert report["target_mhz"] > 0.9 * find_board(board).usual / 1e6
 
 
 @pytest.mark.full

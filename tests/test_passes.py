@@ -413,6 +413,14 @@ def test_simulation_in_verilator():
     assert done.bit_exact and done.cycle_exact and done.steps == LENGTHS.sum()
 
 
+def test_a_network_without_states_in_verilator():
+    """A pass of linear layers alone has nothing for the state port to read or load."""
+    weight = np.random.default_rng(2).normal(0, 0.4, (2, 3))
+    model = Model(3, (Linear("head", ("x",), weight, None),), ("head",))
+    done = simulate(quantize(model, data(), Config(lanes=2)), data(), lengths=LENGTHS)
+    assert done.bit_exact and done.cycle_exact and done.steps == LENGTHS.sum()
+
+
 @pytest.mark.full
 def test_published_model_in_verilator():
     """All five passes of a sleep-stage classifier, some steps of two sequences."""
