@@ -130,7 +130,7 @@ class Session:
         for _ in range(TRIES):
             self._send(Flag.OPEN)
             heard = 0
-            while heard < BABBLE and (raw := self.transport.read(self.transport.silence)):
+            while heard < BABBLE and (raw := self._listen()):
                 heard += len(raw)
                 for header, _payload in self._frames(raw):
                     # Tags tell a session of another host with the same number apart.
@@ -168,7 +168,7 @@ class Session:
         silent, stuck, noise = 0, 0.0, 0
         while len(self._up) < replies or self._down:
             self._fill()
-            raw = self.transport.read(self.transport.silence)
+            raw = self._listen()
             before = (self._received, self._consumed, self._got)
             noise += len(raw)
             for header, payload in self._frames(raw):
@@ -180,8 +180,8 @@ class Session:
                 self.counts.silences += 1
                 if silent > TRIES:
                     raise CheckError(
-                        f"{self.transport.name}: the board was lost: nothing came for "
-                        f"{silent * self.transport.silence:.1f} s. Is it still powered and plugged in?"
+                        f"{self.transport.name}: the board was lost: asked {TRIES} times in a row, it gave "
+                        "no answer that could be read. Is it still powered and plugged in, and is its line good?"
                     )
                 # A short frame gets through where a long answer was lost again.
                 self._send(Flag.RESEND if silent > 1 else Flag(0))
@@ -227,6 +227,13 @@ class Session:
         self.counts.frames_sent += 1
         # A zero before an empty frame ends whatever noise has begun: it is what asks after a loss.
         self.transport.write((b"" if payload else b"\0") + encode(pack(header) + payload))
+
+    def _listen(self) -> bytes:
+        """Take what comes. What nothing followed for long was noise or cut: no frame begins with it."""
+        raw = self.transport.read(self.transport.silence)
+        if not raw:
+            self._rest = b""
+        return raw
 
     def _frames(self, raw: bytes) -> list[tuple[UpHeader, bytes]]:
         """Return the good frames that bytes complete."""

@@ -6,6 +6,7 @@ Amaranth simulator.
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
 
@@ -21,6 +22,12 @@ from gatewright.sim.board import NoisyLine, SimulatedBoard
 from randoms import extreme_codes
 
 pytestmark = pytest.mark.xdist_group("boards")  # they are built once
+
+
+@pytest.fixture(autouse=True)
+def numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Session numbers that are the same every time, as everything else on a simulated line is."""
+    monkeypatch.setattr("secrets.randbelow", random.Random(1).randrange)
 
 
 def check(device: Device, seed: int, n: int = 3, steps: int = 40) -> None:
@@ -182,6 +189,12 @@ def test_noise_on_the_wire(lstm: Bench, seed: int) -> None:
     counts = device.session.counts
     assert counts.bad_frames > 0
     assert counts.board_bad_frames > 0
+
+
+def test_noise_on_an_idle_wire(gru: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What noise left before a silence is no part of the answer that is asked for after it."""
+    monkeypatch.setattr("gatewright.hw.session.TRIES", 10)
+    check(Device(gru.start(glitches=3.3e-4, seed=5006), gru.program), 5006, n=10, steps=100)
 
 
 @pytest.mark.parametrize("skew", [0.985, 1.015])

@@ -89,6 +89,26 @@ def test_places_that_were_never_sent_are_refused() -> None:
         session.exchange(b"", 3)
 
 
+def test_noise_before_a_silence_does_not_spoil_the_answer_after_it() -> None:
+    """A glitch on an idle line is a byte to a receiver; a frame of the board begins with no zero."""
+    board = Script()
+    session = Session(board)
+    board.waiting = b"\x55"
+    pauses = iter([True, False])
+    read = board.read
+
+    def listen(timeout: float) -> bytes:
+        if not board.waiting and next(pauses, False):
+            board.says.append((0, b"abc"))
+            return b""
+        return read(timeout)
+
+    board.read = listen  # type: ignore[method-assign]
+    assert session.exchange(b"", 3) == b"abc"
+    assert session.counts.silences == 1
+    assert session.counts.bad_frames == 0
+
+
 def test_another_session_is_refused() -> None:
     board = Script()
     session = Session(board)
