@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from .runner import SIMULATORS, Bench, Simulation, simulate
+from .runner import Bench, Simulation, simulate
+from .simulators import SIMULATORS
 
 __all__ = ["SIMULATORS", "Bench", "Simulation", "simulate"]

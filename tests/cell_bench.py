@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gatewright.sim.netlist import FAMILIES, models, verilator_arguments
-from gatewright.sim.runner import VERILATOR, _environment, _tools
+from gatewright.sim.simulators import VERILATOR, environment, simulator_tools
 
 
 def check_cells(folder: Path, family: str, top: str, text: str, bench: str, specs: Any) -> None:
@@ -17,7 +17,7 @@ def check_cells(folder: Path, family: str, top: str, text: str, bench: str, spec
     (folder / "specs.json").write_text(json.dumps(specs))
     (folder / f"{top}.v").write_text(text)
     runner, log = get_runner("verilator"), folder / "run.log"
-    with _environment(**_tools("verilator", "-O0"), COCOTB_LOG_LEVEL="WARNING"):
+    with environment(**simulator_tools("verilator", "-O0"), COCOTB_LOG_LEVEL="WARNING"):
         runner.build(
             sources=[folder / f"{top}.v", *models(FAMILIES[family], folder)], hdl_toplevel=top,
             build_dir=folder / "build", always=True,

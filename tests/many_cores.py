@@ -12,7 +12,8 @@ from gatewright.compiler.images import hex_files
 from gatewright.compiler.program import Program
 from gatewright.hw.export import TOP, write_verilog
 from gatewright.hw.memory import TABLE_VERILOG
-from gatewright.sim.runner import VERILATOR, Recorded, _environment, _tools, make_job
+from gatewright.sim.runner import Recorded, make_job
+from gatewright.sim.simulators import VERILATOR, environment, simulator_tools
 
 PORT = re.compile(r"^  (input|output) (\[\d+:0\] )?(\w+);", re.MULTILINE)
 
@@ -56,13 +57,10 @@ def record_many(
     runner = get_runner("verilator")
     log = folder / "many.log"
     # Only ports are looked at, and compiling takes much longer than running.
-    arguments = [*VERILATOR]
-    environment = _tools("verilator")
-    flags = f"{environment.get('MAKEFLAGS', '')} OPT_FAST=-O0"
-    with _environment(**environment | {"MAKEFLAGS": flags}, COCOTB_LOG_LEVEL="WARNING"):
+    with environment(**simulator_tools("verilator", "-O0"), COCOTB_LOG_LEVEL="WARNING"):
         runner.build(
             sources=[source], hdl_toplevel="many", build_dir=folder / "build", always=True,
-            build_args=arguments, timescale=("1ns", "1ps"), log_file=folder / "build.log",
+            build_args=[*VERILATOR], timescale=("1ns", "1ps"), log_file=folder / "build.log",
         )  # fmt: skip
         xml = runner.test(
             test_module="tb_many", hdl_toplevel="many", build_dir=folder / "build",

@@ -22,7 +22,8 @@ from gatewright.compiler.model import Linear, Model
 from gatewright.compiler.program import Program, quantize
 from gatewright.hw.export import write_verilog
 from gatewright.hw.wrappers import AXIS, WISHBONE
-from gatewright.sim.runner import Bench, _tools, compare
+from gatewright.sim.runner import Bench, compare
+from gatewright.sim.simulators import simulator_tools
 from randoms import extreme_codes, recurrent
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -154,7 +155,7 @@ def test_wishbone_is_exact(tmp_path: Path) -> None:
 def lint(folder: Path, top: str) -> str:
     """Return every warning of Verilator about a wrapper; the core's own text is a tool's."""
     (folder / "core.vlt").write_text('`verilator_config\nlint_off -file "*core.v"\n')
-    environment = os.environ | _tools("verilator")
+    environment = os.environ | simulator_tools("verilator")
     done = subprocess.run(
         ["verilator", "--lint-only", "-Wall", "core.vlt", "core.v", f"{top}.v", "--top-module", top],
         cwd=folder, env=environment, capture_output=True, text=True,
@@ -180,7 +181,7 @@ def test_wrappers_have_no_warning(
 def test_fusesoc_knows_the_folder_and_lints_it(tmp_path: Path) -> None:
     pytest.importorskip("fusesoc", reason="FuseSoC is a development tool")
     write_verilog(small(), tmp_path / "v")
-    environment = os.environ | _tools("verilator") | {"HOME": str(tmp_path)}
+    environment = os.environ | simulator_tools("verilator") | {"HOME": str(tmp_path)}
     fusesoc = [sys.executable, "-m", "fusesoc.main", "--cores-root", "v"]
     for target in ("lint", "lint_axis", "lint_wishbone"):
         done = subprocess.run(
