@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import shutil
 from pathlib import Path
@@ -264,7 +265,7 @@ def test_missing_simulators_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(MissingToolError, match="apt-get install iverilog"):
         simulate(small(), np.zeros((2, 3)), simulator="icarus")
-    monkeypatch.setattr(runner.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingToolError, match="pip install 'gatewright\\[sim\\]'"):
         simulate(small(), np.zeros((2, 3)))
 
