@@ -17,16 +17,18 @@ import sys
 import tempfile
 from pathlib import Path
 
-from gatewright.compiler import load, quantize
+from gatewright.compiler import quantize
 from gatewright.compiler.config import Config
 from gatewright.compiler.errors import CheckError, InputError
-from gatewright.compiler.program import Program, quantize_stream
+from gatewright.compiler.frontends import registry as load
+from gatewright.compiler.program.program import Program
+from gatewright.compiler.quantizer.pipeline import quantize_stream
 from gatewright.examples.japanese_vowels import train
 from gatewright.examples.opendpd import amplifier
 from gatewright.examples.rnnoise import suppressor
+from gatewright.hw.bitstream.build import build
+from gatewright.hw.bitstream.plan import Options
 from gatewright.hw.boards import BOARDS, find_board
-from gatewright.hw.build import build
-from gatewright.hw.plan import Options
 
 HEAD = (
     "network", "board", "lanes", "clock MHz (reaches, seed)", "cycles", "steps/s", "LUTs",

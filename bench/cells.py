@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 
 import numpy as np
-from gatewright.compiler.cells import CELLS
 from gatewright.compiler.config import Config
-from gatewright.compiler.model import Model, Recurrent
-from gatewright.compiler.program import Program, quantize
+from gatewright.compiler.ir.cells import CELLS
+from gatewright.compiler.ir.model import Model, Recurrent
+from gatewright.compiler.program.program import Program
+from gatewright.compiler.quantizer.pipeline import quantize
 
 SIZES = ((16, 32, 12), (64, 64, 24), (64, 128, 96))  # I, H, lanes
 

@@ -16,9 +16,9 @@ from pathlib import Path
 import hls4ml
 import numpy as np
 import torch
-from gatewright.compiler import load
 from gatewright.compiler.config import Config
-from gatewright.compiler.program import quantize
+from gatewright.compiler.frontends import registry as load
+from gatewright.compiler.quantizer.pipeline import quantize
 from gatewright.examples.digits import train as digits
 
 

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 from gatewright.compiler import load_program
-from gatewright.hw.host import Device
-from gatewright.hw.identity import Sizes
-from gatewright.hw.protocol import CRC_BYTES, MAX_PAYLOAD, DownHeader, UpHeader, size
-from gatewright.hw.system import System
+from gatewright.host.device import Device
+from gatewright.host.wire.identity import Sizes
+from gatewright.host.wire.protocol import CRC_BYTES, MAX_PAYLOAD, DownHeader, UpHeader, size
+from gatewright.hw.link.system import System
 from gatewright.sim.verilated import VerilatedBoard, build_board
 
 

@@ -15,8 +15,8 @@ from collections.abc import Callable
 
 import torch
 from gatewright.compiler.config import Config
-from gatewright.compiler.qat import GRU
-from gatewright.compiler.trainable import calibrate
+from gatewright.compiler.training.layers import GRU
+from gatewright.compiler.training.network import calibrate
 from torch import nn
 
 SHAPES = ((12, 32, 32, 26), (6, 37, 64, 100), (64, 64, 64, 64), (256, 256, 32, 32))

@@ -23,8 +23,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from gatewright.compiler.analysis.skipping import skipping
 from gatewright.compiler.config import Config
-from gatewright.compiler.delta import skipping
 from quantization_tasks import TASKS, Pronunciation, Task
 
 WIDTHS: dict[str, tuple[tuple[int, int], ...]] = {

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from gatewright.compiler import load
 from gatewright.compiler.config import Config
-from gatewright.compiler.finetune import finetune, windows
-from gatewright.compiler.model import Model
-from gatewright.compiler.program import Program, quantize
-from gatewright.compiler.trainable import Trainable, trainable
+from gatewright.compiler.frontends import registry as load
+from gatewright.compiler.ir.model import Model
+from gatewright.compiler.program.program import Program
+from gatewright.compiler.quantizer.pipeline import quantize
+from gatewright.compiler.training.finetune import finetune, windows
+from gatewright.compiler.training.network import Trainable, trainable
 from gatewright.examples.digits import train as digits
 from gatewright.examples.g2p import pronounce as g2p
 from gatewright.examples.japanese_vowels import train as vowels

@@ -20,9 +20,10 @@ from pathlib import Path
 import numpy as np
 from gatewright.compiler import golden
 from gatewright.compiler.config import Config
-from gatewright.compiler.from_onnx import list_nodes, load_onnx
-from gatewright.compiler.from_rtneural import load_rtneural
-from gatewright.compiler.program import Program, quantize_stream
+from gatewright.compiler.frontends.onnx import list_nodes, load_onnx
+from gatewright.compiler.frontends.rtneural import load_rtneural
+from gatewright.compiler.program.program import Program
+from gatewright.compiler.quantizer.pipeline import quantize_stream
 from gatewright.examples.g2p import pronounce as g2p
 from gatewright.examples.opendpd import amplifier
 from gatewright.examples.rnnoise import suppressor

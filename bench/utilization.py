@@ -17,11 +17,11 @@ import argparse
 from typing import NamedTuple
 
 import numpy as np
-from gatewright.compiler.cells import CELLS
-from gatewright.compiler.fixed import Format
-from gatewright.compiler.geometry import Geometry, choose_geometry
-from gatewright.compiler.network import Network, Numbers, QGate, QLayer
-from gatewright.compiler.schedule import Schedule
+from gatewright.compiler.ir.cells import CELLS
+from gatewright.compiler.ir.network import Network, Numbers, QGate, QLayer
+from gatewright.compiler.layout.geometry import Geometry, choose_geometry
+from gatewright.compiler.layout.schedule import Schedule
+from gatewright.compiler.numerics.fixed import Format
 
 GOALS = ((300, 0.95), (100, 0.85))  # useful cycles from which on, utilization
 

@@ -11,9 +11,9 @@ from ..compiler.errors import GatewrightError, InputError
 from .common import Console, add_verb, read_program, table, with_result
 
 if TYPE_CHECKING:
-    from ..compiler.chain import Chain
     from ..compiler.config import Config
-    from ..compiler.program import Program
+    from ..compiler.program.chain import Chain
+    from ..compiler.program.program import Program
     from ..hw.boards import Board
 
 __all__ = ["Target", "add_verbs", "describe_build", "placed"]
@@ -81,8 +81,8 @@ class Target:
 
     def lay_out(self, program: Program | Chain) -> Program:
         """Return the program with the lanes that the board has room for, or the rate needs."""
-        from ..compiler.estimate import choose_lanes
-        from ..compiler.program import Program
+        from ..compiler.program.program import Program
+        from ..compiler.target.estimate import choose_lanes
 
         if not isinstance(program, Program):
             raise InputError(
@@ -95,8 +95,8 @@ class Target:
 
     def estimate(self, program: Program) -> dict[str, Any]:
         """Return what the program takes of the board."""
-        from ..hw.fit import expect
-        from ..hw.plan import Options
+        from ..hw.bitstream.fit import expect
+        from ..hw.bitstream.plan import Options
 
         found, loadable, short = expect(program, self.board, Options().loadable)
         have = self.board.capacity.resources
@@ -163,7 +163,7 @@ def boards(args: argparse.Namespace, console: Console) -> dict[str, Any]:
 
 def _fit(program: Program, board: Any) -> dict[str, Any]:
     """Say how a program would be laid out on a board, or why it cannot."""
-    from ..hw.plan import Options, prepare
+    from ..hw.bitstream.plan import Options, prepare
 
     try:
         laid, options, expected = prepare(program, board, Options())
@@ -178,10 +178,10 @@ def _fit(program: Program, board: Any) -> dict[str, Any]:
 
 def build(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Build a bitstream."""
-    from ..compiler.program import Program
+    from ..compiler.program.program import Program
+    from ..hw.bitstream.build import build as make
+    from ..hw.bitstream.plan import Options
     from ..hw.boards import find_board
-    from ..hw.build import build as make
-    from ..hw.plan import Options
 
     board = find_board(args.board)
     program = read_program(args.program)
@@ -251,9 +251,9 @@ def describe_build(report: dict[str, Any]) -> str:
 
 def flash(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Write a build to its board."""
+    from ..hw.bitstream.build import read_build
+    from ..hw.bitstream.programmer import flash as write
     from ..hw.boards import find_board
-    from ..hw.build import read_build
-    from ..hw.flash import flash as write
 
     report = read_build(args.build)
     board = find_board(args.board or report["board"])

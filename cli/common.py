@@ -15,9 +15,9 @@ from typing import IO, TYPE_CHECKING, Any, NoReturn
 from ..compiler.errors import GatewrightError, InputError
 
 if TYPE_CHECKING:
-    from ..compiler.chain import Chain
-    from ..compiler.data import Recording
-    from ..compiler.program import Program
+    from ..compiler.files.recording import Recording
+    from ..compiler.program.chain import Chain
+    from ..compiler.program.program import Program
 
 __all__ = [
     "Console",
@@ -168,14 +168,14 @@ def percent(fraction: float) -> str:
 
 def read_program(folder: Path) -> Program | Chain:
     """Read a program's folder, of one pass or of several."""
-    from ..compiler.chain import load_program
+    from ..compiler.program.chain import load_program
 
     return load_program(folder)
 
 
 def read_recording(path: Path, features: int, limit: int = 0) -> Recording:
     """Read input data, the first ``limit`` sequences of it where that is not zero."""
-    from ..compiler.data import read_x
+    from ..compiler.files.recording import read_x
 
     data = read_x(path, features)
     return select(data, slice(limit)) if limit and data.x.ndim == 3 else data
@@ -183,7 +183,7 @@ def read_recording(path: Path, features: int, limit: int = 0) -> Recording:
 
 def select(data: Recording, sequences: Any) -> Recording:
     """Take some sequences of a recording, named as an index of an array."""
-    from ..compiler.data import Recording
+    from ..compiler.files.recording import Recording
 
     lengths, labels = (
         None if part is None else part[sequences] for part in (data.lengths, data.labels)

@@ -79,11 +79,11 @@ def add_verbs(verbs: Any) -> None:
 
 def supported(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     """List what is supported."""
-    from ..compiler.activation import ACTIVATIONS, KINDS
-    from ..compiler.cells import CELLS
     from ..compiler.config import LANES_MAX
-    from ..compiler.load import FILE_LIMIT
-    from ..compiler.model import SIZE_LIMIT
+    from ..compiler.frontends.registry import FILE_LIMIT
+    from ..compiler.ir.cells import CELLS
+    from ..compiler.ir.model import SIZE_LIMIT
+    from ..compiler.numerics.activation import ACTIVATIONS, KINDS
 
     cells = [("linear", "fully connected layer", "y = act(Wx + b)")]
     cells += [

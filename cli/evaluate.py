@@ -13,10 +13,10 @@ from .common import Console, Parser, add_verb, percent, read_program, read_recor
 if TYPE_CHECKING:
     import numpy as np
 
-    from ..compiler.chain import Chain
-    from ..compiler.data import Recording
+    from ..compiler.files.recording import Recording
     from ..compiler.golden import State
-    from ..compiler.program import Program
+    from ..compiler.program.chain import Chain
+    from ..compiler.program.program import Program
 
 __all__ = [
     "accuracy",
@@ -76,7 +76,7 @@ def _add_data(parser: Parser) -> None:
 
 def check_output(path: Path | None, data: Recording) -> None:
     """Refuse a file that the outputs could not be written to, before the work."""
-    from ..compiler.data import SUFFIXES
+    from ..compiler.files.recording import SUFFIXES
 
     if path is None:
         return
@@ -103,7 +103,7 @@ def accuracy(outputs: np.ndarray, data: Recording) -> float | None:
     """
     import numpy as np
 
-    from ..compiler.metric import correct
+    from ..compiler.analysis.metric import correct
 
     if data.labels is None or outputs.ndim != 3 or np.shape(data.labels) != (len(outputs),):
         return None
@@ -114,8 +114,8 @@ def read_state(path: Path, program: Program | Chain, sequences: int) -> State:
     """Read an initial state and round it to the formats of the layers."""
     import numpy as np
 
-    from ..compiler.fixed import Format
     from ..compiler.golden import State
+    from ..compiler.numerics.fixed import Format
 
     try:
         values = np.load(path, allow_pickle=False)
@@ -164,10 +164,11 @@ def emulate_recording(
     """
     import numpy as np
 
-    from ..compiler.chain import Chain
-    from ..compiler.delta import skipping
-    from ..compiler.metric import class_count
-    from ..compiler.program import Program, clipped_inputs
+    from ..compiler.analysis.metric import class_count
+    from ..compiler.analysis.skipping import skipping
+    from ..compiler.program.chain import Chain
+    from ..compiler.program.program import Program
+    from ..compiler.quantizer.quality import clipped_inputs
 
     codes = program.encode(data.x)
     start = time.monotonic()
@@ -207,7 +208,7 @@ def _buffer(chain: Chain, data: Recording) -> dict[str, int]:
 
 def emulate(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Run the golden model on a file."""
-    from ..compiler.data import write_y
+    from ..compiler.files.recording import write_y
 
     program = read_program(args.program)
     data = read_recording(args.x, program.input_size)
@@ -252,7 +253,7 @@ def verilog(args: argparse.Namespace, console: Console) -> dict[str, Any]:
 
 def simulate(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Simulate the Verilog on a file."""
-    from ..compiler.data import write_y
+    from ..compiler.files.recording import write_y
     from ..sim import simulate as run
 
     if args.limit < 0:

@@ -12,9 +12,9 @@ from ..compiler.errors import CheckError, InputError
 from .common import Console, Parser, add_verb, percent, read_recording, select, table, with_result
 
 if TYPE_CHECKING:
-    from ..compiler.data import Recording
-    from ..compiler.model import Model
-    from ..compiler.program import Program
+    from ..compiler.files.recording import Recording
+    from ..compiler.ir.model import Model
+    from ..compiler.program.program import Program
 
 __all__ = ["add_verbs"]
 
@@ -73,7 +73,7 @@ def _make_files(
     import torch
     from safetensors.torch import save
 
-    from ..compiler.data import atomic_write
+    from ..compiler.files.recording import atomic_write
     from ..examples.japanese_vowels import train as example
 
     if pretrained:
@@ -116,9 +116,9 @@ def _list(console: Console, folder: Path, files: dict[str, str]) -> None:
 
 def demo(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Run every step of the flow and print one page."""
-    from ..compiler.data import atomic_write
-    from ..compiler.load import load
-    from ..compiler.program import quantize
+    from ..compiler.files.recording import atomic_write
+    from ..compiler.frontends.registry import load
+    from ..compiler.quantizer.pipeline import quantize
     from ..hw import write_verilog
     from ..sim import simulate
 
@@ -187,7 +187,7 @@ def _emulate(program: Program, model: Model, test: Recording, out: Path) -> dict
     """Run the golden and the float model on the whole test set."""
     import numpy as np
 
-    from ..compiler.data import write_y
+    from ..compiler.files.recording import write_y
     from .evaluate import accuracy, emulate_recording
 
     outputs, figures = emulate_recording(program, test)
@@ -209,7 +209,7 @@ def _choose(test: Recording, count: int, out: Path) -> Recording:
     """Take utterances spread evenly over the test set, so that every speaker is among them."""
     import numpy as np
 
-    from ..compiler.data import atomic_write
+    from ..compiler.files.recording import atomic_write
 
     some = select(test, np.linspace(0, len(test.x) - 1, count).round().astype(int))
     atomic_write(
@@ -221,10 +221,10 @@ def _choose(test: Recording, count: int, out: Path) -> Recording:
 
 def _report(program: Program, model: Model, test: Recording, out: Path, console: Console) -> None:
     """Write the page with plots, unless Matplotlib is missing."""
-    from ..compiler.data import atomic_write
+    from ..compiler.analysis.figures import analyze
     from ..compiler.errors import MissingToolError
-    from ..compiler.report import analyze
-    from ..compiler.report_page import to_html
+    from ..compiler.files.recording import atomic_write
+    from ..compiler.report.page import to_html
 
     try:
         page = to_html(analyze(program, test.x, test.lengths, model), program).encode()

@@ -7,9 +7,9 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from ..compiler.activation import KINDS
 from ..compiler.config import Config, parse_weight_bits
 from ..compiler.errors import InputError
+from ..compiler.numerics.activation import KINDS
 from .common import Parser
 
 __all__ = ["add_knobs", "read_config"]

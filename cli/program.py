@@ -14,9 +14,9 @@ from .common import Console, Parser, add_verb, percent, read_program, read_recor
 from .knobs import add_knobs, read_config
 
 if TYPE_CHECKING:
-    from ..compiler.chain import Chain
-    from ..compiler.model import Layer, Model
-    from ..compiler.program import Program
+    from ..compiler.ir.model import Layer, Model
+    from ..compiler.program.chain import Chain
+    from ..compiler.program.program import Program
     from .board import Target
 
 __all__ = ["add_model", "add_verbs", "describe", "read_model"]
@@ -78,7 +78,7 @@ def add_reading(parser: Parser) -> None:
 
 def read_model(args: argparse.Namespace, path: Path) -> Model:
     """Read a model with the options of :func:`add_reading`."""
-    from ..compiler.load import load
+    from ..compiler.frontends.registry import load
 
     options: dict[str, Any] = {}
     for name in ("key", "ignore", "node", "nonlinearity"):
@@ -131,7 +131,7 @@ def inspect(args: argparse.Namespace, console: Console) -> dict[str, Any]:
 
 def _layer(layer: Layer) -> dict[str, Any]:
     """Describe one layer of a float model."""
-    from ..compiler.model import Linear
+    from ..compiler.ir.model import Linear
 
     linear = isinstance(layer, Linear)
     return {
@@ -149,8 +149,8 @@ def _layer(layer: Layer) -> dict[str, Any]:
 
 def quantize(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Quantize a model and write the program's folder."""
-    from ..compiler.data import atomic_write
-    from ..compiler.program import quantize as make
+    from ..compiler.files.recording import atomic_write
+    from ..compiler.quantizer.pipeline import quantize as make
 
     config = read_config(args)
     if args.write_config == "-":

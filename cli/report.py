@@ -33,10 +33,10 @@ def add_verbs(verbs: Any) -> None:
 
 def report(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Print or write the report."""
-    from ..compiler.data import atomic_write
-    from ..compiler.metric import class_count
-    from ..compiler.report import analyze
-    from ..compiler.report_page import to_html, to_text
+    from ..compiler.analysis.figures import analyze
+    from ..compiler.analysis.metric import class_count
+    from ..compiler.files.recording import atomic_write
+    from ..compiler.report.page import to_html, to_text
 
     if (args.program / "build.json").is_file() and not (args.program / "program.json").is_file():
         return _build(args, console)
@@ -63,7 +63,7 @@ def report(args: argparse.Namespace, console: Console) -> dict[str, Any]:
 def _build(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Print the report of a build."""
     from ..compiler.errors import InputError
-    from ..hw.build import read_build
+    from ..hw.bitstream.build import read_build
     from .board import describe_build, placed
 
     if args.data or args.model or args.html:

@@ -14,8 +14,8 @@ from .common import Console, add_verb, percent, read_program, read_recording, wi
 from .evaluate import accuracy, check_output, read_state
 
 if TYPE_CHECKING:
-    from ..compiler.program import Program
-    from ..hw.host import Device
+    from ..compiler.program.program import Program
+    from ..host.device import Device
 
 __all__ = ["add_verbs"]
 
@@ -51,9 +51,9 @@ def run(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Run data through a board."""
     import numpy as np
 
-    from ..compiler.data import write_y
-    from ..hw.host import Device
-    from ..hw.serial_port import SerialPort
+    from ..compiler.files.recording import write_y
+    from ..host.device import Device
+    from ..host.serial_port import SerialPort
 
     if args.limit < 0:
         raise InputError(f"--limit is a number of sequences, not {args.limit}")
@@ -127,7 +127,7 @@ def run(args: argparse.Namespace, console: Console) -> dict[str, Any]:
 
 def _board(folder: Path) -> tuple[Program, int]:
     """Read the program that a board holds, and the rate of its link."""
-    from ..compiler.program import Program
+    from ..compiler.program.program import Program
 
     baud = BAUD
     if (folder / "build.json").is_file():

@@ -67,8 +67,8 @@ def read_labels(path: Path) -> np.ndarray:
 
 def tune(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Search, and write the program that was found."""
-    from ..compiler.tune import tune as search
-    from ..compiler.tune_plot import rows
+    from ..compiler.tuning.plot import rows
+    from ..compiler.tuning.search import tune as search
 
     config = read_config(args)
     if not 0 <= args.seed < 1 << 32:

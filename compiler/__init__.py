@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from .chain import Chain, load_program
 from .config import Config
 from .errors import CheckError, GatewrightError, InputError, MissingToolError
-from .load import load
-from .model import Linear, Model, Recurrent
-from .program import Program, quantize
+from .frontends.registry import load
+from .ir.model import Linear, Model, Recurrent
+from .program.chain import Chain, load_program
+from .program.program import Program
+from .quantizer.pipeline import quantize
 
 __all__ = [
     "Chain",

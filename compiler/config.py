@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from .activation import KINDS
 from .errors import InputError
+from .numerics.activation import KINDS
 
 __all__ = ["Config", "parse_weight_bits"]
 

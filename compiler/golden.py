@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from .arrays import FloatArray, IntArray
 from .errors import InputError
-from .fixed import Format, IntArray, round_shift, saturate, shift
-from .model import FloatArray
-from .network import BOUNDED, Network, QGate, QLayer
+from .ir.network import BOUNDED, Network, QGate, QLayer
+from .numerics.fixed import Format, round_shift, saturate, shift
 
 __all__ = ["Result", "State", "run"]
 

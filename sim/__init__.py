@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .runner import Bench, Simulation, simulate
+from .bench import Bench
+from .runner import Simulation, simulate
 from .simulators import SIMULATORS
 
 __all__ = ["SIMULATORS", "Bench", "Simulation", "simulate"]

@@ -10,7 +10,7 @@ import tty
 from collections import deque
 from typing import Any
 
-from ..hw.system import System
+from ..hw.link.system import System
 from .collisions import simulator
 
 __all__ = ["NoisyLine", "PseudoTerminal", "SimulatedBoard", "SpiFlash"]
@@ -19,9 +19,9 @@ SILENCE_BITS = 1500  # a frame has up to 2,550
 
 
 class SimulatedBoard:
-    """A :class:`~gatewright.hw.system.System` in the Amaranth simulator.
+    """A :class:`~gatewright.hw.link.system.System` in the Amaranth simulator.
 
-    It is a :class:`~gatewright.hw.session.Transport`: time passes in it while the host reads.
+    It is a :class:`~gatewright.host.session.Transport`: time passes in it while the host reads.
 
     Parameters
     ----------

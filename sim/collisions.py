@@ -7,7 +7,7 @@ from typing import Any, cast
 from amaranth.hdl import Cat, Fragment, MemoryInstance, Module, Signal
 from amaranth.sim import Simulator
 
-from ..hw.collisions import ATTRIBUTE
+from ..hw.blocks.collisions import ATTRIBUTE
 
 __all__ = ["simulator"]
 

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..compiler.errors import CheckError, InputError, MissingToolError
-from ..compiler.program import Program
-from ..hw.export import TOP, write_verilog
-from ..hw.flow import SYNTHESIS
-from ..hw.tools import Progress, run_tool
-from .runner import Bench
+from ..compiler.program.program import Program
+from ..hw.bitstream.toolchain import SYNTHESIS
+from ..hw.bitstream.tools import Progress, run_tool
+from ..hw.export.verilog import TOP, write_verilog
+from .bench import Bench
 
 __all__ = ["FAMILIES", "Family", "Netlist", "NetlistBench", "synthesize", "verilator_arguments"]
 

@@ -12,12 +12,12 @@ from typing import Any, TypeAlias
 import numpy as np
 from amaranth.hdl import ResetInserter, Signal
 
+from ..compiler.arrays import IntArray
 from ..compiler.errors import CheckError
-from ..compiler.fixed import IntArray
 from ..compiler.golden import State
-from ..compiler.program import Program
-from ..hw.core import Core
-from ..hw.port import LOAD, READ
+from ..compiler.program.program import Program
+from ..hw.engine.core import Core
+from ..hw.engine.port import LOAD, READ
 from .collisions import simulator
 
 __all__ = ["Continue", "Load", "Read", "Recording", "record"]

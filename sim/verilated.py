@@ -9,8 +9,8 @@ from pathlib import Path
 from amaranth.back import rtlil, verilog  # type: ignore[attr-defined]
 
 from ..compiler.errors import CheckError
-from ..hw.collisions import release
-from ..hw.system import System
+from ..hw.blocks.collisions import release
+from ..hw.link.system import System
 from .board import SILENCE_BITS
 from .netlist import synthesize, verilator_arguments
 from .simulators import VERILATOR, simulator_tools
@@ -64,7 +64,7 @@ def build_board(system: System, folder: str | Path, *, netlist: bool = False) ->
 
 
 class VerilatedBoard:
-    """A running simulation, as a :class:`~gatewright.hw.session.Transport`.
+    """A running simulation, as a :class:`~gatewright.host.session.Transport`.
 
     Time passes in it while the host reads, and nowhere else: runs are the same every time.
 

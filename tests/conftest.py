@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from boards import Bench, bench, gru_program, lstm_program
 from gatewright.cli.main import main
 from safetensors.numpy import save_file
+from support.boards import Bench, bench, gru_program, lstm_program
 
 FEATURES, HIDDEN, CLASSES = 3, 4, 2
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = ("compiler", "hw", "sim", "cli", "examples")
+FOLDERS = ("gatewright", "compiler", "host", "hw", "sim", "cli", "examples")
 # Examples that are read and run from the source, for other systems: they are not installed.
 SCRIPTS = ("examples/litex/", "examples/amaranth/")
 SOURCES = sorted(
@@ -61,30 +61,31 @@ def test_wheel_holds_every_module_under_one_name(wheel):
         names = [name for name in archive.namelist() if not re.match(r"gatewright-.*info/", name)]
     assert all(name.startswith("gatewright/") for name in names)
     modules = sorted(n.removeprefix("gatewright/") for n in names if n.endswith(".py"))
-    assert modules == SOURCES
+    assert modules == sorted(name.removeprefix("gatewright/") for name in SOURCES)
     data = [
         name for name in project_files()
         if name.startswith(("examples/", "sim/"))
         and not name.endswith(".py") and not name.startswith(SCRIPTS)
     ]  # fmt: skip
-    assert sorted(data) == sorted(n[len("gatewright/") :] for n in names if not n.endswith(".py"))
+    others = sorted(n[len("gatewright/") :] for n in names if not n.endswith(".py"))
+    assert sorted([*data, "py.typed"]) == others
 
 
 def test_wheel_imports_from_anywhere(wheel, tmp_path):
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "site")
     modules = [
-        "gatewright." + name.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
-        for name in SOURCES
-        # A cocotb bench is loaded inside a simulator only.
-        if not name.startswith("sim/tb_")
+        "gatewright" if name == "gatewright" else f"gatewright.{name}"
+        for name, path in MODULES.items()
+        # A cocotb bench is loaded inside a simulator only; the other is the command itself.
+        if not path.startswith("sim/tb_") and name != "__main__"
     ]
     code = (
         "import importlib, sys; sys.path.insert(0, sys.argv[1])\n"
         "for name in sys.argv[2:]:\n"
         "    file = importlib.import_module(name).__file__\n"
         "    assert file.startswith(sys.argv[1]), file\n"
-        "for name in ('hw', 'sim', 'cli', 'compiler', 'examples'):\n"
+        "for name in ('hw', 'host', 'sim', 'cli', 'compiler', 'examples'):\n"
         "    assert importlib.util.find_spec(name) is None, name\n"
     )
     done = subprocess.run(
@@ -115,9 +116,68 @@ def test_installed_wheel_runs_the_demo(wheel, tmp_path):
 # -- layers -----------------------------------------------------------------------
 
 
-def imports(name: str) -> Iterator[tuple[str, bool]]:
-    """Yield every module that a file imports, and whether that happens when it is loaded."""
-    package = ["gatewright", *name.split("/")[:-1]]
+ROOMS = {
+    "compiler.errors": "",
+    "compiler.arrays": "errors",
+    "compiler.files": "errors",
+    "compiler.numerics": "arrays errors",
+    "compiler.config": "numerics errors",
+    "compiler.ir": "numerics arrays errors",
+    "compiler.golden": "ir numerics arrays errors",
+    "compiler.frontends": "ir numerics arrays errors files",
+    "compiler.layout": "ir numerics arrays errors",
+    "compiler.program": "layout golden config files ir numerics arrays errors",
+    "compiler.quantizer": "program layout golden config ir numerics arrays errors",
+    "compiler.target": "program layout numerics arrays errors",
+    "compiler.analysis": "quantizer program golden ir numerics arrays errors",
+    "compiler.report": "program errors",
+    "compiler.training": "quantizer frontends program config ir numerics arrays errors",
+    "compiler.tuning": "report analysis quantizer program layout config files ir arrays errors",
+    "compiler": "program quantizer frontends config ir errors",
+    "host.wire": "compiler.layout compiler.program",
+    "host": "host.wire compiler.program compiler.golden compiler.arrays compiler.errors",
+    "hw.vendor": "compiler.target compiler.arrays compiler.errors",
+    "hw.blocks": "hw.vendor compiler.layout compiler.target compiler.arrays compiler.errors",
+    "hw.boards": "hw.vendor compiler.target compiler.errors",
+    "hw.engine": "hw.blocks hw.vendor compiler.program compiler.layout compiler.ir"
+    " compiler.numerics compiler.arrays compiler.errors",
+    "hw.link": "hw.engine hw.blocks host.wire compiler.program compiler.arrays compiler.errors",
+    "hw.export": "hw.engine hw.blocks compiler.program compiler.layout compiler.files"
+    " compiler.arrays compiler.errors",
+    "hw.bitstream": "hw.link hw.engine hw.boards hw.blocks hw.vendor host.wire compiler.program"
+    " compiler.target compiler.files compiler.arrays compiler.errors",
+    "hw": "hw.link hw.engine hw.export host",
+    "sim": "hw.bitstream hw.link hw.engine hw.export hw.blocks host compiler.program"
+    " compiler.golden compiler.arrays compiler.errors",
+    "examples": "compiler sim hw.bitstream compiler.*",
+    "cli": "compiler sim host hw hw.bitstream hw.boards examples compiler.*",
+    "gatewright": "cli compiler sim host hw hw.bitstream hw.boards compiler.*",
+}
+"""Which rooms each room may import, from the bottom up. Names without a dot are in ``compiler``."""
+
+SLOW = {"torch", "matplotlib", "onnx", "onnxruntime", "h5py", "keras"}
+"""Packages that take long to import: loaded inside the function that needs them."""
+
+
+def module_of(path: str) -> str:
+    """Return the dotted name of a source file, without ``gatewright.``."""
+    name = path.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
+    return name.removeprefix("gatewright.")
+
+
+MODULES = {module_of(path): path for path in SOURCES}
+
+
+def room_of(module: str) -> str:
+    """Return the room of a module: its folder, or itself at the door of ``compiler``."""
+    if module in ROOMS:
+        return module
+    return room_of(module.rpartition(".")[0]) if "." in module else "gatewright"
+
+
+def imports(path: str) -> Iterator[tuple[str, bool]]:
+    """Yield every module that a file imports, lazily or for types too, and whether on loading."""
+    package = ["gatewright", *path.removeprefix("gatewright/").split("/")[:-1]]
 
     def walk(node: ast.AST, loaded: bool) -> Iterator[tuple[str, bool]]:
         for child in ast.iter_child_nodes(node):
@@ -126,65 +186,103 @@ def imports(name: str) -> Iterator[tuple[str, bool]]:
             elif isinstance(child, ast.ImportFrom):
                 base = package[: len(package) - child.level + 1] if child.level else []
                 module = ".".join([*base, child.module] if child.module else base)
-                yield module, loaded
-                yield from ((f"{module}.{alias.name}", loaded) for alias in child.names)
-            elif isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test):
-                continue
+                for alias in child.names:
+                    whole = f"{module}.{alias.name}"
+                    found = whole.removeprefix("gatewright.") in MODULES
+                    yield (whole if found else module), loaded
             else:
-                inside = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
-                yield from walk(child, loaded and not inside)
+                lazy = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+                lazy |= isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test)
+                yield from walk(child, loaded and not lazy)
 
-    yield from walk(ast.parse((ROOT / name).read_text()), True)
-
-
-def uses(name: str, module: str) -> bool:
-    return any(used == module or used.startswith(f"{module}.") for used, _ in imports(name))
+    yield from walk(ast.parse((ROOT / path).read_text()), True)
 
 
-HARDWARE_READS = (
-    "activation", "atomic", "cells", "data", "devices", "errors", "estimate", "fixed",
-    "golden", "hardware", "images", "model", "network", "planes", "program", "schedule", "timing",
-)  # fmt: skip
-TRAINING = (
-    "compiler/finetune.py", "compiler/qat.py", "compiler/qat_float.py", "compiler/qat_node.py",
-    "compiler/qat_plan.py", "compiler/qat_walk.py", "compiler/trainable.py",
-)  # fmt: skip
-"""PyTorch modules: imported by name when something is trained, by nothing else when it is loaded."""
-TORCH = ("compiler/load.py", "compiler/from_torch.py", "compiler/torch_check.py", "cli/example.py")
+def own_imports(module: str) -> set[str]:
+    """Return the project's modules that a module imports."""
+    names = {name.removeprefix("gatewright.") for name, _ in imports(MODULES[module])}
+    return (names & set(MODULES)) - {module}
+
+
+def outside(module: str, *, loaded: bool) -> set[str]:
+    """Return the packages of others that a module imports, at all or when it is loaded."""
+    found = {name.split(".")[0] for name, now in imports(MODULES[module]) if now or not loaded}
+    return found - {"gatewright"}
+
+
+def allowed(room: str) -> set[str]:
+    """Return the rooms that a room may import."""
+    named: set[str] = set()
+    for name in ROOMS[room].split():
+        if name == "compiler.*":
+            named |= {other for other in ROOMS if other.startswith("compiler")}
+        else:
+            named.add(f"compiler.{name}" if f"compiler.{name}" in ROOMS else name)
+    return named
 
 
 def test_the_layer_rules_see_imports():
-    assert uses("hw/core.py", "amaranth")
-    assert uses("hw/core.py", "gatewright.compiler.program")
-    assert uses("compiler/load.py", "torch")
-    assert not uses("compiler/fixed.py", "gatewright.hw")
-    assert ("torch", True) not in set(imports("compiler/load.py"))
-    assert ("torch", True) in set(imports("examples/japanese_vowels/train.py"))
+    assert "amaranth" in outside("hw.engine.core", loaded=True)
+    assert "compiler.program.program" in own_imports("hw.engine.core")
+    assert "torch" in outside("compiler.frontends.registry", loaded=False)
+    assert "torch" not in outside("compiler.frontends.registry", loaded=True)
+    assert "torch" in outside("examples.japanese_vowels.train", loaded=True)
 
 
-@pytest.mark.parametrize("name", SOURCES)
-def test_layers(name):
-    folder = name.split("/")[0]
-    forbidden = {
-        "compiler": ("amaranth", "cocotb", "gatewright.hw", "gatewright.sim", "gatewright.cli",
-                     "gatewright.examples"),
-        "hw": ("torch", "cocotb", "gatewright.sim", "gatewright.cli", "gatewright.examples"),
-        "sim": ("torch", "gatewright.cli", "gatewright.examples"),
-        "cli": ("amaranth", "cocotb"),
-        "examples": ("gatewright.cli",),
-    }[folder]  # fmt: skip
-    assert [module for module in forbidden if uses(name, module)] == []
-    if folder == "hw":
-        allowed = {f"gatewright.compiler.{module}" for module in HARDWARE_READS}
-        read = {m for m, _ in imports(name) if m.startswith("gatewright.compiler.")}
-        assert {".".join(m.split(".")[:3]) for m in read} <= allowed
-    if folder != "examples":
-        at_load = {m.split(".")[0] for m, loaded in imports(name) if loaded}
-        slow = {"torch", "matplotlib", "onnx", "onnxruntime", "h5py", "keras"}
-        assert at_load & slow == ({"torch"} if name in TRAINING else set())
-        assert not uses(name, "torch") or name in (*TORCH, *TRAINING)
-        trains = {f"gatewright.{part.removesuffix('.py').replace('/', '.')}" for part in TRAINING}
-        assert name in TRAINING or {m for m, loaded in imports(name) if loaded} & trains == set()
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_a_module_imports_only_the_rooms_below_it(module):
+    room = room_of(module)
+    above = {other for other in own_imports(module) if room_of(other) not in {room, *allowed(room)}}
+    assert above == set(), f"{room} may import {sorted(allowed(room))}"
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_a_module_imports_only_the_packages_of_its_room(module):
+    room = room_of(module)
+    used = outside(module, loaded=False)
+    if not room.startswith(("hw", "sim")):
+        assert not used & {"amaranth", "amaranth_boards", "cocotb"}
+    if room not in ("compiler.training", "compiler.frontends", "examples", "cli"):
+        assert "torch" not in used
+    if room not in ("examples", "compiler.training"):
+        assert not outside(module, loaded=True) & SLOW
+    if room == "compiler.training":
+        assert not outside(module, loaded=True) & SLOW - {"torch"}
+
+
+def test_nobody_imports_the_trainer_on_loading():
+    trainer = {module for module in MODULES if room_of(module) == "compiler.training"}
+    for module in set(MODULES) - trainer:
+        if room_of(module) == "examples":
+            continue
+        at_load = {
+            name.removeprefix("gatewright.") for name, now in imports(MODULES[module]) if now
+        }
+        assert not at_load & trainer, module
+
+
+def test_rooms_and_modules_have_no_circle():
+    for graph in (
+        {module: own_imports(module) for module in MODULES},
+        {room: allowed(room) - {room} for room in ROOMS},
+    ):
+        done: set[str] = set()
+        while rest := [node for node in graph if node not in done]:
+            free = [node for node in rest if graph[node] <= done]
+            assert free, f"a circle among {rest}"
+            done |= set(free)
+
+
+def test_the_facade_names_what_it_has():
+    """``import gatewright`` is quick; every public name is found, typed and documented."""
+    import gatewright as gw
+
+    typed = set(re.findall(r"^    from .* as (\w+)$", (ROOT / "gatewright/__init__.py").read_text(), re.M))
+    assert typed == set(gw.__all__) - {"__version__"}
+    for name in gw.__all__:
+        assert getattr(gw, name).__doc__, name
+    code = "import sys, gatewright; assert not {'numpy', 'amaranth', 'torch'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 # -- files ------------------------------------------------------------------------

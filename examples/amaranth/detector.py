@@ -17,7 +17,7 @@ from amaranth.back import verilog
 from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
-from gatewright.compiler.program import Program
+from gatewright.compiler.program.program import Program
 from gatewright.hw import Core
 
 __all__ = ["Alarm", "Detector", "Steps"]

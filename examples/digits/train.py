@@ -20,8 +20,8 @@ import torch
 from torch import nn
 
 from ...compiler.config import Config
-from ...compiler.finetune import Training, finetune
-from ...compiler.trainable import Trainable, trainable
+from ...compiler.training.finetune import Training, finetune
+from ...compiler.training.network import Trainable, trainable
 
 __all__ = ["DigitNet", "Split", "accuracy", "finetune_digits", "load_data", "main", "train"]
 

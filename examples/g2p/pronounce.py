@@ -26,8 +26,9 @@ import numpy.typing as npt
 from ...compiler import golden
 from ...compiler.config import Config
 from ...compiler.errors import InputError
-from ...compiler.model import Linear, Model, Recurrent
-from ...compiler.program import Program, quantize_stream
+from ...compiler.ir.model import Linear, Model, Recurrent
+from ...compiler.program.program import Program
+from ...compiler.quantizer.pipeline import quantize_stream
 
 __all__ = [
     "LETTERS",

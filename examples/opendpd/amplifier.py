@@ -22,9 +22,9 @@ import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import save_file
 
-from ...compiler.data import read_x
 from ...compiler.errors import InputError
-from ...compiler.model import Linear, Model, Recurrent
+from ...compiler.files.recording import read_x
+from ...compiler.ir.model import Linear, Model, Recurrent
 
 __all__ = [
     "SETTLING",

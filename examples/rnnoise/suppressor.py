@@ -20,9 +20,9 @@ import numpy.typing as npt
 
 from ...compiler.config import Config
 from ...compiler.errors import GatewrightError, MissingToolError
-from ...compiler.from_rnnoise import load_rnnoise
-from ...compiler.model import Model
-from ...compiler.program import quantize_stream
+from ...compiler.frontends.rnnoise import load_rnnoise
+from ...compiler.ir.model import Model
+from ...compiler.quantizer.pipeline import quantize_stream
 
 __all__ = [
     "BANDS",

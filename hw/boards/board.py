@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
-from ...compiler.devices import DEVICES, Device
+from ...compiler.target.devices import DEVICES, Device
 
 __all__ = ["Board"]
 
@@ -24,7 +24,7 @@ class Board:
         ``module:class`` of the Amaranth platform that has the pins; clock, device, package and
         speed grade are read from it.
     device : str
-        Key of :data:`~gatewright.compiler.devices.DEVICES`.
+        Key of :data:`~gatewright.compiler.target.devices.DEVICES`.
     clock : int
         Frequency of the board's oscillator, hertz.
     usual : int

@@ -1,0 +1,1 @@
+"""What a program computes, costs and loses, as data."""

@@ -1,0 +1,1 @@
+"""Files of the user: recordings to read, results written whole or not at all."""

@@ -1,0 +1,109 @@
+"""Files and folders that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from ..errors import InputError
+
+__all__ = ["atomic_folder", "atomic_write", "reason"]
+
+
+def atomic_write(path: str | Path, writer: Callable[[IO[bytes]], object]) -> None:
+    """Write a file through a temporary one beside it, so that it appears whole or not at all.
+
+    Parameters
+    ----------
+    path : path
+        Its folder must exist. An old file is replaced; a link is followed.
+    writer : callable
+        Gets a binary file to write to.
+
+    Raises
+    ------
+    InputError
+        The system refuses, e.g. ``No space left on device``; nothing has changed.
+    """
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():
+        raise InputError(f"{path} exists and is not a file; give another name")
+    temporary = _sibling(target)
+    try:
+        with temporary.open("xb") as file:
+            writer(file)
+        os.replace(temporary, target)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {reason(error)}; nothing was written") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: str | Path, marker: str = "program.json") -> Iterator[Path]:
+    """Fill a temporary folder that takes its place when the block ends well.
+
+    Parameters
+    ----------
+    path : path
+        Folder to make; folders above it are made too. An old one is replaced, with all it
+        holds, only if it is empty or holds ``marker``, which shows that it is one of ours.
+    marker : str
+        Name of a file that every folder of this kind has.
+
+    Yields
+    ------
+    pathlib.Path
+        The temporary folder, beside the final one.
+
+    Raises
+    ------
+    InputError
+        The old folder is not ours, or the system refuses; the old folder is as it was.
+    """
+    target = Path(os.path.realpath(path))
+    temporary, old = _sibling(target), _sibling(target)
+    try:
+        _refuse_foreign(target, path, marker)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary.mkdir()
+        yield temporary
+        _refuse_foreign(target, path, marker)
+        if target.exists():
+            target.rename(old)
+        try:
+            temporary.rename(target)
+        except OSError:
+            if old.exists():
+                old.rename(target)
+            raise
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {reason(error)}; nothing was written") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if target.exists():
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _refuse_foreign(target: Path, path: str | Path, marker: str) -> None:
+    if target.exists() and not target.is_dir():
+        raise InputError(f"{path} exists and is not a folder; give another name")
+    if target.is_dir() and any(target.iterdir()) and not (target / marker).is_file():
+        raise InputError(
+            f"{path} has files but no {marker}, so it is not replaced; "
+            "give a new or an empty folder, or remove it"
+        )
+
+
+def _sibling(target: Path) -> Path:
+    return target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+
+
+def reason(error: OSError) -> str:
+    """Say in the system's words what went wrong."""
+    return error.strerror or str(error)

@@ -1,0 +1,257 @@
+"""Opens Keras files as data: the layers of a chain, their settings and weights.
+
+Two containers: ``.keras`` (Keras 3: a zip of ``config.json`` and ``model.weights.h5``) and the
+older ``.h5``. Nothing in a file is executed, and Keras itself is not needed.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import pathlib
+import re
+import zipfile
+import zlib
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..arrays import FloatArray
+from ..errors import InputError, MissingToolError
+
+__all__ = ["KerasFile", "KerasLayer", "read_keras"]
+
+FILE_LIMIT = 1 << 30
+CONFIG_LIMIT = 16 << 20
+ARRAY_LIMIT = 1 << 27  # elements
+
+# Where Keras 3 puts the arrays of a layer, below the layer's own group
+PLACES = {
+    "Bidirectional": ("forward_layer/cell/vars", "backward_layer/cell/vars"),
+    "TimeDistributed": ("layer/vars",),
+    "GRU": ("cell/vars",),
+    "LSTM": ("cell/vars",),
+    "SimpleRNN": ("cell/vars",),
+}
+
+
+@dataclass(frozen=True)
+class KerasLayer:
+    """A layer as the file states it: class name, name, settings, arrays in Keras' order."""
+
+    kind: str
+    name: str
+    config: dict[str, Any]
+    weights: tuple[FloatArray, ...]
+
+
+@dataclass(frozen=True)
+class KerasFile:
+    """A chain of layers.
+
+    Parameters
+    ----------
+    version : str
+        Keras version that wrote the file; '' where it does not say.
+    config : dict
+        The whole model configuration.
+    layers : tuple of KerasLayer
+        In the order of evaluation.
+    """
+
+    version: str
+    config: dict[str, Any]
+    layers: tuple[KerasLayer, ...]
+
+
+def _h5py() -> Any:
+    try:
+        import h5py  # type: ignore[import-untyped]
+    except ImportError:
+        raise MissingToolError(
+            "reading Keras files needs h5py: pip install 'gatewright[keras]'"
+        ) from None
+    return h5py
+
+
+def _array(group: Any, path: str) -> FloatArray:
+    """Read one dataset; links that lead out of the file are refused."""
+    h5py = _h5py()
+    node = group
+    for part in path.split("/"):
+        link = node.get(part, getlink=True) if isinstance(node, h5py.Group) else None
+        if not isinstance(link, h5py.HardLink):
+            raise InputError(f"weights {path!r} are not stored in the file; save the model again")
+        node = node[part]
+    if not isinstance(node, h5py.Dataset) or node.is_virtual or node.external:
+        raise InputError(f"weights {path!r} are not stored as a plain array; save the model again")
+    if node.dtype.kind != "f":
+        raise InputError(f"weights {path!r} are {node.dtype}, expected floating point")
+    if node.size is None or node.size > ARRAY_LIMIT:
+        raise InputError(f"weights {path!r} have {node.size} elements, up to {ARRAY_LIMIT} allowed")
+    return np.asarray(node[()], dtype=np.float64)
+
+
+def _json(text: str | bytes, what: str) -> dict[str, Any]:
+    if len(text) > CONFIG_LIMIT:
+        raise InputError(f"{what} has {len(text)} bytes, up to {CONFIG_LIMIT} allowed")
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{what} is not JSON ({error}); save the model again") from None
+    if not isinstance(data, dict):
+        raise InputError(f"{what} is not a JSON object; save the model again")
+    return data
+
+
+def _origins(node: Any) -> list[str]:
+    """Names of the layers that an ``inbound_nodes`` entry reads, in Keras 2 or 3 notation."""
+    if isinstance(node, dict):
+        config = node.get("config")
+        if node.get("class_name") == "__keras_tensor__" and isinstance(config, dict):
+            history = config.get("keras_history") or [None]
+            return [str(history[0])]
+        return [name for value in node.values() for name in _origins(value)]
+    if isinstance(node, list):
+        if len(node) >= 3 and isinstance(node[0], str) and isinstance(node[1], int):
+            return [node[0]]
+        return [name for value in node for name in _origins(value)]
+    return []
+
+
+def _chain(model: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the layer entries of a model, checked to be one chain."""
+    kind, config = model.get("class_name"), model.get("config")
+    if not isinstance(config, dict):  # a Sequential model of early Keras 2 has a plain list
+        config = {"layers": config}
+    layers = config.get("layers")
+    if kind not in ("Sequential", "Functional", "Model") or not isinstance(layers, list):
+        raise InputError(
+            f"the model is of class {kind!r}; Sequential and Functional chains are supported"
+        )
+    if not layers or not all(isinstance(layer, dict) for layer in layers):
+        raise InputError("the model's list of layers is empty or damaged; save the model again")
+    if kind == "Sequential":
+        return layers
+    last = ""
+    for layer in layers:
+        name = str(layer.get("name"))
+        nodes = layer.get("inbound_nodes") or []
+        origins = _origins(nodes)
+        if origins != ([last] if last else []) or len(nodes) > 1:
+            raise InputError(
+                f"layer {name!r} reads {', '.join(origins) or 'nothing'}, not the layer before it; "
+                "only functional models that are one chain are supported"
+            )
+        last = name
+    outputs = config.get("output_layers")
+    if outputs is not None and [n for n in _origins([outputs]) if n] not in ([last], []):
+        raise InputError(f"the model has outputs {outputs}; only its last layer is supported")
+    return layers
+
+
+def _group_name(kind: str) -> str:
+    """Keras' snake case of a class name: ReLU is ``re_lu``."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", kind).lower()
+
+
+def _read_h5(stream: Any) -> Any:
+    try:
+        return _h5py().File(stream, "r")
+    except (OSError, ValueError, RuntimeError) as error:
+        raise InputError(f"the weights are not a readable HDF5 file ({error})") from None
+
+
+def _layers(entries: list[dict[str, Any]], arrays: Any) -> tuple[KerasLayer, ...]:
+    layers = []
+    for entry in entries:
+        kind, config = str(entry.get("class_name")), entry.get("config")
+        if not isinstance(config, dict):
+            raise InputError(f"a layer of class {kind} has no settings; save the model again")
+        name = str(config.get("name") or entry.get("name") or _group_name(kind))
+        layers.append(KerasLayer(kind, name, config, arrays(kind, name)))
+    return tuple(layers)
+
+
+def _read_archive(path: pathlib.Path) -> KerasFile:
+    limits = {"config.json": CONFIG_LIMIT, "metadata.json": CONFIG_LIMIT}
+    limits["model.weights.h5"] = FILE_LIMIT
+    members: dict[str, bytes] = {}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for name, limit in limits.items():
+                size = archive.getinfo(name).file_size
+                if size > limit:
+                    raise InputError(f"{path.name}: {name} unpacks to {size} bytes, not to {limit}")
+                members[name] = archive.read(name)
+    except KeyError as error:
+        raise InputError(f"{path.name}: not a complete .keras file ({error.args[0]})") from None
+    except (OSError, EOFError, RuntimeError, zipfile.error, zlib.error) as error:
+        raise InputError(f"{path.name}: not a readable .keras file ({error})") from None
+    config = _json(members["config.json"], "config.json")
+    version = str(_json(members["metadata.json"], "metadata.json").get("keras_version", ""))
+    seen: Counter[str] = Counter()
+    with _read_h5(io.BytesIO(members["model.weights.h5"])) as file:
+
+        def arrays(kind: str, name: str) -> tuple[FloatArray, ...]:
+            # Keras numbers the groups by class and ignores the layers' own names.
+            group = _group_name(kind)
+            number = seen[group]
+            seen[group] += 1
+            group += f"_{number}" if number else ""
+            found: list[FloatArray] = []
+            for place in PLACES.get(kind, ("vars",)):
+                base = f"layers/{group}/{place}"
+                count = len(file[base]) if base in file else 0
+                found += [_array(file, f"{base}/{k}") for k in range(count)]
+            return tuple(found)
+
+        return KerasFile(version, config, _layers(_chain(config), arrays))
+
+
+def _text(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _read_legacy(path: pathlib.Path) -> KerasFile:
+    with _read_h5(path) as file:
+        if "model_config" not in file.attrs:
+            raise InputError(
+                f"{path.name}: holds weights only, not the layers; save the whole model "
+                "with model.save('model.keras')"
+            )
+        config = _json(_text(file.attrs["model_config"]), "model_config")
+
+        def arrays(kind: str, name: str) -> tuple[FloatArray, ...]:
+            base = f"model_weights/{name}"
+            names = file[base].attrs.get("weight_names", ()) if base in file else ()
+            return tuple(_array(file, f"{base}/{_text(n)}") for n in names)
+
+        version = _text(file.attrs.get("keras_version", ""))
+        return KerasFile(version, config, _layers(_chain(config), arrays))
+
+
+def read_keras(path: pathlib.Path) -> KerasFile:
+    """Read the layers of a Keras file.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        ``.keras`` or ``.h5``, up to 1 GiB; recognized by content.
+
+    Raises
+    ------
+    InputError
+        Damaged, too large, or not one chain of layers.
+    MissingToolError
+        h5py is not installed.
+    """
+    size = path.stat().st_size
+    if size > FILE_LIMIT:
+        raise InputError(f"{path.name}: {size} bytes; a model may have up to {FILE_LIMIT}")
+    try:
+        return _read_archive(path) if zipfile.is_zipfile(path) else _read_legacy(path)
+    except (OSError, KeyError, RuntimeError) as error:  # what h5py raises on damaged files
+        raise InputError(f"{path.name}: damaged ({error}); save the model again") from None

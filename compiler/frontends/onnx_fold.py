@@ -1,0 +1,96 @@
+"""Evaluates the parts of an ONNX graph that do not depend on its inputs, and layout operators."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import InputError
+
+__all__ = ["ELEMENTS_LIMIT", "FOLDED", "GLUE", "constants", "evaluate", "node_name", "operator"]
+
+Array = npt.NDArray[Any]
+
+ELEMENTS_LIMIT = 1 << 26
+"""Largest tensor that is made while a graph is read."""
+
+GLUE = {"Transpose", "Reshape", "Squeeze", "Unsqueeze", "Identity", "Flatten", "Slice", "Gather",
+        "Split", "Concat"}  # fmt: skip
+"""Operators that only move or choose elements."""
+
+FOLDED = GLUE | {"Constant", "Shape", "Size", "Cast", "Expand", "ConstantOfShape", "Add",
+                 "Sub", "Mul", "Div", "Equal", "Where"}  # fmt: skip
+"""Operators that are evaluated where all inputs are constant."""
+
+
+def node_name(graph: Any, node: Any) -> str:
+    """Name of a node; unnamed ones are called after their place."""
+    return str(node.name or f"{node.op_type}_{list(graph.node).index(node)}")
+
+
+def operator(node: Any) -> str:
+    """Operator of a node, with its domain where that is not ONNX's own."""
+    return f"{node.domain}::{node.op_type}" if node.domain not in ("", "ai.onnx") else node.op_type
+
+
+def _evaluate(node: Any, arrays: list[Array | None], model: Any) -> list[Array]:
+    """Run one node in NumPy, after a look at how large its result can get."""
+    from onnx import TensorProto, helper
+    from onnx.reference import ReferenceEvaluator
+
+    present = {n: a for n, a in zip(node.input, arrays, strict=True) if n and a is not None}
+    total = sum(a.size for a in present.values())
+    shapes = [a.shape for a in present.values()]
+    if node.op_type in ("ConstantOfShape", "Expand"):
+        total += int(np.prod(np.maximum(np.asarray(arrays[-1], float), 1.0)))
+    elif node.op_type in ("Add", "Sub", "Mul", "Div", "Equal", "Where"):
+        total += int(np.prod(np.array(np.broadcast_shapes(*shapes), float)))
+    elif node.op_type == "Gather":
+        total *= max(1, int(np.prod(np.array(shapes[-1], float))))
+    if total > ELEMENTS_LIMIT:
+        raise InputError(f"{node.op_type} makes {total} elements, up to {ELEMENTS_LIMIT} allowed")
+    infos = [
+        helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape)
+        for n, a in present.items()
+    ]
+    outputs = [helper.make_tensor_value_info(n, TensorProto.UNDEFINED, None) for n in node.output]
+    graph = helper.make_graph([node], "node", infos, outputs)
+    single = helper.make_model(graph, opset_imports=model.opset_import)
+    return [np.asarray(a) for a in ReferenceEvaluator(single).run(None, present)]
+
+
+def evaluate(node: Any, arrays: list[Array | None], model: Any) -> list[Array]:
+    """Run one node in NumPy.
+
+    Raises
+    ------
+    InputError
+        The result would be too large, or the node is malformed.
+    """
+    try:
+        return _evaluate(node, arrays, model)
+    except InputError:
+        raise
+    except Exception as error:  # the evaluator raises whatever its NumPy code does
+        raise InputError(
+            f"{node_name(model.graph, node)}: {node.op_type} cannot be evaluated "
+            f"({type(error).__name__}: {error})"
+        ) from None
+
+
+def constants(model: Any) -> dict[str, Array]:
+    """Return every tensor of a graph that does not depend on its inputs."""
+    from onnx import numpy_helper
+
+    known = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+    for node in model.graph.node:
+        if operator(node) in FOLDED and all(not n or n in known for n in node.input):
+            arrays = [known.get(n) for n in node.input]
+            try:
+                results = evaluate(node, arrays, model)
+            except InputError:
+                continue  # whoever needs the value will name it
+            known.update((n, a) for n, a in zip(node.output, results, strict=True) if n)
+    return known

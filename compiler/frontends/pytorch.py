@@ -1,0 +1,235 @@
+"""PyTorch models: a state_dict or a module, each compared with PyTorch itself.
+
+torch is imported only where a module is given or a result is checked; a state_dict of
+plain arrays is read without it. What names and shapes mean is in :mod:`.state_dict`, the
+chain of layers in :mod:`.parts`, the comparison in :mod:`.torch_check`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import InputError
+from ..ir.model import Model
+from .parts import Part, arrange, assemble, understood
+from .pytorch_check import check_module, check_parts
+from .state_dict import leave_out, recognize, refuse_projection, unwrap
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["from_module", "from_state_dict"]
+
+ACTIVATIONS = {
+    "Tanh": "tanh",
+    "Sigmoid": "sigmoid",
+    "ReLU": "relu",
+    "Hardtanh": "hard_tanh",
+    "Hardsigmoid": "hard_sigmoid",
+}
+CONTAINERS = ("Sequential", "ModuleList", "ModuleDict")
+NOTHING = ("Identity", "Flatten", "Unflatten", "Dropout", "Dropout1d", "AlphaDropout")
+SOFTMAX = ("Softmax", "LogSoftmax")
+
+
+def from_state_dict(
+    values: Mapping[str, Any],
+    *,
+    check: bool = True,
+    source: str = "state_dict",
+    ordered: bool = True,
+    key: str | None = None,
+    ignore: Sequence[str] = (),
+    order: Sequence[str] | None = None,
+    nonlinearity: str = "tanh",
+    activations: Mapping[str, str] | None = None,
+) -> Model:
+    """Recognize modules by the names and shapes of their tensors.
+
+    Parameters
+    ----------
+    values : mapping of str -> array or torch.Tensor
+        A state_dict, or a checkpoint that nests one. Any floating-point type.
+    check : bool
+        Compare every module with PyTorch's own, where torch is installed.
+    source : str
+        File name, for messages.
+    ordered : bool
+        Whether the order of the keys means something (it does not in a safetensors file).
+    key : str, optional
+        Which entry of a checkpoint holds the state_dict.
+    ignore : sequence of str
+        Patterns (``backbone.tcn.*``) of tensors to leave out.
+    order : sequence of str, optional
+        Names of the modules in the order of the data, where sizes do not tell.
+    nonlinearity : {'tanh', 'relu'}
+        Of plain RNNs; a state_dict does not hold it.
+    activations : mapping of str -> str, optional
+        Activation after a linear module, by the module's name; default none.
+
+    Raises
+    ------
+    InputError
+        What is left over, makes no chain or is not supported is refused by name.
+    """
+    if nonlinearity not in ("tanh", "relu"):
+        raise InputError(f"nonlinearity is 'tanh' or 'relu', not {nonlinearity!r}")
+    values, nested = unwrap(values, key, source)
+    patterns = (ignore,) if isinstance(ignore, str) else ignore
+    values, ignored = leave_out(values, patterns, source)
+    parts = recognize(values, source, nonlinearity)
+    unused = set(activations or {}) - {part.path for part in parts if part.linear}
+    if unused:
+        raise InputError(
+            f"{source}: activations names {sorted(unused)}, not linear modules; {understood(parts)}"
+        )
+    parts = [
+        replace(part, activation=(activations or {}).get(part.path, part.activation))
+        for part in parts
+    ]
+    parts, arranged = arrange(parts, ordered, order, source)
+    assumed = []
+    if any(part.kind == "rnn" for part in parts):
+        assumed.append(f"rnn: {nonlinearity}; a state_dict does not say which (nonlinearity=)")
+    if any(part.linear for part in parts):
+        assumed.append(
+            "linear: a state_dict holds no activations; --head MODULE=ACT sets them, in Python activations="
+        )
+    model = assemble(parts, source)
+    if check:
+        assumed.append(check_parts(parts))
+    return replace(model, notes=(*model.notes, *nested, *ignored, *arranged, *assumed))
+
+
+def from_module(module: torch.nn.Module, *, check: bool = True) -> Model:
+    """Take a module apart by its children, in the order of their registration.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        ``GRU``, ``LSTM``, ``RNN``, their cells, ``Linear``, or any container of these and of
+        activations: a ``Sequential`` or a class of your own. It is not changed.
+    check : bool
+        Run a float64 copy on random sequences and compare within 1e-5. A class of your own can
+        compute anything in ``forward``; only this shows that it is the chain of its children.
+
+    Raises
+    ------
+    InputError
+        A child is not supported (named), or the module computes something else.
+    """
+    source = type(module).__name__
+    found = _Found(check)
+    found.add(module, "")
+    if not found.parts:
+        raise InputError(f"{source} holds no GRU, LSTM, RNN or Linear module")
+    for before, after in zip(found.parts, found.parts[1:], strict=False):
+        if before.size != after.input_size:
+            raise InputError(
+                f"{source}: its modules make no chain in the order of their registration: "
+                f"{before}, then {after}; register them in the order of the data"
+            )
+    model = assemble(found.parts, source)
+    notes = [*found.notes]
+    if check:
+        notes += [check_parts(found.parts), check_module(module, model, found.softmax)]
+    else:
+        notes.append("not compared with PyTorch: check is off")
+    return replace(model, notes=(*model.notes, *notes))
+
+
+@dataclass
+class _Found:
+    """What a walk over a module's children has found, in order.
+
+    Parameters
+    ----------
+    check : bool
+        Whether modules that are not known may be taken to do nothing: the comparison will tell.
+    """
+
+    check: bool
+    parts: list[Part] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    softmax: str = ""
+
+    def add(self, module: torch.nn.Module, path: str) -> None:
+        """Add one module and its children."""
+        from torch import nn
+
+        kind = type(module).__name__
+        ours = not type(module).__module__.startswith("torch.")
+        label = f"{path or 'the model'} ({kind})"
+        own_part = getattr(module, "gatewright_part", None)  # modules of .qat say what they are
+        if own_part is not None or isinstance(module, (nn.RNNBase, nn.RNNCellBase, nn.Linear)):
+            self._refuse_after_softmax(label)
+            self.parts.append(own_part(path) if own_part else _part(module, path))
+        elif not ours and kind in ACTIVATIONS:
+            self._refuse_after_softmax(label)
+            self._activation(module, label)
+        elif not ours and kind in SOFTMAX:
+            self._refuse_after_softmax(label)
+            self.softmax = kind
+            self.notes.append(f"{label} dropped: the largest output stays the largest")
+        elif not ours and kind in NOTHING:
+            pass
+        elif ours or kind in CONTAINERS:
+            self._container(module, path, label)
+        else:
+            raise InputError(
+                f"{label} is not supported; use GRU, LSTM, RNN, their cells, Linear, "
+                f"{', '.join(ACTIVATIONS)}, Dropout, Identity and Sequential"
+            )
+
+    def _container(self, module: torch.nn.Module, path: str, label: str) -> None:
+        own = [name for name, value in module._parameters.items() if value is not None]
+        if own:
+            raise InputError(
+                f"{label} holds parameters of its own, {', '.join(own)}; only those of GRU, LSTM, "
+                "RNN and Linear are understood: move it to the host, or make it one of these"
+            )
+        if not module._modules and path:
+            if not self.check:
+                raise InputError(f"{label} is not known; only check=True can tell what it does")
+            self.notes.append(f"{label} taken to pass its input on")
+        # not named_children(), which leaves out the second use of one module
+        for name, child in module._modules.items():
+            if child is not None:
+                self.add(child, f"{path}.{name}" if path else name)
+
+    def _refuse_after_softmax(self, label: str) -> None:
+        if self.softmax:
+            raise InputError(f"{self.softmax} before {label} is not supported, only at the end")
+
+    def _activation(self, module: Any, label: str) -> None:
+        name = ACTIVATIONS[type(module).__name__]
+        if name == "hard_tanh" and (module.min_val, module.max_val) != (-1, 1):
+            raise InputError(
+                f"{label} clips to {module.min_val} to {module.max_val}; only -1 to 1 is supported"
+            )
+        if not self.parts:
+            raise InputError(f"{label} comes before any layer: apply it to the input yourself")
+        last = self.parts[-1]
+        if last.linear and last.activation == "none":
+            self.parts[-1] = replace(last, activation=name)
+        else:
+            one = {"weight": np.eye(last.size)}
+            self.parts.append(Part(label, "linear", one, name))
+            self.notes.append(
+                f"{label} made a linear layer of ones: {last.size**2} more multiplications a step"
+            )
+
+
+def _part(module: Any, path: str) -> Part:
+    """Read one recurrent or linear module."""
+    if getattr(module, "proj_size", 0):
+        refuse_projection(path)
+    prefix = f"{path}." if path else ""
+    values = {prefix + name: value for name, value in module.state_dict().items()}
+    nonlinearity = getattr(module, "nonlinearity", "tanh")
+    (part,) = recognize(values, f"{path or 'the model'} ({type(module).__name__})", nonlinearity)
+    return part

@@ -1,0 +1,143 @@
+"""Comparison of an imported model with PyTorch, in float64 on random sequences.
+
+torch is imported only inside these functions.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..arrays import FloatArray
+from ..errors import InputError
+from ..ir.model import Model
+from .parts import Part
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["check_module", "check_parts"]
+
+TOLERANCE = 1e-5  # float64 against float64; relative to outputs larger than one
+SEQUENCES, STEPS = 3, 20  # of a comparison; different, so that a mixed-up layout shows
+
+
+@contextmanager
+def _float64() -> Iterator[None]:
+    """Let torch make float64 by default, and leave its random numbers as they were.
+
+    Modules often make their initial state by ``torch.zeros`` of the default type.
+    """
+    import torch
+
+    default = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        torch.set_default_dtype(default)
+
+
+def _difference(got: FloatArray, want: FloatArray) -> float:
+    """Largest difference, relative to outputs larger than one; infinite if not a number."""
+    difference = float(np.max(np.abs(got - want)) / max(1.0, np.max(np.abs(want))))
+    return difference if np.isfinite(difference) else np.inf
+
+
+def check_parts(parts: Sequence[Part]) -> str:
+    """Compare each part with PyTorch's module of the same weights."""
+    try:
+        from torch import from_numpy, nn
+    except ImportError:
+        return "not compared with PyTorch: torch is not installed"
+    largest = 0.0
+    for part in parts:
+        if part.kind not in ("linear", "gru", "lstm", "rnn"):
+            continue  # a cell that PyTorch lacks: the comparison of the whole module covers it
+        with _float64():
+            if part.linear:
+                theirs: nn.Module = nn.Linear(part.input_size, part.size, bias=part.bias)
+            else:
+                which = {"gru": nn.GRU, "lstm": nn.LSTM, "rnn": nn.RNN}[part.kind]
+                form = {"nonlinearity": part.activation} if part.kind == "rnn" else {}
+                theirs = which(
+                    part.input_size, part.hidden, part.depth, bias=part.bias, batch_first=True,
+                    bidirectional=part.bidirectional, **form,
+                )  # fmt: skip
+            theirs.load_state_dict({n: from_numpy(a) for n, a in part.tensors.items()})
+            x = np.random.default_rng(0).standard_normal((SEQUENCES, STEPS, part.input_size))
+            out = theirs(from_numpy(x))
+        got = (out if part.linear else out[0]).numpy()
+        plain = replace(part, activation="none") if part.linear else part
+        layers, outputs = plain.layers(("x",), Counter())
+        difference = _difference(got, Model(part.input_size, tuple(layers), outputs).run(x))
+        if difference > TOLERANCE:
+            raise InputError(
+                f"{part} differs from PyTorch by {difference:.3g}, the limit is {TOLERANCE}: "
+                "are its weights far too large?"
+            )
+        largest = max(largest, difference)
+    return f"each layer compared with PyTorch: largest difference {largest:.1e}"
+
+
+def _softmax(kind: str, values: FloatArray) -> FloatArray:
+    """Apply the dropped last module, to compare with what the module gives."""
+    if not kind:
+        return values
+    values = values - values.max(axis=-1, keepdims=True)
+    logarithm = values - np.log(np.exp(values).sum(axis=-1, keepdims=True))
+    return np.exp(logarithm) if kind == "Softmax" else logarithm
+
+
+def check_module(module: torch.nn.Module, model: Model, softmax: str) -> str:
+    """Compare the model with the module itself, whichever layout it takes and gives."""
+    import torch
+
+    x = np.random.default_rng(1).standard_normal((SEQUENCES, STEPS, model.input_size))
+    want = _softmax(softmax, model.run(x))
+    last = ("only its last step is given out; the core gives every step", want[:, -1])
+    layouts = [
+        (x, [("batch first", want), last]),
+        (x.swapaxes(0, 1), [("time first", want.swapaxes(0, 1)), last]),
+        (x[:, 0], [("one step a call", want[:, 0])]),
+    ]
+    closest, trouble = np.inf, ""
+    for data, targets in layouts:
+        if data.ndim == 2 and closest < np.inf:
+            break  # it takes sequences, so what it does with one step proves nothing
+        try:
+            with _float64():
+                theirs = copy.deepcopy(module).to("cpu", torch.float64).eval()
+                out: Any = theirs(torch.from_numpy(data.copy()))
+        except Exception as error:  # forward is the user's code: anything can come
+            trouble = trouble or f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+            continue
+        while isinstance(out, (tuple, list)) and out:
+            out = out[0]
+        if not isinstance(out, torch.Tensor):
+            trouble = f"it returns {type(out).__name__}, not a tensor or a tuple of tensors"
+            continue
+        got = out.to(torch.float64).numpy()
+        for note, target in targets:
+            if got.size == target.size:
+                difference = _difference(got.reshape(target.shape), target)
+                if difference <= TOLERANCE:
+                    return f"compared with the module, {note}: difference {difference:.1e}"
+                closest = min(closest, difference)
+            else:
+                trouble = f"outputs of shape {got.shape} for inputs of shape {data.shape}"
+    chain = f"the chain of its modules ({', '.join(layer.name for layer in model.layers)})"
+    if closest < np.inf:
+        raise InputError(
+            f"{model.source}: forward is not {chain}: outputs differ by {closest:.3g}, the limit "
+            f"is {TOLERANCE}. Register modules in the order of the data, with activations as "
+            "modules, or import its parts one by one"
+        )
+    raise InputError(f"{model.source}: cannot be compared with {chain}: {trouble}")

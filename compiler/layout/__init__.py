@@ -1,0 +1,1 @@
+"""From an integer network to tiles, beats, cycles and memory contents."""

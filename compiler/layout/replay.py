@@ -1,0 +1,122 @@
+"""How long a step takes: latencies the gateware keeps, and the replay of its handshakes."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Protocol
+
+import numpy as np
+
+from ..arrays import IntArray
+from ..ir.network import Network
+from .geometry import Geometry
+from .latency import Timing
+from .tables import Beat, Block
+
+__all__ = ["replay"]
+
+
+class Tables(Protocol):
+    """What a replay walks; :class:`~.schedule.Schedule` is one."""
+
+    network: Network
+    geometry: Geometry
+    blocks: list[Block]
+    beats: list[Beat]
+    produced: int
+
+    @property
+    def input_words(self) -> int:
+        """Operand words of one input vector."""
+
+
+def replay(schedule: Tables, steps: int) -> IntArray:
+    """Replay the handshakes of input buffer, lanes, elementwise unit and output queue.
+
+    Returns
+    -------
+    ndarray of int64, shape (steps,)
+        Cycle in which each step's last output element is transferred; see
+        :meth:`~.schedule.Schedule.predict`.
+    """
+    run = _Replay(schedule)
+    ends = np.zeros(steps, np.int64)
+    before: list[int] = []
+    for step in range(steps):
+        ends[step] = run.step()
+        now = run.relative()
+        if now == before:
+            # Nothing but the time has changed since the last step: nothing else ever will.
+            period = ends[step] - ends[step - 1]
+            ends[step:] = ends[step] + period * np.arange(steps - step)
+            break
+        before = now
+    return ends + Timing.ARGMAX * schedule.network.argmax
+
+
+class _Replay:
+    """Times of the last events of each unit, advanced step by step."""
+
+    def __init__(self, schedule: Tables) -> None:
+        self.s = schedule
+        # Tiles in order: the segments they walk, and their part of the beat table.
+        tiles = [b.segments for b in schedule.blocks for _ in range(b.tiles)]
+        self.tiles = list(zip(tiles, self._chunks(), strict=True))
+        self.visible = np.full(schedule.produced, -1, np.int64)  # operand words of the last step
+        self.issue = 0  # first cycle in which the lanes may issue
+        self.beat = 0  # first cycle in which a beat may start
+        self.drained = [-1, -1]  # cycles in which the last two tiles were drained
+        self.finished = [-1, -1]  # last issue of the last two steps
+        self.accepted = -1  # last input element
+        self.pops = [-1] * Timing.FIFO  # last element of each of the last output beats
+        self.sent = -1  # last output element
+
+    def relative(self) -> list[int]:
+        """Return all times, counted from the next issue."""
+        times = [self.beat, *self.drained, *self.finished, self.accepted, *self.pops, self.sent]
+        return [t - self.issue for t in times + self.visible.tolist()]
+
+    def step(self) -> int:
+        """Advance by one step; return the cycle of its last output element."""
+        s, size = self.s, self.s.network.input_size
+        # Input: one element a cycle while one of the two buffers is free.
+        arrival = max(self.accepted, self.finished[0]) + 1 + np.arange(size)
+        self.accepted = int(arrival[-1])
+        last = np.minimum(np.arange(1, s.input_words + 1) * s.geometry.split, size) - 1
+        input_visible = arrival[last] + Timing.INPUT
+        visible = np.concatenate([self.visible, np.full(s.produced, -1, np.int64)])
+        made = s.produced
+        self.issue = max(self.issue, int(input_visible[0]))
+        for segments, (first, end) in self.tiles:
+            cycle = max(self.issue, self.drained[0] + 1)
+            for seg in segments:
+                at = seg.need + s.produced
+                ready = (input_visible if seg.is_input else visible[at:])[: seg.words]
+                # Word w is issued no earlier than w cycles after word 0.
+                cycle = max(cycle, int((ready - np.arange(seg.words)).max())) + seg.words
+            self.issue = cycle
+            there = max(cycle - 1 + Timing.MAC, self.drained[1] + 1)
+            for beat in s.beats[first:end]:
+                when = max(self.beat, there) if beat.take else self.beat
+                if beat.output:
+                    when = max(when, self.pops[0] + Timing.FREE)
+                    self.sent = max(self.sent + 1, when + Timing.OUTPUT) + beat.count
+                    self.pops = [*self.pops[1:], self.sent]
+                self.beat = when + 1
+                if beat.operand and beat.word_end:
+                    visible[made] = when + Timing.VISIBLE
+                    made += 1
+                if beat.tile_end:
+                    self.drained = [self.drained[1], when]
+        self.visible = visible[s.produced :]
+        self.finished = [self.finished[1], self.issue - 1]
+        return self.sent
+
+    def _chunks(self) -> list[tuple[int, int]]:
+        """Split the beat table: each tile's beats, and those after it that drain no rows."""
+        takes = [i for i, b in enumerate(self.s.beats) if b.take]
+        starts = [0]
+        for before, after in itertools.pairwise(takes):
+            if self.s.beats[before].tile_end:
+                starts.append(after)
+        return list(zip(starts, [*starts[1:], len(self.s.beats)], strict=True))

@@ -1,0 +1,484 @@
+"""The schedule: how a network is laid out on the engine, and how long each step takes.
+
+Three tables, all made at compile time, drive the hardware:
+
+- *segments*: which operand words the lanes walk, block by block. A tile is ``rows`` rows of
+  a block; every tile of a block walks the same segments.
+- *weights*: one wide word a cycle, in exactly the order in which the lanes consume it.
+- *beats*: what the elementwise unit does with each group of ``beat`` rows it drains.
+
+``Schedule.predict`` replays the handshakes between the lanes and the elementwise unit and gives
+the cycle of every output, exactly as the hardware will show it.
+"""
+
+from __future__ import annotations
+
+import itertools
+from functools import cached_property
+
+import numpy as np
+
+from ..arrays import IntArray, ceil_div
+from ..ir.network import Network, QGate, QLayer
+from ..numerics.activation import ACTIVATIONS
+from .geometry import Geometry
+from .latency import Timing
+from .replay import replay
+from .tables import POSTS, Beat, Block, Segment
+
+__all__ = [
+    "Schedule",
+]
+
+
+BEAT_BITS = 48  # about the width of a beat table's word
+GROUP, CELL_GROUP = 10, 12  # beats of one gate before the next gate's, which hides the latency of
+# a kept reset gate, or that of the cell state
+
+
+def _group(block: tuple[QGate, ...]) -> int:
+    """Return the least beats of a gate in a group."""
+    return CELL_GROUP if any(g.gate.source == "c" for g in block) else GROUP
+
+
+def _idle(block: tuple[QGate, ...], length: int, keep: int) -> int:
+    """Return the idle beats in a group of ``length`` beats of every gate of a block.
+
+    ``keep`` is the cycle in which a beat writes what it keeps.
+    """
+    written: dict[tuple[str, int], int] = {}
+    at = 0
+    for g in block:
+        for b in range(length):
+            for name, latency in _reads(g):
+                if (name, b) in written:
+                    when = Timing.WRITE if name == "c" else keep
+                    at = max(at, written[name, b] + when + 1 - latency)
+            written[g.gate.name, b] = at
+            if g.gate.to == "c":
+                written["c", b] = at
+            at += 1
+    return at - length * len(block)
+
+
+def _reads(g: QGate) -> tuple[tuple[str, int], ...]:
+    """Return what a beat of a gate reads of earlier beats of the same neurons, and when."""
+    return (
+        (g.gate.reset, Timing.EARLY), (g.gate.by, Timing.LATE),
+        ("c" if g.gate.source == "c" else "", Timing.CELL),
+    )  # fmt: skip
+
+
+class Schedule:
+    """Layout of a network on an engine.
+
+    Parameters
+    ----------
+    network : Network
+    geometry : Geometry
+
+    Attributes
+    ----------
+    blocks : list of Block
+    beats : list of Beat
+    rows : list of list of ((QGate, neuron) or None)
+        Of each block: the rows of its tiles in order; None fills up the last tile.
+    produced : int
+        Operand words that the elementwise unit makes in one step.
+    bases : dict of str -> int
+        First operand word of each vector.
+    states : list of (layer, 'h' or 'c', base, size)
+        Vectors of the state port, in order, with their first beat in state memory.
+    keep_cycle : int
+        Cycle of a beat in which it writes what it keeps.
+    keep_bits : int
+        Width of what is kept: a sigmoid, or also a product (LSTM).
+    output_order : ndarray
+        ``outputs[output_order]`` is the order in which the hardware emits a step's outputs.
+    """
+
+    def __init__(self, network: Network, geometry: Geometry) -> None:
+        if geometry.rows < 1:
+            raise ValueError(f"{geometry} has no rows")
+        self.network, self.geometry = network, geometry
+        self.blocks: list[Block] = []
+        self.beats: list[Beat] = []
+        self.produced = 0
+        self.bases: dict[str, int] = {}
+        self.states: list[tuple[str, str, int, int]] = []
+        self.kept_depth = 0
+        results = any(g.gate.keep == "post" for layer in network.layers for g in layer.gates)
+        self.keep_cycle = Timing.WRITE if results else Timing.KEEP
+        self._next_word = 0
+        self._next_state = 0
+        self._need: dict[str, int] = {}  # words of a step produced before each vector
+        emitted: list[str] = []
+        self.rows: list[list[tuple[QGate, int] | None]] = []
+        consumed = {name for layer in network.layers for name in layer.inputs}
+        for layer in network.layers:
+            if layer.name in network.outputs:
+                emitted.append(layer.name)
+            self._layer(layer, layer.name in consumed, layer.name in network.outputs)
+        n = network.numbers
+        product = any(POSTS[beat.post] == "times_c" for beat in self.beats if beat.lanes)
+        self.keep_bits = max(n.gate_bits + 1, n.cell_bits) if product else n.gate_bits
+        self.memory_words = self._next_word
+        self.state_words = self._next_state
+        # ``need`` of an old vector counts back from this step: known now that all is laid out.
+        self.blocks = [
+            b._replace(
+                segments=tuple(
+                    s._replace(need=s.need - self.produced) if s.old else s for s in b.segments
+                )
+            )
+            for b in self.blocks
+        ]
+        start, at = {}, 0
+        for name in network.outputs:
+            start[name] = at
+            at += network.size(name)
+        self.output_order = np.concatenate(
+            [np.arange(start[name], start[name] + network.size(name)) for name in emitted]
+        )[: network.output_size]
+
+    # -- layout ---------------------------------------------------------------
+
+    def _allocate(self, vector: str, size: int) -> int:
+        """Give a vector its operand words."""
+        self.bases[vector] = self._next_word
+        self._next_word += ceil_div(size, self.geometry.split)
+        return self.bases[vector]
+
+    def _layer(self, layer: QLayer, consumed: bool, output: bool) -> None:
+        e = self.geometry.beat
+        beats = ceil_div(layer.size, e)
+        state = {"h": self._next_state, "c": self._next_state + beats}
+        if layer.recurrent:
+            self.states.append((layer.name, "h", state["h"], layer.size))
+            if layer.has_cell_state:
+                self.states.append((layer.name, "c", state["c"], layer.size))
+            self._next_state += beats * (1 + layer.has_cell_state)
+        gates = [g for block in layer.blocks for g in block]
+        vectors = [layer.name] if layer.recurrent or consumed else []
+        if any(g.gate.to == "rh" for g in gates):
+            vectors.insert(0, f"{layer.name}.rh")
+        need = self.produced
+        for vector in vectors:
+            self._allocate(vector, layer.size)
+            self._need[vector] = need
+            need += ceil_div(layer.size, self.geometry.split)
+        kept: dict[str, int] = {}
+        self._kept_next = 0
+        self._written: dict[tuple[str, int], int] = {}  # (kept or 'c', beat) -> table position
+        for index, block in enumerate(layer.blocks):
+            later = {
+                n for b in layer.blocks[index + 1 :] for g in b for n in (g.gate.by, g.gate.reset)
+            }
+            self._block(
+                layer,
+                block,
+                beats,
+                state,
+                kept,
+                later,
+                bool(vectors) and layer.name in vectors,
+                output,
+            )
+        self.produced = need
+
+    def _segments(
+        self, layer: QLayer, block: tuple[QGate, ...]
+    ) -> tuple[tuple[Segment, ...], bool]:
+        """Return the segments of a block, and whether the recurrent part comes first."""
+        s = self.geometry.split
+
+        def segment(vector: str, size: int, old: bool, second: bool, shift: int) -> Segment:
+            if vector == "x":
+                return Segment("x", ceil_div(size, s), 0, False, second, shift, 0)
+            return Segment(
+                vector,
+                ceil_div(size, s),
+                self.bases[vector],
+                old,
+                second,
+                shift,
+                self._need[vector],
+            )
+
+        inputs = any(g.gate.input for g in block if g.gate.source == "acc")
+        recurrent = {g.gate.recurrent for g in block if g.gate.source == "acc"} - {""}
+        parts = []
+        if inputs:
+            shifts = self.network.input_shifts(layer)
+            parts.append(
+                [
+                    (n, self.network.size(n), False, k)
+                    for n, k in zip(layer.inputs, shifts, strict=True)
+                ]
+            )
+        for operand in recurrent:
+            name = f"{layer.name}.rh" if operand == "rh" else layer.name
+            parts.append([(name, layer.size, operand == "h", 0)])
+        # Walk what has been there longest first: the old state before a vector of this step,
+        # but the input before the old state, whose last elements are still on their way.
+        # A lone part stays in the accumulator, where a swapped input part would be.
+        swap = bool(inputs) and (not recurrent or (recurrent == {"h"} and layer.inputs != ("x",)))
+        if swap:
+            parts.reverse()
+        made = []
+        for second, part in enumerate(parts):
+            for name, size, old, k in part:
+                made.append(segment(name, size, old, bool(second), k))
+        if not made:
+            # A gate made of its bias alone: one idle word, once the old state is complete.
+            idle = segment(layer.name, layer.size, True, False, 0)
+            made.append(idle._replace(words=1, need=idle.need + idle.words - 1))
+        return tuple(made), swap
+
+    def _block(
+        self, layer: QLayer, block: tuple[QGate, ...], beats: int, state: dict[str, int],
+        kept: dict[str, int], later: set[str], operand: bool, output: bool,
+    ) -> None:  # fmt: skip
+        e, rows = self.geometry.beat, self.geometry.rows
+        segments, swap = self._segments(layer, block)
+        edges = self._edges(block, beats, segments)
+        longest = max(b - a for a, b in itertools.pairwise(edges))
+        where: dict[str, int] = {}
+        for g in block:
+            if g.gate.keep:
+                if g.gate.by in where and self._readers(layer, g.gate.by) == 1:
+                    where[g.gate.name] = where[g.gate.by]  # what it read is not needed any more
+                    continue
+                where[g.gate.name] = self._kept_next
+                self._kept_next += beats if g.gate.name in later else longest
+        self.kept_depth = max(self.kept_depth, self._kept_next)
+        everywhere = {n for n in where if n in later}
+
+        def address(name: str, beat: int, first: int) -> int:
+            if name in kept:
+                return kept[name] + beat
+            return where[name] + (beat if name in everywhere else beat - first)
+
+        taken: list[tuple[QGate, int] | None] = []
+        start = len(self.beats)
+        for first, end in itertools.pairwise(edges):
+            for g in block:
+                for b in range(first, end):
+                    beat = self._beat(layer, g, b, state, operand, output)
+                    if g.gate.reset:
+                        beat.early = address(g.gate.reset, b, first)
+                    if g.gate.by:
+                        beat.kept = address(g.gate.by, b, first)
+                    if g.gate.keep:
+                        beat.kept = address(g.gate.name, b, first)
+                    if beat.take:
+                        beat.swap = int(swap)
+                        taken += [
+                            (g, b * e + k) if b * e + k < layer.size else None for k in range(e)
+                        ]
+                    # A value may be read only after it was written: pad with idle beats.
+                    for name, latency in _reads(g):
+                        if (name, b) in self._written:
+                            written = Timing.WRITE if name == "c" else self.keep_cycle
+                            ready = self._written[name, b] + written + 1 - latency
+                            while len(self.beats) < ready:
+                                self.beats.append(Beat())
+                    if g.gate.keep:
+                        self._written[g.gate.name, b] = len(self.beats)
+                    if g.gate.to == "c":
+                        self._written["c", b] = len(self.beats)
+                    self.beats.append(beat)
+        kept.update({n: where[n] for n in everywhere})
+        tiles = ceil_div(len(taken), rows)
+        # Ends of tiles: every ``rows`` rows taken, and the last.
+        count = 0
+        drains = [beat for beat in self.beats[start:] if beat.take]
+        for i, drain in enumerate(drains):
+            count += e
+            if count == rows or i == len(drains) - 1:
+                drain.tile_end, count = 1, 0
+        self.rows.append(taken + [None] * (tiles * rows - len(taken)))
+        self.blocks.append(Block(layer.name, segments, tiles, swap))
+
+    @staticmethod
+    def _readers(layer: QLayer, name: str) -> int:
+        """Return how often what a gate keeps is read."""
+        return sum(name in (g.gate.by, g.gate.reset) for g in layer.gates)
+
+    def _edges(
+        self, block: tuple[QGate, ...], beats: int, segments: tuple[Segment, ...]
+    ) -> list[int]:
+        """Cut the beats of a gate into groups.
+
+        Where gates have weights of different widths, groups that fill just one tile let each lane
+        serve one gate, and be as narrow as that. Shorter groups need more idle beats; they are
+        taken if a tile still drains while the next one is computed, and if more bits of weights
+        are saved than the idle beats take.
+        """
+        e, rows, split = self.geometry.beat, self.geometry.rows, self.geometry.split
+        groups = max(1, beats // _group(block))
+        usual = [beats * i // groups for i in range(groups + 1)]
+        taken = [g for g in block if g.gate.source == "acc"]
+        length, rest = divmod(rows, e * len(taken))
+        if len({g.bits for g in taken}) < 2 or rest or not length or length >= beats:
+            return usual
+        columns = sum(s.words for s in segments)
+        idle = _idle(block, length, self.keep_cycle)
+        if len(block) * length + idle > columns:
+            return usual
+        mixed = np.zeros(rows, np.int64)
+        for at, g in enumerate(
+            g for first, end in itertools.pairwise(usual) for g in taken
+            for _ in range(e * (end - first))
+        ):  # fmt: skip
+            mixed[at % rows] = max(mixed[at % rows], g.bits)
+        words = ceil_div(e * beats * len(taken), rows) * columns
+        saved = split * words * int(mixed.sum() - e * length * sum(g.bits for g in taken))
+        short = [*range(0, beats, length), beats]
+        more = idle * len(short) - _idle(block, beats // groups, self.keep_cycle) * groups
+        return short if saved > BEAT_BITS * more else usual
+
+    def _beat(
+        self, layer: QLayer, g: QGate, b: int, state: dict[str, int], operand: bool, output: bool
+    ) -> Beat:
+        e, s = self.geometry.beat, self.geometry.split
+        gate = g.gate
+        post = gate.post if not (gate.post == "times" and gate.keep) else "times_c"
+        beat = Beat(
+            take=int(gate.source == "acc"),
+            reset=int(bool(gate.reset)),
+            source_c=int(gate.source == "c"),
+            act=ACTIVATIONS.index(g.act),
+            post=POSTS.index(post),
+            keep={"": 0, "act": 1, "post": 2}[gate.keep],
+            lanes=tuple((g, b * e + k) for k in range(e) if b * e + k < layer.size),
+        )
+        if layer.recurrent:
+            which = "c" if gate.to == "c" else "h"
+            beat.state, beat.store = state[which] + b, int(gate.to in ("h", "c"))
+            beat.cell = state["c"] + b if gate.source == "c" else 0
+        vector = f"{layer.name}.rh" if gate.to == "rh" else layer.name
+        final = gate.to == "h" or not layer.recurrent
+        if gate.to == "rh" or (final and operand):
+            beat.operand = 1
+            beat.word = self.bases[vector] + b * e // s
+            beat.bank = b * e % s // e
+            beat.word_end = int((b + 1) * e % s == 0 or (b + 1) * e >= layer.size)
+        if final and output:
+            beat.output, beat.count = 1, len(beat.lanes) - 1
+        return beat
+
+    # -- sizes ----------------------------------------------------------------
+
+    @property
+    def words(self) -> int:
+        """Weight words, which are cycles of the lanes, in one step."""
+        return sum(b.tiles * b.columns for b in self.blocks)
+
+    @property
+    def input_words(self) -> int:
+        """Operand words of one input vector."""
+        return ceil_div(self.network.input_size, self.geometry.split)
+
+    @cached_property
+    def weights(self) -> IntArray:
+        """Weight codes in order of use, shape (words, split * rows); lane = s * rows + row."""
+        rows, split = self.geometry.rows, self.geometry.split
+        out = []
+        for block, taken in zip(self.blocks, self.rows, strict=True):
+            layer = self.network.layer(block.layer)
+            tiles = []
+            offset = 0
+            for seg in block.segments:
+                own = (
+                    seg.vector in (layer.name, f"{layer.name}.rh")
+                    and seg.vector not in layer.inputs
+                )
+                size = self.network.size(layer.name if own else seg.vector)
+                m = np.zeros((len(taken), seg.words * split), np.int64)
+                for i, row in enumerate(taken):
+                    if row is None:
+                        continue
+                    g, neuron = row
+                    if own and g.u is not None:
+                        m[i, :size] = g.u[neuron]
+                    elif not own and g.w is not None:
+                        m[i, :size] = g.w[neuron, offset : offset + size]
+                offset += 0 if own else size
+                tiles.append(m.reshape(block.tiles, rows, seg.words, split).transpose(0, 2, 3, 1))
+            walk = np.concatenate(tiles, axis=1)  # (tiles, columns, split, rows)
+            out.append(walk.reshape(block.tiles * block.columns, split * rows))
+        return np.concatenate(out)
+
+    @property
+    def has_reset(self) -> bool:
+        """Whether any row has a reset product."""
+        return any(b.reset for b in self.beats)
+
+    def table(self, name: str) -> IntArray:
+        """Return one field of the beat table, shape (beats,).
+
+        What does not matter is what makes a constant the likeliest: ``word_end`` of beats that make no
+        operand, ``swap`` of beats without a reset product.
+        """
+        values = [getattr(b, name) for b in self.beats]
+        if name == "word_end":
+            values = [v or not b.operand for v, b in zip(values, self.beats, strict=True)]
+        if name == "swap":
+            usual = next((b.swap for b in self.beats if b.reset), 0)
+            values = [b.swap if b.reset else usual for b in self.beats]
+        return np.array(values, np.int64)
+
+    def row_table(self, name: str) -> IntArray:
+        """Return one per-row field, shape (beats, beat).
+
+        ``bias_first``, ``shift_second`` and so on follow the order of the walk. Biases hold the
+        halves of the two roundings: that of the sum, and of the part a reset gate multiplies.
+        Where no row has a reset product, ``bias_first`` is that of both parts, ``bias_second`` zero.
+        """
+        n = self.network.numbers
+        kind, part = name.split("_")
+        merged = kind == "bias" and not self.has_reset
+        out = np.zeros((len(self.beats), self.geometry.beat), np.int64)
+        for i, b in enumerate(self.beats):
+            if not b.take or (merged and part == "second"):
+                continue
+            which = "recurrent" if (part == "second") != bool(b.swap) else "input"
+            for k, (g, neuron) in enumerate(b.lanes):
+                for source in ("input", "recurrent") if merged else (which,):
+                    out[i, k] += getattr(g, f"{kind}_{source}")[neuron]
+                    if kind == "bias" and source == "input":
+                        out[i, k] += 1 << n.sum_shift >> 1
+                    if kind == "bias" and source == "recurrent" and b.reset:
+                        out[i, k] += 1 << n.hidden_shift >> 1
+        return out
+
+    # -- time -----------------------------------------------------------------
+
+    def predict(self, steps: int) -> IntArray:
+        """Predict when each step's last output element is transferred.
+
+        The source always offers and the sink always takes. Cycle 0 is the one in which the
+        first input element is transferred.
+
+        Parameters
+        ----------
+        steps : int
+
+        Returns
+        -------
+        ndarray of int64, shape (steps,)
+        """
+        return replay(self, steps)
+
+    def cycles(self) -> tuple[int, int]:
+        """Return cycles per step in the steady state, and latency of a lone step.
+
+        Where steps take turns at being longer and shorter, the longest counts.
+        """
+        ends = self.predict(24)
+        return int(np.diff(ends)[-8:].max()), int(ends[0]) + 1
+
+    def utilization(self) -> float:
+        """Return the useful multiply-accumulates of a step over lanes times cycles."""
+        return self.network.macs / (self.geometry.lanes * self.cycles()[0])

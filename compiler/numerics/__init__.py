@@ -1,0 +1,1 @@
+"""Fixed-point formats, rounding and activation tables: arithmetic that model, training and gateware share."""

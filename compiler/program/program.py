@@ -1,0 +1,340 @@
+"""A program: a quantized network laid out on an engine, and its folder on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import golden
+from ..arrays import FloatArray, IntArray
+from ..config import Config
+from ..errors import InputError
+from ..ir.cells import CELLS, LINEAR_GATE, Gate
+from ..ir.network import Network, Numbers, QGate, QLayer
+from ..layout.core_spec import Hardware
+from ..layout.core_spec import digest as hardware_digest
+from ..layout.geometry import Geometry, choose_geometry, choose_lanes
+from ..layout.images import Images, hex_files
+from ..layout.schedule import Schedule
+from ..numerics.fixed import Format
+from .folder import SCHEMA, check_digest, damaged, read_description, write_npz
+from .inputs import encode, read_exponents
+
+__all__ = ["Program"]
+
+DEFAULT_LANES = 24
+ARRAYS = (
+    "w",
+    "u",
+    "w_frac",
+    "u_frac",
+    "shift_input",
+    "shift_recurrent",
+    "bias_input",
+    "bias_recurrent",
+)
+
+
+class Program:
+    """A quantized network on an engine.
+
+    Parameters
+    ----------
+    network : Network
+    config : Config
+        ``lanes`` 0 chooses: enough for ``rate`` steps per second at ``clock`` where a rate is
+        given, else the best number up to 24.
+    quality : dict, optional
+        What the quantizer measured (error against float, saturations), for reports.
+    hardware : Hardware, optional
+        Widths to use in place of the fewest that the network needs.
+    exponents : tuple of int
+        Feature i of x is divided by ``2**exponents[i]`` before it is quantized; empty: none is.
+
+    Attributes
+    ----------
+    geometry : Geometry
+    schedule : Schedule
+    hardware : Hardware
+        Widths of the datapath and of the beat table's fields.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        config: Config,
+        quality: dict[str, Any] | None = None,
+        hardware: Hardware | None = None,
+        exponents: tuple[int, ...] = (),
+    ) -> None:
+        self.network, self.config = network, config
+        self.exponents = exponents
+        self.quality = quality or {}
+        self._given = hardware
+        lanes = config.lanes or self._choose_lanes()
+        self.geometry: Geometry = choose_geometry(network, lanes)
+        self.schedule = Schedule(network, self.geometry)
+
+    def with_lanes(self, lanes: int) -> Program:
+        """Return the same network on another engine; its outputs are the same."""
+        config = replace(self.config, lanes=lanes)
+        return Program(self.network, config, self.quality, exponents=self.exponents)
+
+    def _choose_lanes(self) -> int:
+        if not self.config.rate:
+            return choose_lanes(self.network, DEFAULT_LANES)
+        budget = self.config.clock / self.config.rate
+        lanes = max(1, int(np.ceil(self.network.macs / max(budget, 1.0))))
+        while lanes <= 4096:
+            if Schedule(self.network, choose_geometry(self.network, lanes)).cycles()[0] <= budget:
+                return lanes
+            lanes = max(lanes + 1, int(lanes * 1.05))
+        raise InputError(
+            f"{self.config.rate:g} steps per second at {self.config.clock:g} Hz leave {budget:.0f} cycles "
+            "a step, too few for this network on any engine; lower the rate or raise the clock"
+        )
+
+    @property
+    def passes(self) -> tuple[Program, ...]:
+        """The programs that sequences are walked through: this one. See :class:`~.chain.Chain`."""
+        return (self,)
+
+    @property
+    def input_size(self) -> int:
+        """Number of features of x."""
+        return self.network.input_size
+
+    @property
+    def input_format(self) -> Format:
+        """Format of one element of x."""
+        return self.network.input_format
+
+    @property
+    def output_size(self) -> int:
+        """Number of outputs of a step."""
+        return self.network.output_size
+
+    @cached_property
+    def hardware(self) -> Hardware:
+        """Widths of the datapath: the network's own, unless they were given."""
+        return self._given or Hardware.of(self.network, self.schedule, self.config.spare)
+
+    @cached_property
+    def images(self) -> Images:
+        """Memory contents."""
+        return self.hardware.images(self.network, self.schedule)
+
+    @cached_property
+    def hardware_digest(self) -> str:
+        """SHA-256, in hex, over all that the gateware depends on except its memories' contents.
+
+        Programs of one hardware digest can be exchanged in a loadable core.
+        """
+        return hardware_digest(self)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over everything that decides the hardware's behaviour, in hex."""
+        text = json.dumps(self._describe(), sort_keys=True)
+        sha = hashlib.sha256(text.encode())
+        for name, array in self._arrays().items():
+            sha.update(name.encode() + str(array.shape).encode())
+            sha.update(np.ascontiguousarray(array, dtype="<i8").tobytes())
+        return sha.hexdigest()
+
+    # -- running --------------------------------------------------------------
+
+    def encode(self, x: npt.ArrayLike) -> IntArray:
+        """Quantize input values, shape (N, T, I) or (T, I), to codes (N, T, I)."""
+        return encode(x, self.network.input_size, self.network.input_format, self.exponents)
+
+    def decode(self, codes: IntArray) -> FloatArray:
+        """Return the values of output codes, shape (..., outputs)."""
+        return codes * self.network.output_steps
+
+    def evaluate(
+        self,
+        codes: IntArray,
+        state: golden.State | None = None,
+        lengths: npt.ArrayLike | None = None,
+    ) -> golden.Result:
+        """Run the golden model on input codes (N, T, I).
+
+        ``lengths`` changes nothing: a stream does not see the padding behind a sequence.
+        """
+        return golden.run(self.network, codes, state)
+
+    def run(self, x: npt.ArrayLike, state: golden.State | None = None) -> FloatArray:
+        """Evaluate the golden model on values.
+
+        Parameters
+        ----------
+        x : array_like, shape (N, T, I) or (T, I)
+        state : State, optional
+            Default zero.
+
+        Returns
+        -------
+        ndarray of float64, shape (N, T, outputs) or (T, outputs)
+        """
+        out = self.decode(self.evaluate(self.encode(x), state).outputs)
+        return out[0] if np.ndim(x) == 2 else out
+
+    # -- summary --------------------------------------------------------------
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        """Sizes and cycles, as ``quantize --json`` prints them."""
+        steady, latency = self.schedule.cycles()
+        images = self.images
+        return {
+            "digest": self.digest,
+            "hardware_digest": self.hardware_digest,
+            "macs_per_step": self.network.macs,
+            "cycles_per_step": steady,
+            "latency_cycles": latency,
+            "lanes": self.geometry.lanes,
+            "split": self.geometry.split,
+            "beat": self.geometry.beat,
+            "utilization": round(self.network.macs / (self.geometry.lanes * steady), 4),
+            "weight_rom_bits": images.weight_bits,
+            "beat_rom_bits": len(images.beats) * images.beat_bits,
+            "accumulator_bits": self.hardware.acc_bits,
+            "sum_bits": self.hardware.sum_bits,
+            **self.quality,
+        }
+
+    # -- disk -----------------------------------------------------------------
+
+    def _describe(self) -> dict[str, Any]:
+        net, n = self.network, self.network.numbers
+        given = {"hardware": self._given.to_json()} if self._given else {}
+        return given | {
+            "schema": SCHEMA,
+            "config": self.config.to_json(),
+            "geometry": self.geometry._asdict(),
+            "input": {
+                "size": net.input_size, "format": net.input_format.to_json(),
+                "exponents": list(self.exponents),
+            },
+            "outputs": list(net.outputs),
+            "numbers": {name: getattr(n, name) for name in n.__dataclass_fields__},
+            "layers": [
+                {
+                    "name": layer.name, "cell": layer.cell, "size": layer.size,
+                    "inputs": list(layer.inputs), "frac": layer.frac,
+                    "activations": {g.gate.name: g.act for g in layer.gates},
+                    "weight_bits": {g.gate.name: g.bits for g in layer.gates},
+                }
+                for layer in net.layers
+            ],
+        }  # fmt: skip
+
+    def _arrays(self) -> dict[str, IntArray]:
+        out = {}
+        for layer in self.network.layers:
+            for g in layer.gates:
+                for name in ARRAYS:
+                    array = getattr(g, name)
+                    if array is not None:
+                        out[f"{layer.name}/{g.gate.name}/{name}"] = array
+        return out
+
+    def save(self, folder: str | Path) -> None:
+        """Write ``program.json``, ``weights.npz`` and the memory images (:func:`~.images.hex_files`).
+
+        The folder appears whole or not at all, with the same bytes for the same program.
+        """
+        from ..files.recording import atomic_folder
+
+        description = self._describe() | {
+            "digest": self.digest,
+            "summary": self.summary,
+            "beat_layout": {
+                k: [f.offset, f.width, f.base, int(f.signed), f.part]
+                for k, f in self.images.layout.items()
+            },
+        }
+        with atomic_folder(folder, marker="program.json") as tmp:
+            (tmp / "program.json").write_text(
+                json.dumps(description, indent=1, sort_keys=True) + "\n"
+            )
+            write_npz(tmp / "weights.npz", self._arrays())
+            for name, text in hex_files(self.images).items():
+                (tmp / name).write_text(text)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Program:
+        """Read what :meth:`save` wrote, and check its digest.
+
+        Raises
+        ------
+        InputError
+            Missing or damaged file, another schema, a digest that does not match.
+        """
+        folder = Path(folder)
+        data = read_description(folder)
+        if "passes" in data:
+            raise InputError(
+                f"{folder} holds a program of {len(data['passes'])} passes, for layers that walk "
+                f"sequences from their end; name one of them, such as {folder / 'pass0'}"
+            )
+        with damaged(folder), np.load(folder / "weights.npz", allow_pickle=False) as arrays:
+            program = cls._build(data, {name: arrays[name] for name in arrays.files})
+        check_digest(folder, program.digest, data)
+        return program
+
+    @classmethod
+    def _build(cls, data: dict[str, Any], arrays: dict[str, IntArray]) -> Program:
+        layers = []
+        for item in data["layers"]:
+            if item["cell"] == "linear":
+                gates: tuple[Gate, ...] = (LINEAR_GATE,)
+            elif item["cell"] in CELLS:
+                gates = CELLS[item["cell"]].gates
+            else:
+                raise InputError(
+                    f"layer {item['name']!r} has cell {item['cell']!r}, which this version lacks"
+                )
+            made = []
+            for gate in gates:
+                found: dict[str, Any] = {
+                    n: arrays.get(f"{item['name']}/{gate.name}/{n}") for n in ARRAYS
+                }
+                bits = int(item["weight_bits"][gate.name])
+                for weights in (found["w"], found["u"]):
+                    limit = 1 << max(0, bits - 1)
+                    if (
+                        weights is not None
+                        and not (-limit <= weights).all() & (weights < limit).all()
+                    ):
+                        raise ValueError(f"weights of {item['name']}.{gate.name} pass {bits} bits")
+                made.append(QGate(gate, item["activations"][gate.name], bits=bits, **found))
+            layers.append(
+                QLayer(
+                    item["name"],
+                    item["cell"],
+                    int(item["size"]),
+                    tuple(item["inputs"]),
+                    tuple(made),
+                    int(item["frac"]),
+                )
+            )
+        network = Network(
+            int(data["input"]["size"]), Format.from_json(data["input"]["format"]), tuple(layers),
+            tuple(data["outputs"]), Numbers(**data["numbers"]),
+        )  # fmt: skip
+        config = Config.from_json(data["config"])
+        if config.argmax:
+            network = network.with_argmax()
+        summary = data.get("summary", {})
+        quality = {k: summary[k] for k in ("error", "saturations", "calibration") if k in summary}
+        given = Hardware.from_json(data["hardware"]) if "hardware" in data else None
+        return cls(network, config, quality, given, read_exponents(data))

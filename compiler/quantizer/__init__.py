@@ -1,0 +1,1 @@
+"""From a float model and data to a program; :mod:`.pipeline` runs the stages in order."""

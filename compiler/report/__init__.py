@@ -1,0 +1,1 @@
+"""The analysis for people: one HTML page, with plots."""

@@ -1,0 +1,1 @@
+"""What an FPGA offers and what a program needs of it."""

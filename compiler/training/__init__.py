@@ -1,0 +1,1 @@
+"""Quantization-aware training in PyTorch. Imported only when something is trained."""

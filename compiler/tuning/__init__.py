@@ -1,0 +1,1 @@
+"""The search for the cheapest widths that keep a metric."""

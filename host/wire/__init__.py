@@ -1,0 +1,1 @@
+"""Formats that host and gateware share: frames, commands, identity, flash image."""

@@ -1,0 +1,141 @@
+"""What a board says about itself, and how much goes over the link. No Amaranth here."""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ...compiler.layout.images import CHUNK, chunks
+from ...compiler.program.program import Program
+from .protocol import DIGEST_BYTES, PROTOCOL
+
+__all__ = ["CHUNK", "IDENTITY_BYTES", "Identity", "Sizes", "digest_id", "hardware_id"]
+
+
+class Sizes(NamedTuple):
+    """How much of what a program's streams carry.
+
+    Parameters
+    ----------
+    inputs, outputs : int
+        Elements of a step.
+    input_bytes, output_bytes : int
+        Bytes of an element.
+    state_words : int
+    word_bytes : int
+        Bytes of a state or memory word.
+    weight_words, beat_words : int
+        Words of the memories, zero where they are fixed.
+    """
+
+    inputs: int
+    outputs: int
+    input_bytes: int
+    output_bytes: int
+    state_words: int
+    word_bytes: int
+    weight_words: int
+    beat_words: int
+
+    @classmethod
+    def of(cls, program: Program, loadable: bool) -> Sizes:
+        """Return the sizes of a program on a core whose memories are loadable or fixed."""
+        net, n = program.network, program.network.numbers
+        cell = any(layer.has_cell_state for layer in net.layers)
+        word = max(n.state_bits, n.cell_bits if cell else 0, CHUNK if loadable else 0)
+        images = program.images
+        memories = [
+            len(words) * -(-width // CHUNK) if loadable else 0
+            for words, width in (
+                (images.weights, images.weight_width),
+                (images.beats, images.beat_width),
+            )
+        ]
+        states = sum(size for _, _, _, size in program.schedule.states)
+        return cls(
+            net.input_size, net.output_size, -(-n.activation_bits // 8), -(-n.state_bits // 8),
+            states, -(-word // 8), *memories,
+        )  # fmt: skip
+
+
+class Identity(NamedTuple):
+    """What a board says about itself.
+
+    Parameters
+    ----------
+    protocol : int
+    window : int
+        Bytes of each of the board's two buffers are ``2**window``.
+    loadable : int
+        1: weights and beats can be exchanged.
+    lanes, split, beat : int
+        Geometry of the engine.
+    inputs, outputs, state_words : int
+        As in :class:`Sizes`.
+    clock_hz : int
+    hardware : bytes
+        Digest of all but the contents of loadable memories.
+    program : bytes
+        Digest of the program; zeros while a loadable board has none. Last, for it may change.
+    """
+
+    protocol: int
+    window: int
+    loadable: int
+    lanes: int
+    split: int
+    beat: int
+    inputs: int
+    outputs: int
+    state_words: int
+    clock_hz: int
+    hardware: bytes
+    program: bytes
+
+    @classmethod
+    def of(
+        cls, program: Program, *, loadable: bool, initialized: bool, window: int, clock_hz: float
+    ) -> Identity:
+        """Return the identity of a board with a program, whose weights may yet have to come."""
+        sizes, g = Sizes.of(program, loadable), program.geometry
+        return cls(
+            PROTOCOL, window, int(loadable), g.lanes, g.split, g.beat, sizes.inputs, sizes.outputs,
+            sizes.state_words, round(clock_hz), hardware_id(program, loadable),
+            digest_id(program.digest) if initialized else bytes(DIGEST_BYTES),
+        )  # fmt: skip
+
+    def pack(self) -> bytes:
+        """Return the bytes that the board sends."""
+        return struct.pack(FORMAT, *self)
+
+    @classmethod
+    def unpack(cls, raw: bytes) -> Identity:
+        """Read what :meth:`pack` made."""
+        return cls(*struct.unpack(FORMAT, raw))
+
+
+def memories(program: Program) -> list[tuple[str, npt.NDArray[np.int64]]]:
+    """Return name and chunks of a program's beat table and weights, in the order of loading."""
+    i = program.images
+    made = {
+        "beat table": chunks(i.beats, i.beat_width),
+        "weights": chunks(i.weights, i.weight_width),
+    }
+    return [(name, np.array(part, np.int64)) for name, part in made.items()]
+
+
+FORMAT = f"<BBBHBBHHII{DIGEST_BYTES}s{DIGEST_BYTES}s"
+IDENTITY_BYTES = struct.calcsize(FORMAT)
+
+
+def digest_id(digest: str) -> bytes:
+    """Return the part of a digest that goes over the link."""
+    return bytes.fromhex(digest)[:DIGEST_BYTES]
+
+
+def hardware_id(program: Program, loadable: bool) -> bytes:
+    """Return the digest of what a bitstream holds: all of a program but loadable contents."""
+    return digest_id(program.hardware_digest if loadable else program.digest)

@@ -1,0 +1,288 @@
+"""From a program to a board's bitstream: layout, synthesis, clock search, report, cache."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+import time
+from fractions import Fraction
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from ...compiler.errors import CheckError, InputError
+from ...compiler.files.recording import atomic_folder
+from ...compiler.program.program import Program
+from ...compiler.target.estimate import Estimate
+from ...host.wire.flash_image import flash_image
+from ..boards import Board
+from ..vendor.pll import Pll, choices, highest
+from .clock_search import Attempt, fastest
+from .fit import shortage
+from .plan import Options, flash_offset, make_system, prepare, write_top
+from .toolchain import (
+    BITSTREAM,
+    OverfullError,
+    Route,
+    count_cells,
+    pack,
+    place_and_route,
+    synthesize,
+    tools,
+)
+from .tools import Progress
+
+__all__ = ["REPORT", "ShortageError", "build", "read_build"]
+
+REPORT = "build.json"
+"""File of a build's folder that holds its report; every build has it."""
+
+WEIGHTS = "weights.bin"
+"""Weights for a board's SPI flash, where the bitstream does not hold them."""
+RETRIES = 3  # with fewer lanes, where they are chosen and the estimate was too hopeful
+
+
+class ShortageError(CheckError):
+    """What synthesis or packing made does not fit on the board."""
+
+
+def _sources() -> str:
+    """Return a digest of gatewright itself: a build by other code is another build."""
+    root = Path(__file__).parents[2]
+    sha = hashlib.sha256()
+    for folder in ("compiler", "host", "hw"):
+        for path in sorted((root / folder).rglob("*.py")):
+            sha.update(path.name.encode() + path.read_bytes())
+    return sha.hexdigest()
+
+
+def _key(program: Program, board: Board, options: Options) -> str:
+    """Return the digest of all that decides a build."""
+    what = [
+        program.digest, board.name, options.__dict__, tools(board.family),
+        version("gatewright"), version("amaranth"), version("amaranth-boards"), _sources(),
+    ]  # fmt: skip
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+
+
+def read_build(folder: str | Path) -> dict[str, Any]:
+    """Read the report of a build's folder.
+
+    Raises
+    ------
+    InputError
+        No build is there, or its report is damaged.
+    """
+    path = Path(folder) / REPORT
+    if not path.is_file():
+        raise InputError(
+            f"{folder} is not a build: it has no {REPORT}; make one with: "
+            f"gatewright build PROGRAM --board B -o {folder}"
+        )
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(data["board"], str) or "key" not in data:
+            raise ValueError("fields are missing")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is damaged ({error}); build again") from error
+    return dict(data)
+
+
+def _cached(folder: Path, key: str) -> dict[str, Any] | None:
+    """Return the report of a folder that holds this very build, whole."""
+    try:
+        data = read_build(folder)
+        if data["key"] != key or not data.get("bitstream"):
+            return None
+        content = (folder / data["bitstream"]).read_bytes()
+    except (InputError, OSError):
+        return None
+    return data if hashlib.sha256(content).hexdigest() == data.get("sha256") else None
+
+
+def build(
+    program: Program,
+    board: Board,
+    folder: str | Path,
+    options: Options | None = None,
+    progress: Progress = lambda text: None,
+) -> dict[str, Any]:
+    """Build a bitstream.
+
+    Parameters
+    ----------
+    program : Program
+    board : Board
+    folder : path
+        Appears whole: ``build.json``, the bitstream, ``program`` (laid out as it was built) and
+        ``logs``. After a failure it holds the report and the logs. A folder that holds this very
+        build already is left as it is.
+    options : Options, optional
+    progress : callable
+        Takes lines about what is going on.
+
+    Returns
+    -------
+    dict
+        The report.
+
+    Raises
+    ------
+    InputError
+        The program does not fit, before synthesis.
+    CheckError
+        It does not fit, timing is missed, or a tool failed. Has the report as ``result``.
+    MissingToolError
+    """
+    options = options or Options()
+    key = _key(program, board, options)
+    old = _cached(Path(folder), key)
+    if old is not None:
+        progress("this very build is there already")
+        return old
+    start = time.monotonic()
+    auto = (program.config.lanes if options.lanes is None else options.lanes) == 0
+    most = 0
+    for number in range(RETRIES + 1):
+        laid, chosen, expected = prepare(program, board, options, most)
+        with tempfile.TemporaryDirectory() as name:
+            work = Path(name)
+            (work / "logs").mkdir()
+            found = _facts(laid, board, chosen, expected) | {"key": key}
+            error = None
+            try:
+                _run(laid, board, chosen, work, found, progress)
+            except CheckError as failure:
+                error = failure
+                found["error"] = str(failure)
+            most = laid.geometry.lanes - 1
+            if isinstance(error, ShortageError) and auto and most and number < RETRIES:
+                progress(f"{error}; again with fewer lanes")
+                continue
+            _keep(folder, laid, board, chosen, work, found)
+        break
+    seconds = round(time.monotonic() - start, 1)
+    if error is not None:
+        error.result = {**found, "seconds": seconds}  # type: ignore[attr-defined]
+        raise error
+    return {**read_build(folder), "seconds": seconds}
+
+
+def _facts(program: Program, board: Board, options: Options, expected: Estimate) -> dict[str, Any]:
+    """Return what is known of a build before it is made."""
+    return {
+        "board": board.name,
+        "device": board.device,
+        "program": program.digest,
+        "gatewright": version("gatewright"),
+        "tools": tools(board.family),
+        "loadable": options.loadable,
+        "baud": options.baud,
+        "lanes": program.geometry.lanes,
+        "cycles_per_step": program.schedule.cycles()[0],
+        "estimate": expected.to_json(),
+        "bitstream": None,
+    }
+
+
+def _keep(
+    folder: str | Path, program: Program, board: Board, options: Options, work: Path,
+    found: dict[str, Any],
+) -> None:  # fmt: skip
+    """Write the folder of a build, whether it has a bitstream or not."""
+    with atomic_folder(folder, marker=REPORT) as out:
+        shutil.copytree(work / "logs", out / "logs")
+        if found["bitstream"]:
+            shutil.copy(work / found["bitstream"], out)
+            if flash_offset(program, board, options) is not None:
+                found["weights_image"] = WEIGHTS
+                (out / WEIGHTS).write_bytes(flash_image(program))
+        program.save(out / "program")
+        (out / REPORT).write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
+
+
+def _run(
+    program: Program, board: Board, options: Options, work: Path, found: dict[str, Any],
+    progress: Progress,
+) -> None:  # fmt: skip
+    """Synthesize, search the clock, pack; add to the report what is found."""
+    system = make_system(program, board, options)
+    plls: dict[Fraction, Pll | None] = {
+        p.output: p for p in choices(board.device, board.clock) if p.output / options.baud >= 4
+    }
+    aim = float(board.usual)
+    if options.frequency:
+        if options.frequency == board.clock:
+            plls = {Fraction(board.clock): None}
+        else:
+            pll = highest(board.device, board.clock, options.frequency)
+            plls = {pll.output: pll}
+        aim = options.frequency
+    elif Fraction(board.clock) < min(plls):
+        plls = {Fraction(board.clock): None, **plls}
+    made: dict[Fraction, Path] = {}
+    logs = work / "logs"
+
+    def refuse_shortage(used: dict[str, int]) -> None:
+        message = shortage(program, board, used, options.loadable)
+        if message:
+            raise ShortageError(f"{program.geometry.lanes} lanes on {board.name}: {message}")
+
+    def netlist(clock: Fraction) -> Path:
+        """Return the folder with the netlist for a clock, which sets PLL and serial divisors."""
+        if clock not in made:
+            made[clock] = folder = work / f"clock{len(made)}"
+            folder.mkdir()
+            write_top(board, plls[clock], system, folder)
+            log = logs / f"synthesis_{float(clock) / 1e6:.2f}MHz.log"
+            cells = count_cells(board.family, synthesize(board, folder, log, progress))
+            found["synthesized"] = cells
+            refuse_shortage(cells)
+        return made[clock]
+
+    def attempt(clock: Fraction, seed: int) -> Route:
+        """Place and route; keep the files of each attempt apart."""
+        folder = work / f"route{len(list(work.glob('route*')))}"
+        shutil.copytree(netlist(clock), folder)
+        log = logs / f"{folder.name}_{float(clock) / 1e6:.2f}MHz_seed{seed}.log"
+        try:
+            route = place_and_route(board, folder, log, float(clock), seed, progress)
+        except OverfullError as error:
+            refuse_shortage(error.used)
+            lanes = program.geometry.lanes
+            raise ShortageError(
+                f"{lanes} lanes on {board.name}: the device is too full, place and route finds no "
+                f"place for the last cells: try {f'--lanes {lanes - 1}' if lanes > 1 else 'a larger board'}"
+            ) from error
+        progress(f"  reaches {route.fmax / 1e6:.2f} MHz where {float(clock) / 1e6:.2f} are wanted")
+        return route
+
+    best = fastest(sorted(plls), aim, attempt, seed=options.seed, tries=options.tries)
+    _report(program, board, best, found)
+    if not best.met:
+        raise CheckError(
+            f"timing is missed: {found['fmax_mhz']:.2f} MHz reached, {found['target_mhz']:.2f} MHz "
+            f"wanted; lower --frequency, try other seeds (--tries), or fewer --lanes"
+        )
+    path = pack(board, best.route.folder, logs / "pack.log", progress)
+    shutil.copy(path, work / BITSTREAM[board.family])
+    found["bitstream"] = path.name
+    found["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _report(program: Program, board: Board, best: Attempt[Route], found: dict[str, Any]) -> None:
+    """Add what place and route found to a report."""
+    clock = float(best.clock)
+    cycles = found["cycles_per_step"]
+    found |= {
+        "fmax_mhz": round(best.route.fmax / 1e6, 2),
+        "target_mhz": round(clock / 1e6, 6),
+        "met": best.met,
+        "seed": best.route.seed,
+        "resources": best.route.resources,
+        "steps_per_second": round(clock / cycles, 1),
+        "microseconds_per_step": round(1e6 * cycles / clock, 3),
+        "hold_violations": best.route.hold,
+    }

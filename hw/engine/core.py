@@ -1,0 +1,336 @@
+"""The core: input buffer, sequencer, lanes, elementwise unit, output queue, state port."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from ...compiler.layout.latency import Timing
+from ...compiler.program.program import Program
+from ..blocks.arith import Delay, count
+from ..blocks.memory import Ram, Table
+from .elementwise import Elementwise
+from .lanes import Lanes
+from .port import Port
+from .queue import Queue
+from .sequencer import Sequencer
+from .weights import Weights
+
+__all__ = ["FAMILIES", "Core"]
+
+FAMILIES = ("generic", "ice40up", "ice40hx", "ecp5", "gowin")
+"""Families of FPGA with primitives of their own; ``generic`` leaves all to the synthesizer."""
+
+MULTIPLIERS = {"ice40up": 8}
+
+
+class Core(wiring.Component):
+    """A program as hardware.
+
+    Parameters
+    ----------
+    program : Program
+    family : str
+        One of :data:`FAMILIES`: which primitives are used. Cycles are the same for all.
+    multipliers : int, optional
+        Multipliers of the device that may be used (default: 8 on ``ice40up``, elsewhere no limit);
+        further ones are made of adders.
+    loadable : bool
+        Weights and beat table are RAM, read and loaded over the state port.
+    rom_files : bool
+        Read weights and beat table from hexadecimal files (for Verilog);
+        otherwise they are part of the design (for the Amaranth simulator).
+
+    Attributes
+    ----------
+    initialized : bool
+        Weights are there after power-up; otherwise (SPRAM) they must be loaded before the
+        first step, and what comes out until then is not defined.
+
+    Members
+    -------
+    i : In(stream)
+        Input elements, ``data`` (lowest bits) and ``first``: the step whose first element has
+        ``first`` set starts from the reset state. A step is ``input_size`` elements.
+    o : Out(stream)
+        Output elements, ``data``, then ``first`` and ``last`` of the step.
+    c : In(stream)
+        State commands, 0 read and 1 load. A loadable core has 3 bits: 2 read weights, 3 load
+        weights, 4 read beat table, 5 load beat table, others do nothing. Taken between steps,
+        when the core is idle; while one waits, no new step is let in.
+    s_i : In(stream)
+        State words after a load command: for each layer h, and c where the cell has one. For
+        memories all words in order of their addresses, each in 16-bit chunks from the lowest
+        up (:func:`~.port.chunks`).
+    s_o : Out(stream)
+        State words or chunks after a read command, in the same order.
+
+    Timing: cycles per step as ``Program.summary`` says; every output of every step at the
+    cycle that ``Schedule.predict`` gives while the source offers and the sink takes.
+    The core stalls without loss on any stream; a state is held for as long as nothing comes.
+    After reset the first step starts from the reset state.
+    """
+
+    i: stream.Interface
+    o: stream.Interface
+    c: stream.Interface
+    s_i: stream.Interface
+    s_o: stream.Interface
+
+    def __init__(
+        self, program: Program, *, rom_files: bool = False, family: str = "generic",
+        loadable: bool = False, multipliers: int | None = None,
+    ) -> None:  # fmt: skip
+        if family not in FAMILIES:
+            raise ValueError(f"family is one of {', '.join(FAMILIES)}, not {family!r}")
+        program.network.check_hardware()
+        self.program, self.rom_files = program, rom_files
+        self.family, self.loadable = family, loadable
+        self.multipliers = MULTIPLIERS.get(family) if multipliers is None else multipliers
+        self.schedule = s = program.schedule
+        n, images, widths = program.network.numbers, program.images, program.hardware
+        self.elementwise = Elementwise(
+            schedule=s, images=images, acc_bits=widths.acc_bits, sum_bits=widths.sum_bits,
+            loadable=loadable, files=rom_files, family=family,
+            hard=self.multipliers,
+        )  # fmt: skip
+        self.weights = Weights(
+            images=images, lanes=s.geometry.rows * s.geometry.split, bits=n.weight_bits,
+            family=family, loadable=loadable, files=rom_files,
+        )  # fmt: skip
+        self.initialized = self.weights.initialized
+        self.port = Port(
+            schedule=s, state_bits=self.elementwise.state_bits, loadable=loadable,
+            weights=(images.planes[0].depth, images.weight_width),
+            beats=(len(images.beats), images.beat_width),
+        )  # fmt: skip
+        super().__init__({
+            "i": In(stream.Signature(data.StructLayout({"data": signed(n.activation_bits), "first": 1}))),
+            "o": Out(stream.Signature(
+                data.StructLayout({"data": signed(n.state_bits), "first": 1, "last": 1})
+            )),
+            "c": In(self.port.c.signature.flip()),
+            "s_i": In(self.port.s_i.signature.flip()),
+            "s_o": Out(self.port.s_o.signature),
+        })  # fmt: skip
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        s, geometry, net = self.schedule, self.schedule.geometry, self.program.network
+        n = net.numbers
+        split, bits = geometry.split, n.activation_bits
+        m.submodules.elementwise = el = self.elementwise
+        m.submodules.sequencer = seq = Sequencer(schedule=s)
+        m.submodules.lanes = lanes = Lanes(
+            rows=geometry.rows, split=split, beat=geometry.beat, weight_bits=n.weight_bits,
+            operand_bits=net.operand_bits, acc_bits=self.program.hardware.acc_bits, family=self.family,
+            hard=None if self.multipliers is None else self.multipliers - el.multipliers,
+        )  # fmt: skip
+        m.submodules.weights = weights = self.weights
+        m.submodules.port = port = self.port
+
+        # -- Input buffer: two steps, one being read while the next is written.
+        depth = 1 << (max(1, s.input_words) - 1).bit_length()
+        m.submodules.inputs = inputs = Ram(
+            banks=split, width=bits, depth=2 * depth, family=self.family
+        )
+        size = net.input_size
+        element = Signal(count(size))
+        first, last = Signal(init=1), Signal(init=size == 1)  # the next element's place
+        in_bank, in_word, in_parity = Signal(count(split)), Signal(count(depth)), Signal()
+        held = Signal(range(3))  # steps begun to load and not yet issued whole
+        open_, closed = Signal(init=1), Signal()
+        resets = Signal(2)
+        after_reset = Signal(init=1)
+        take = self.i.valid & self.i.ready
+        full_bank = (in_bank == split - 1) | last
+        m.d.comb += [
+            self.i.ready.eq(~first | open_),
+            inputs.w_en.eq(Mux(take, 1 << in_bank, 0)),
+            inputs.w_addr.eq(Cat(in_word, in_parity) if depth > 1 else in_parity),
+            seq.fresh.eq(resets.bit_select(seq.parity, 1)),
+        ]
+        m.d.comb += [inputs.w_data[b].eq(self.i.payload.data) for b in range(split)]
+        begins = take & first
+        m.d.sync += [
+            # A step may begin in the next cycle; a command that waits is taken when none can.
+            open_.eq((seq.step_done | ~(held + begins)[1]) & ~self.c.valid & ~port.busy),
+            closed.eq(self.c.valid),
+            held.eq(held + begins - seq.step_done),
+            seq.input_word.eq(take & full_bank),
+        ]
+        with m.If(take):
+            with m.If(first):
+                m.d.sync += [
+                    resets.bit_select(in_parity, 1).eq(self.i.payload.first | after_reset),
+                    after_reset.eq(0),
+                ]
+            m.d.sync += [
+                element.eq(Mux(last, 0, element + 1)),
+                first.eq(last),
+                last.eq((element == size - 2) if size > 1 else 1),
+                in_bank.eq(Mux(full_bank, 0, in_bank + 1)),
+            ]
+            with m.If(full_bank):
+                m.d.sync += in_word.eq(Mux(last, 0, in_word + 1))
+            with m.If(last):
+                m.d.sync += in_parity.eq(~in_parity)
+
+        # -- Operand memory: every vector twice, for this step and the step before.
+        words = 1 << (max(1, s.memory_words) - 1).bit_length()
+        m.submodules.operands = operands = Ram(
+            banks=split, width=bits, depth=2 * words, family=self.family
+        )
+        write_parity = Signal()
+        with m.If(el.step_end):
+            m.d.sync += write_parity.eq(~write_parity)
+
+        def half(address: Signal, parity: Value, size: int) -> object:
+            return Cat(address[: (size - 1).bit_length()], parity) if size > 1 else parity
+
+        m.d.comb += [
+            inputs.r_addr[0].eq(half(seq.address, seq.parity, depth)),
+            operands.r_addr[0].eq(half(seq.address, seq.parity ^ seq.old, words)),
+        ]
+        # Cycle 2: the operands are there; choose, blank the state of a step that starts afresh.
+        chosen = Delay(m, seq.is_input).at(2)
+        blank = Delay(m, seq.old & seq.fresh & ~seq.is_input).at(2)
+        amount = Delay(m, seq.shift).at(2)
+        for b in range(split):
+            value = Mux(chosen, inputs.r_data[0][b].as_signed(), operands.r_data[0][b].as_signed())
+            operand = Signal(signed(net.operand_bits), name=f"operand_{b}", reset_less=True)
+            m.d.sync += operand.eq(Mux(blank, 0, value) << amount)
+            m.d.comb += lanes.operand[b].eq(operand)
+        # Weights and operands meet in cycle 3: the weight's address is there in cycle 1, or, where weights take
+        # a cycle more, in cycle 0.
+        weight_address = Signal.like(seq.weight_address, reset_less=True)
+        ahead = seq.weight_next if weights.latency > Table.latency else seq.weight_address
+        m.d.sync += weight_address.eq(Mux(port.m_busy, port.m_addr, ahead))
+        m.d.comb += [
+            weights.addr.eq(weight_address),
+            lanes.weight.eq(weights.weight),
+            lanes.valid.eq(Delay(m, seq.valid, reset_less=False).at(3)),
+        ]
+        for name in ("tile_first", "tile_last", "part_first", "reset"):
+            m.d.comb += getattr(lanes, name).eq(Delay(m, getattr(seq, name)).at(3))
+
+        m.d.comb += [
+            el.chain_next.eq(lanes.chain_next),
+            el.chain_reset.eq(lanes.chain_reset),
+            lanes.take.eq(el.take),
+            lanes.release.eq(el.release),
+            seq.released.eq(el.release),
+            seq.state_word.eq(el.word_done),
+        ]
+        for e in range(geometry.beat):
+            m.d.comb += [el.first[e].eq(lanes.first[e]), el.second[e].eq(lanes.second[e])]
+
+        self._outputs(m, el)
+        # No step begins while a command waits, from a cycle later on.
+        idle = Signal()
+        m.d.sync += idle.eq(seq.idle & (held == 0) & el.idle & closed & self.c.valid)
+        self._connect_port(m, el, weights)
+        m.d.comb += [port.idle.eq(idle), port.fresh.eq(after_reset)]
+        with m.If(port.loaded):
+            m.d.sync += after_reset.eq(0)
+
+        # -- Operand writes: the elementwise unit's, or a loaded state's into the older half.
+        e = geometry.beat
+        m.d.comb += [
+            operands.w_en.eq(
+                Mux(
+                    port.busy,
+                    port.o_en,
+                    Mux(el.w_en, ((1 << e) - 1) << (el.w_bank * e), 0),
+                )
+            ),
+            operands.w_addr.eq(
+                Mux(
+                    port.busy,
+                    half(port.o_word, ~write_parity, words),
+                    half(el.w_addr, write_parity, words),
+                )
+            ),
+        ]
+        m.d.comb += [
+            operands.w_data[b].eq(Mux(port.busy, port.o_code, el.w_data[b % e]))
+            for b in range(split)
+        ]
+        return m
+
+    def _outputs(self, m: Module, el: Elementwise) -> None:
+        """Queue beats of outputs; send their elements one by one with first and last."""
+        e, net = self.schedule.geometry.beat, self.program.network
+        width = net.numbers.state_bits
+        # A number of elements that is the same for all beats is not stored.
+        field = self.program.images.layout["count"]
+        word = Cat(*(el.o_data[i] for i in range(e)), *([el.o_count] if field.width else []))
+        m.submodules.queue = queue = Queue(width=len(word), depth=Timing.FIFO, family=self.family)
+        m.d.comb += [queue.w_en.eq(el.o_valid), queue.w_data.eq(word)]
+        lane = Signal(count(e))
+        number = Signal(count(net.elements))
+        sent = Signal()
+        beat_last = lane == (queue.r_data[width * e :] if field.width else field.base)
+        first, last = number == 0, number == net.elements - 1
+        code = queue.r_data.word_select(lane, width) if e > 1 else queue.r_data[:width]
+        m.d.comb += queue.r_en.eq(sent & beat_last)
+        if net.argmax:
+            # The elements end here; the index of the largest goes out when all were seen.
+            best, index = Signal(signed(width)), Signal.like(number)
+            larger = first | (code.as_signed() > best)
+            winner = Mux(larger, number, index)
+            m.d.comb += [
+                sent.eq(queue.r_rdy & (~self.o.valid | self.o.ready)),
+                self.o.payload.first.eq(1),
+                self.o.payload.last.eq(1),
+            ]
+            with m.If(self.o.ready):
+                m.d.sync += self.o.valid.eq(0)
+            with m.If(sent & larger):
+                m.d.sync += [best.eq(code), index.eq(number)]
+            with m.If(sent & last):
+                m.d.sync += [self.o.valid.eq(1), self.o.payload.data.eq(winner)]
+        else:
+            m.d.comb += [
+                sent.eq(self.o.valid & self.o.ready),
+                self.o.valid.eq(queue.r_rdy),
+                self.o.payload.data.eq(code),
+                self.o.payload.first.eq(first),
+                self.o.payload.last.eq(last),
+            ]
+        with m.If(sent):
+            m.d.sync += [number.eq(Mux(last, 0, number + 1)), lane.eq(Mux(beat_last, 0, lane + 1))]
+        # A beat is started only with a place in the queue kept for it: how many there are is counted,
+        # whether there is one, and one more, is decided a cycle ahead.
+        room, freed = Signal(range(Timing.FIFO + 1), init=Timing.FIFO), Signal()
+        one, two = Signal(init=1), Signal(init=1)
+        left = [room.any(), room[1:].any(), room[2:].any() | room[:2].all()]  # 1, 2, 3 at least
+        less, more = el.output_start & ~freed, freed & ~el.output_start
+        m.d.sync += [
+            freed.eq(sent & beat_last),
+            room.eq(room + freed - el.output_start),
+            one.eq(Mux(less, left[1], left[0] | more)),
+            two.eq(Mux(less, left[2], Mux(more, left[0], left[1]))),
+        ]
+        m.d.comb += el.output_room.eq(Cat(one, two))
+
+    def _connect_port(self, m: Module, el: Elementwise, weights: Weights) -> None:
+        """Give the state port its streams and the memories."""
+        port, beats = self.port, el.beats
+        connect(m, flipped(self.c), port.c)
+        connect(m, flipped(self.s_i), port.s_i)
+        connect(m, port.s_o, flipped(self.s_o))
+        m.d.comb += [
+            el.load_en.eq(port.load_en), el.load_addr.eq(port.load_addr),
+            el.load_data.eq(port.load_data), el.read_addr.eq(port.read_addr), el.held.eq(port.busy),
+        ]  # fmt: skip
+        m.d.comb += [port.read_data[i].eq(value) for i, value in enumerate(el.read_data)]
+        if self.loadable:
+            # The weights' address is a cycle late, so is what is written.
+            m.d.sync += [weights.w_en.eq(port.m_weights), weights.w_data.eq(port.m_data)]
+            m.d.comb += [
+                                beats.held.eq(port.m_busy), beats.addr.eq(port.m_addr),
+                beats.w_en.eq(port.m_table), beats.w_data.eq(port.m_data),
+                port.m_read.eq(Mux(port.m_beats, beats.word, weights.data)),
+            ]  # fmt: skip

@@ -1,0 +1,1 @@
+"""A program as Verilog, with wrappers for other designs."""

@@ -1,0 +1,1 @@
+"""From a serial line to the core: frames, commands, ledger, flash loader."""

@@ -1,0 +1,1 @@
+"""Primitives and limits of the FPGA families."""

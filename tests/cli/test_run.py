@@ -1,0 +1,182 @@
+"""``gatewright run`` through a pseudo-terminal: the command, a port, a simulated board."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gatewright.cli.main import main
+from gatewright.sim.board import NoisyLine, PseudoTerminal
+from support.boards import Bench, gru_program
+
+pytestmark = pytest.mark.xdist_group("boards")
+
+
+@pytest.fixture
+def folder(gru: Bench, tmp_path: Path) -> Path:
+    """A folder with a build, as ``gatewright build`` leaves it, and data."""
+    gru.program.save(tmp_path / "build" / "program")
+    (tmp_path / "build" / "build.json").write_text(json.dumps({"baud": 115200}))
+    x = np.random.default_rng(1).normal(size=(4, 30, 3))
+    np.savez(tmp_path / "x.npz", x=x, len=np.array([30, 7, 1, 19]))
+    np.save(tmp_path / "one.npy", x[0])
+    return tmp_path
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "gatewright.cli.main", "run", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+
+
+def refused(*arguments: object) -> tuple[int, str]:
+    done = run(*arguments)
+    assert "Traceback" not in done.stderr
+    assert "internal error" not in done.stderr
+    assert done.stderr.count("error:") == 1, done.stderr
+    return done.returncode, done.stderr
+
+
+def test_run(gru: Bench, folder: Path) -> None:
+    with PseudoTerminal(gru.start()) as terminal:
+        port = ["--port", terminal.port]
+        done = run(folder / "build", folder / "x.npz", *port, "-o", folder / "y.npz", "--json")
+        assert done.returncode == 0, done.stderr
+        result = json.loads(done.stdout)
+        again = run(folder / "build" / "program", folder / "one.npy", *port, "-o", folder / "y.csv")
+        assert again.returncode == 0, again.stderr
+    assert result["bit_exact"] is True
+    assert (result["steps"], result["sequences"]) == (57, 4)
+    assert result["counters"]["steps"] == 57
+    assert result["counters"]["cycles"] > result["counters"]["stalls"] > 0
+    assert result["steps_per_second"] > 0
+    assert result["link"]["bad_frames"] == 0
+    assert result["board"]["program"] == gru.program.digest[:16]
+    with np.load(folder / "x.npz") as x, np.load(folder / "y.npz") as y:
+        expected = gru.program.run(x["x"])
+        expected[np.arange(30) >= x["len"][:, None]] = 0
+        assert (y["y"] == expected).all()
+    assert "bit-exact: 30 steps" in again.stdout
+    one = np.loadtxt(folder / "y.csv", delimiter=",")
+    assert (one == expected[0]).all()
+
+
+def test_run_on_a_bad_line_with_a_state(gru: Bench, folder: Path) -> None:
+    states = np.random.default_rng(2).uniform(-1, 1, (4, 5))
+    np.save(folder / "state.npy", states)
+    emulated = folder / "golden.npy"
+    start = ["--state", folder / "state.npy"]
+    program, x = folder / "build" / "program", folder / "x.npz"
+    assert main(["emulate", *map(str, [program, x, *start, "-o", emulated])]) == 0
+    with PseudoTerminal(NoisyLine(gru.start(), seed=3, rate=0.004)) as terminal:
+        port = ["--port", terminal.port]
+        done = run(folder / "build", x, *port, *start, "-o", folder / "y.npy")
+    assert done.returncode == 0, done.stderr
+    assert "all recovered" in done.stdout
+    assert (np.load(folder / "y.npy") == np.load(emulated)).all()
+
+
+def test_weights_are_loaded_where_the_board_has_others(gru: Bench, folder: Path) -> None:
+    other = gru_program(21, like=gru.program)
+    other.save(folder / "other")
+    with PseudoTerminal(gru.start()) as terminal:
+        port = ["--port", terminal.port]
+        done = run(folder / "other", folder / "one.npy", *port)
+        assert done.returncode == 0, done.stderr
+        assert "loading weights" in done.stderr
+        done = run(folder / "other", folder / "one.npy", *port)
+        assert done.returncode == 0, done.stderr
+        assert "loading weights" not in done.stderr
+
+
+def test_a_board_that_computes_wrong_is_found_out(
+    gru: Bench, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A code that differs on its way, which no line does, is a failed check."""
+    from gatewright.host.device import Device
+
+    honest = Device.run_codes
+
+    def dishonest(self, *arguments, **options):
+        codes = honest(self, *arguments, **options)
+        codes[1, 2, 1] += 1
+        return codes
+
+    monkeypatch.setattr(Device, "run_codes", dishonest)
+    with PseudoTerminal(gru.start()) as terminal:
+        job = [folder / "build", folder / "x.npz", "--port", terminal.port, "--json"]
+        assert main(["run", *map(str, job)]) == 2
+        result = json.loads(capsys.readouterr().out)
+        assert result["bit_exact"] is False
+        assert "sequence 1, step 2, output 1: expected" in result["mismatch"]
+        assert "1 of 114 codes" in result["mismatch"]
+        assert main(["run", *map(str, job), "--no-check"]) == 0
+        assert json.loads(capsys.readouterr().out)["bit_exact"] is None
+
+
+def test_a_board_with_another_program_is_refused(lstm: Bench, folder: Path) -> None:
+    with PseudoTerminal(lstm.start()) as terminal:
+        code, text = refused(folder / "build", folder / "x.npz", "--port", terminal.port)
+    assert code == 1
+    assert lstm.program.digest[:16] in text
+    assert "gatewright build" in text
+
+
+def test_a_port_that_does_not_answer(folder: Path) -> None:
+    master, slave = os.openpty()
+    job = [folder / "build", folder / "x.npz", "--port", os.ttyname(slave), "--baud", 1000000]
+    code, text = refused(*job)
+    os.close(master)
+    os.close(slave)
+    assert code == 1
+    assert "no answer" in text
+    assert "--baud" in text
+
+
+def test_ports_that_cannot_be_opened(folder: Path) -> None:
+    job = [folder / "build", folder / "x.npz", "--port"]
+    code, text = refused(*job, folder / "ttyNONE")
+    assert (code, "no such port" in text) == (1, True)
+    code, text = refused(*job, folder / "x.npz")
+    assert (code, "cannot be opened" in text) == (1, True)
+
+
+def test_no_permission(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    serial = pytest.importorskip("serial")
+
+    def deny(*_: object, **__: object) -> None:
+        raise serial.SerialException(13, "could not open port: [Errno 13] Permission denied")
+
+    monkeypatch.setattr(serial, "Serial", deny)
+    job = ["run", str(folder / "build"), str(folder / "x.npz"), "--port", "/dev/null"]
+    assert main(job) == 1
+    assert "dialout" in capsys.readouterr().err
+
+
+def test_a_board_that_is_unplugged(gru: Bench, folder: Path) -> None:
+    np.save(folder / "long.npy", np.zeros((200_000, 3)))
+    terminal = PseudoTerminal(gru.start())
+    timer = threading.Timer(4, terminal.close)
+    timer.start()
+    code, text = refused(folder / "build", folder / "long.npy", "--port", terminal.port)
+    timer.join()
+    assert code == 2
+    assert "lost" in text
+
+
+def test_what_run_refuses(gru: Bench, folder: Path) -> None:
+    build, x = folder / "build", folder / "x.npz"
+    code, text = refused(build, x, "--port", "none", "-o", folder / "y.wav")
+    assert (code, "y.wav" in text) == (1, True)
+    code, text = refused(build, x, "--port", "none", "--baud", -3)
+    assert (code, "--baud" in text) == (1, True)
+    (build / "build.json").write_text("{")
+    code, text = refused(build, x, "--port", "none")
+    assert (code, "damaged" in text) == (1, True)
+    code, text = refused(folder, x, "--port", "none")
+    assert (code, "program.json" in text) == (1, True)

@@ -1,0 +1,1 @@
+"""Random programs, simulated boards and benches that tests share."""

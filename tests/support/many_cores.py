@@ -1,0 +1,94 @@
+"""Many cores in one Verilator build: starting the compiler costs far more than one more core."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+from gatewright.compiler import golden
+from gatewright.compiler.errors import CheckError
+from gatewright.compiler.layout.images import hex_files
+from gatewright.compiler.program.program import Program
+from gatewright.hw.blocks.memory import TABLE_VERILOG
+from gatewright.hw.export.verilog import TOP, write_verilog
+from gatewright.sim.bench import Recorded, make_job
+from gatewright.sim.simulators import VERILATOR, environment, simulator_tools
+
+PORT = re.compile(r"^  (input|output) (\[\d+:0\] )?(\w+);", re.MULTILINE)
+
+
+def design(programs: list[Program], folder: Path) -> Path:
+    """Write a top level ``many`` with one renamed core a program, ports prefixed ``k0_``, ..."""
+    text, ports, instances = [TABLE_VERILOG], ["input clk", "input rst"], []
+    for k, program in enumerate(programs):
+        write_verilog(program, folder / f"core{k}")
+        core = (folder / f"core{k}/core.v").read_text()
+        core = core.replace(TABLE_VERILOG, "").replace(TOP, f"core{k}")
+        for name, words in hex_files(program.images).items():
+            core = core.replace(f'"{name}"', f'"core{k}_{name}"')
+            (folder / f"core{k}_{name}").write_text(words)
+        top = core[core.index(f"module core{k}(") :]
+        found = PORT.findall(top[: top.index("endmodule")])
+        wires = []
+        for direction, width, name in found:
+            shared = name in ("clk", "rst")
+            wires.append(f".{name}({name if shared else f'k{k}_{name}'})")
+            if not shared:
+                ports.append(f"{direction} {width}k{k}_{name}")
+        text.append(core)
+        instances.append(f"core{k} k{k} ({', '.join(wires)});")
+    top = ",\n  ".join(ports)
+    text.append(f"module many(\n  {top}\n);\n" + "\n".join(instances) + "\nendmodule\n")
+    path = folder / "many.v"
+    path.write_text("\n".join(text))
+    return path
+
+
+def record_many(
+    jobs: list[tuple[Program, np.ndarray, np.ndarray, float, int]], folder: Path
+) -> list[Recorded]:
+    """Run jobs (program, codes, first, stall, seed), each on its own core, all at once."""
+    from cocotb_tools.runner import get_results, get_runner
+
+    source = design([job[0] for job in jobs], folder)
+    for k, (program, codes, first, stall, seed) in enumerate(jobs):
+        np.savez(folder / f"job{k}.npz", **make_job(program, codes, first, stall=stall, seed=seed))
+    runner = get_runner("verilator")
+    log = folder / "many.log"
+    # Only ports are looked at, and compiling takes much longer than running.
+    with environment(**simulator_tools("verilator", "-O0"), COCOTB_LOG_LEVEL="WARNING"):
+        runner.build(
+            sources=[source], hdl_toplevel="many", build_dir=folder / "build", always=True,
+            build_args=[*VERILATOR], timescale=("1ns", "1ps"), log_file=folder / "build.log",
+        )  # fmt: skip
+        xml = runner.test(
+            test_module="support.tb_many", hdl_toplevel="many", build_dir=folder / "build",
+            test_dir=folder, log_file=log,
+        )  # fmt: skip
+    if get_results(xml)[1]:
+        raise CheckError(log.read_text()[-3000:])
+    made = []
+    for k in range(len(jobs)):
+        with np.load(folder / f"result{k}.npz") as data:
+            made.append(Recorded(data["outputs"], data["ends"], data["state"]))
+    return made
+
+
+def check_many(jobs: list[tuple[int, Program, np.ndarray, float]], folder: Path) -> None:
+    """Check (seed, program, codes (N, T, I), stall) bit by bit and, without stalls, cycle by cycle."""
+    played = []
+    for seed, program, x, stall in jobs:
+        n, steps, size = x.shape
+        first = np.tile(np.arange(steps) == 0, n)
+        played.append((program, x.reshape(n * steps, size), first, stall, seed))
+    for (seed, program, x, stall), got in zip(jobs, record_many(played, folder), strict=True):
+        about = f"seed {seed}, {program.geometry}, {[g.cell for g in program.network.layers]}"
+        expected = golden.run(program.network, x)
+        outputs = np.zeros_like(got.outputs)
+        outputs[:, program.schedule.output_order] = got.outputs
+        assert (outputs == expected.outputs.reshape(outputs.shape)).all(), about
+        if len(got.state):
+            assert (got.state == expected.state.flat(program.network)[-1]).all(), about
+        if not stall:
+            assert (got.ends == program.schedule.predict(len(outputs))).all(), about
