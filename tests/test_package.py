@@ -277,7 +277,9 @@ def test_the_facade_names_what_it_has():
     """``import gatewright`` is quick; every public name is found, typed and documented."""
     import gatewright as gw
 
-    typed = set(re.findall(r"^    from .* as (\w+)$", (ROOT / "gatewright/__init__.py").read_text(), re.M))
+    typed = set(
+        re.findall(r"^    from .* as (\w+)$", (ROOT / "gatewright/__init__.py").read_text(), re.M)
+    )
     assert typed == set(gw.__all__) - {"__version__"}
     for name in gw.__all__:
         assert getattr(gw, name).__doc__, name

@@ -28,8 +28,8 @@ from gatewright.sim import simulate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
+from support.exported import FILES
 from support.randoms import recurrent
-from test_export import FILES
 
 SLEEP = pathlib.Path(__file__).parents[2] / "data" / "sleepecg_wrn-gru-mesa.keras"
 LENGTHS = np.array([6, 1, 4])
