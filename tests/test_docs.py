@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import runpy
 import shlex
 import tomllib
 from collections.abc import Iterator
@@ -228,6 +229,14 @@ def test_the_demos_figures_are_those_of_its_program() -> None:
     assert number(r"24 lanes, ([\d,]+) MACs a step", page) == summary["macs_per_step"]
     assert number(r"([\d,]+) multiply-accumulates a step", page) == summary["macs_per_step"]
     assert number(r"ROM +([\d,]+) bits of weights", page) == summary["weight_rom_bits"]
+    assert number(r"bits of weights, ([\d,]+) of control", page) == summary["beat_rom_bits"]
+
+
+def test_the_table_of_cells_is_what_its_script_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    runpy.run_path(str(ROOT / "bench" / "cells.py"))["main"]()
+    rows = capsys.readouterr().out.splitlines()
+    page = text("docs/engine.md").splitlines()
+    assert [row for row in rows if row not in page] == [], "python bench/cells.py prints others"
 
 
 def test_the_readmes_board_is_a_row_of_the_table_of_boards() -> None:
