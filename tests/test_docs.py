@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gatewright.cli.main import build_parser
+from gatewright.cli.main import build_parser, main
 from gatewright.compiler.frontends.rtneural import load_rtneural
 from gatewright.compiler.ir.cells import CELLS
 from gatewright.compiler.quantizer.pipeline import quantize_stream
@@ -188,6 +188,25 @@ def test_the_cell_of_contributing_computes_its_equations(monkeypatch: pytest.Mon
     program = gw.quantize(model, x, gw.Config(lanes=6))
     np.testing.assert_allclose(program.run(x), np.stack(expected, 1), atol=0.05)
     assert gw.simulate(program, x[:1, :4], simulator="amaranth").bit_exact
+
+
+@pytest.mark.full
+def test_the_tutorial_runs_as_it_is_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Both scripts and every command but those that build a bitstream."""
+    monkeypatch.chdir(tmp_path)
+    train, board = blocks("docs/tutorial.md", "python", "run")
+    exec(train, {})
+    for line in lines_of_shell("docs/tutorial.md"):
+        words = shlex.split(line, comments=True)
+        if words[:2] != ["gatewright", "build"]:
+            assert main(words[1:]) == 0, line
+    exec(board, {})
+    out = capsys.readouterr().out
+    assert "100.0% of 200 test recordings" in out
+    assert "bit-exact: 800 steps in verilator, every output equals golden" in out
+    assert "steps=120" in out
 
 
 # -- figures ------------------------------------------------------------------------
