@@ -204,7 +204,8 @@ def test_the_tutorial_runs_as_it_is_printed(
             assert main(words[1:]) == 0, line
     exec(board, {})
     out = capsys.readouterr().out
-    assert "100.0% of 200 test recordings" in out
+    [right] = re.findall(r"([\d.]+)% of 200 test recordings", out)
+    assert float(right) > 95  # another processor trains a little differently
     assert "bit-exact: 800 steps in verilator, every output equals golden" in out
     assert "steps=120" in out
 
