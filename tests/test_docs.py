@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import runpy
 import shlex
@@ -139,6 +140,37 @@ def test_commands_in_sentences_have_verbs_and_options_that_exist(page: str) -> N
         assert verb in verbs.choices, f"{page}: gatewright {command}"
         known = set(verbs.choices[verb]._option_string_actions)
         assert options <= known, f"{page}: gatewright {command}"
+
+
+def keys_of(page: str, title: str) -> list[str]:
+    """The names in backticks in the first column of the table with this title."""
+    table = re.search(rf"^\| {title} \|.*?(?=\n\n|\Z)", text(page), re.S | re.M)
+    assert table is not None, title
+    return re.findall(r"^\| `([\w.]+)`", table.group(), re.M)
+
+
+def test_files_of_a_program_are_those_of_the_page(tiny: Path) -> None:
+    described = json.loads((tiny / "program" / "program.json").read_text())
+    keys = keys_of("docs/files.md", "key of `program.json`")
+    assert len(keys) >= 10
+    assert set(keys) <= set(described)
+    files = {path.name for path in (tiny / "program").iterdir()}
+    assert {"program.json", "weights.npz", "weights.hex", "beats.hex"} <= files
+
+
+def test_the_options_of_the_page_are_options(tmp_path: Path) -> None:
+    [options] = blocks("docs/files.md", "toml")
+    (tmp_path / "options.toml").write_text(options)
+    config = gw.Config.from_toml(tmp_path / "options.toml")
+    assert (config.weight_width("gru0", "n"), config.weight_width("gru0", "r")) == (4, 6)
+
+
+def test_json_has_the_keys_of_the_page(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = [str(tiny / "program"), str(tiny / "x.npz"), "--limit", "1"]
+    assert main(["simulate", *arguments, "--simulator", "amaranth", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    [row] = re.findall(r"^\| `simulate` \| (.*) \|$", text("docs/files.md"), re.M)
+    assert set(re.findall(r"`(\w+)`", row)) <= set(result)
 
 
 # -- Python -------------------------------------------------------------------------
