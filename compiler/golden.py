@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from .arrays import FloatArray, IntArray
 from .errors import InputError
-from .ir.network import BOUNDED, Network, QGate, QLayer
+from .ir.network import BOUNDED, QGate, QLayer, QNetwork
 from .numerics.fixed import Format, round_shift, saturate, shift
 
 __all__ = ["Result", "State", "run"]
@@ -43,14 +43,16 @@ class State:
     last: dict[str, IntArray] = field(default_factory=dict)
 
     @classmethod
-    def zeros(cls, network: Network, n: int) -> State:
+    def zeros(cls, network: QNetwork, n: int) -> State:
         """Return the reset state for ``n`` sequences."""
         layers = [layer for layer in network.layers if layer.recurrent]
         zero = {layer.name: np.zeros((n, layer.size), np.int64) for layer in layers}
         return cls(dict(zero), {x.name: zero[x.name] for x in layers if x.has_cell_state})
 
     @classmethod
-    def encode(cls, network: Network, values: Mapping[str, tuple[FloatArray, FloatArray]]) -> State:
+    def encode(
+        cls, network: QNetwork, values: Mapping[str, tuple[FloatArray, FloatArray]]
+    ) -> State:
         """Round states (h, c) by layer, as :meth:`.Model.run` takes them, to codes."""
         n, h, c = network.numbers, {}, {}
         for layer in network.layers:
@@ -61,7 +63,7 @@ class State:
                     c[layer.name] = cell.quantize(values[layer.name][1])
         return cls(h, c)
 
-    def flat(self, network: Network) -> IntArray:
+    def flat(self, network: QNetwork) -> IntArray:
         """Return the codes in the order of the hardware's state port, shape (N, words)."""
         parts = []
         for layer in network.layers:
@@ -73,7 +75,7 @@ class State:
         return np.concatenate(parts, axis=1) if parts else np.zeros((n, 0), np.int64)
 
     @classmethod
-    def unflat(cls, network: Network, codes: IntArray) -> State:
+    def unflat(cls, network: QNetwork, codes: IntArray) -> State:
         """Rebuild a state from codes in the order of :meth:`flat`, shape (N, words)."""
         state, at = cls.zeros(network, len(codes)), 0
         expected = state.flat(network).shape[1]
@@ -125,7 +127,7 @@ def _product(operand: IntArray, weight: IntArray) -> IntArray:
 class _Run:
     """One evaluation: the network, and the counters that every narrowing feeds."""
 
-    def __init__(self, network: Network, trace: bool, last: dict[str, IntArray]) -> None:
+    def __init__(self, network: QNetwork, trace: bool, last: dict[str, IntArray]) -> None:
         self.network, self.n, self.last = network, network.numbers, last
         self.changed: dict[str, list[npt.NDArray[np.bool_]]] = {}
         self.tables = self.n.tables
@@ -234,13 +236,13 @@ class _Run:
 
 
 def run(
-    network: Network, x: IntArray, state: State | None = None, *, trace: bool = False
+    network: QNetwork, x: IntArray, state: State | None = None, *, trace: bool = False
 ) -> Result:
     """Evaluate the network on input codes.
 
     Parameters
     ----------
-    network : Network
+    network : QNetwork
     x : ndarray of int64, shape (N, T, I)
         Input codes of ``network.input_format``.
     state : State, optional

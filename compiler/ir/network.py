@@ -28,13 +28,13 @@ from ..numerics.activation import Activation
 from ..numerics.fixed import Format, bits_signed
 from .cells import CELLS, Gate
 
-__all__ = ["Network", "Numbers", "QGate", "QLayer"]
+__all__ = ["Datapath", "QGate", "QLayer", "QNetwork"]
 
 BOUNDED = ("tanh", "sigmoid", "hard_tanh", "hard_sigmoid")
 
 
 @dataclass(frozen=True)
-class Numbers:
+class Datapath:
     """Widths and constant shifts that one program uses everywhere.
 
     Parameters
@@ -175,7 +175,7 @@ class QLayer:
 
 
 @dataclass(frozen=True, eq=False)
-class Network:
+class QNetwork:
     """A quantized network.
 
     Parameters
@@ -187,7 +187,7 @@ class Network:
         In evaluation order.
     outputs : tuple of str
         Vectors that make the output, in order.
-    numbers : Numbers
+    numbers : Datapath
     argmax : bool
         Emit the index of the largest output instead of the outputs; the first of equals.
     """
@@ -196,7 +196,7 @@ class Network:
     input_format: Format
     layers: tuple[QLayer, ...]
     outputs: tuple[str, ...]
-    numbers: Numbers
+    numbers: Datapath
     argmax: bool = False
 
     def layer(self, name: str) -> QLayer:
@@ -223,7 +223,7 @@ class Network:
         frac = self.operand_frac(layer)
         return tuple(frac - self.operand(name).frac for name in layer.inputs)
 
-    def with_argmax(self) -> Network:
+    def with_argmax(self) -> QNetwork:
         """Return the network that emits the index of its largest output."""
         limit = 1 << (self.numbers.state_bits - 1)
         if len(self.outputs) > 1 or self.elements > limit:

@@ -24,8 +24,8 @@ from .tables import NUMERIC
 __all__ = [
     "CHUNK",
     "Field",
-    "Images",
     "Layout",
+    "MemoryImages",
     "arrange",
     "beats_file",
     "build",
@@ -83,7 +83,7 @@ Layout = dict[str, Field]
 
 
 @dataclass(frozen=True, eq=False)
-class Images:
+class MemoryImages:
     """Contents of the memories.
 
     Parameters
@@ -276,7 +276,7 @@ def ranges(schedule: Schedule, spare: int = 0) -> Layout:
     return layout
 
 
-def build(schedule: Schedule, layout: Layout | None = None) -> Images:
+def build(schedule: Schedule, layout: Layout | None = None) -> MemoryImages:
     """Pack the weights and the beat table of a schedule.
 
     Parameters
@@ -311,7 +311,7 @@ def build(schedule: Schedule, layout: Layout | None = None) -> Images:
             )
         bits = (values - field.base)[:, None] >> np.arange(field.width) & 1
         beats[:, field.offset : field.offset + field.width] = bits
-    return Images(split(schedule), pack(beats), width, layout)
+    return MemoryImages(split(schedule), pack(beats), width, layout)
 
 
 def hex_lines(words: Sequence[int], width: int) -> str:
@@ -320,7 +320,7 @@ def hex_lines(words: Sequence[int], width: int) -> str:
     return "".join(f"{word:0{digits}x}\n" for word in words)
 
 
-def hex_files(images: Images) -> dict[str, str]:
+def hex_files(images: MemoryImages) -> dict[str, str]:
     """Return the ``$readmemh`` files by name, each of two words at least.
 
     ``weights.hex`` is plane 0, ``weights_1.hex`` the next one if there is one, and so on;

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from ..arrays import IntArray
-from ..ir.network import Network
+from ..ir.network import QNetwork
 from .geometry import Geometry
 from .latency import Timing
 from .tables import Beat, Block
@@ -19,7 +19,7 @@ __all__ = ["replay"]
 class Tables(Protocol):
     """What a replay walks; :class:`~.schedule.Schedule` is one."""
 
-    network: Network
+    network: QNetwork
     geometry: Geometry
     blocks: list[Block]
     beats: list[Beat]

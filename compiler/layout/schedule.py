@@ -19,7 +19,7 @@ from functools import cached_property
 import numpy as np
 
 from ..arrays import IntArray, ceil_div
-from ..ir.network import Network, QGate, QLayer
+from ..ir.network import QGate, QLayer, QNetwork
 from ..numerics.activation import ACTIVATIONS
 from .geometry import Geometry
 from .latency import Timing
@@ -74,7 +74,7 @@ class Schedule:
 
     Parameters
     ----------
-    network : Network
+    network : QNetwork
     geometry : Geometry
 
     Attributes
@@ -97,7 +97,7 @@ class Schedule:
         ``outputs[output_order]`` is the order in which the hardware emits a step's outputs.
     """
 
-    def __init__(self, network: Network, geometry: Geometry) -> None:
+    def __init__(self, network: QNetwork, geometry: Geometry) -> None:
         if geometry.rows < 1:
             raise ValueError(f"{geometry} has no rows")
         self.network, self.geometry = network, geometry

@@ -17,11 +17,11 @@ from ..arrays import FloatArray, IntArray
 from ..config import Config
 from ..errors import InputError
 from ..ir.cells import CELLS, LINEAR_GATE, Gate
-from ..ir.network import Network, Numbers, QGate, QLayer
-from ..layout.core_spec import Hardware
+from ..ir.network import Datapath, QGate, QLayer, QNetwork
+from ..layout.core_spec import CoreSpec
 from ..layout.core_spec import digest as hardware_digest
 from ..layout.geometry import Geometry, choose_geometry, choose_lanes
-from ..layout.images import Images, hex_files
+from ..layout.images import MemoryImages, hex_files
 from ..layout.schedule import Schedule
 from ..numerics.fixed import Format
 from .folder import SCHEMA, check_digest, damaged, read_description, write_npz
@@ -47,13 +47,13 @@ class Program:
 
     Parameters
     ----------
-    network : Network
+    network : QNetwork
     config : Config
         ``lanes`` 0 chooses: enough for ``rate`` steps per second at ``clock`` where a rate is
         given, else the best number up to 24.
     quality : dict, optional
         What the quantizer measured (error against float, saturations), for reports.
-    hardware : Hardware, optional
+    hardware : CoreSpec, optional
         Widths to use in place of the fewest that the network needs.
     exponents : tuple of int
         Feature i of x is divided by ``2**exponents[i]`` before it is quantized; empty: none is.
@@ -62,16 +62,16 @@ class Program:
     ----------
     geometry : Geometry
     schedule : Schedule
-    hardware : Hardware
+    hardware : CoreSpec
         Widths of the datapath and of the beat table's fields.
     """
 
     def __init__(
         self,
-        network: Network,
+        network: QNetwork,
         config: Config,
         quality: dict[str, Any] | None = None,
-        hardware: Hardware | None = None,
+        hardware: CoreSpec | None = None,
         exponents: tuple[int, ...] = (),
     ) -> None:
         self.network, self.config = network, config
@@ -122,12 +122,12 @@ class Program:
         return self.network.output_size
 
     @cached_property
-    def hardware(self) -> Hardware:
+    def hardware(self) -> CoreSpec:
         """Widths of the datapath: the network's own, unless they were given."""
-        return self._given or Hardware.of(self.network, self.schedule, self.config.spare)
+        return self._given or CoreSpec.of(self.network, self.schedule, self.config.spare)
 
     @cached_property
-    def images(self) -> Images:
+    def images(self) -> MemoryImages:
         """Memory contents."""
         return self.hardware.images(self.network, self.schedule)
 
@@ -327,14 +327,14 @@ class Program:
                     int(item["frac"]),
                 )
             )
-        network = Network(
+        network = QNetwork(
             int(data["input"]["size"]), Format.from_json(data["input"]["format"]), tuple(layers),
-            tuple(data["outputs"]), Numbers(**data["numbers"]),
+            tuple(data["outputs"]), Datapath(**data["numbers"]),
         )  # fmt: skip
         config = Config.from_json(data["config"])
         if config.argmax:
             network = network.with_argmax()
         summary = data.get("summary", {})
         quality = {k: summary[k] for k in ("error", "saturations", "calibration") if k in summary}
-        given = Hardware.from_json(data["hardware"]) if "hardware" in data else None
+        given = CoreSpec.from_json(data["hardware"]) if "hardware" in data else None
         return cls(network, config, quality, given, read_exponents(data))

@@ -16,7 +16,7 @@ import numpy as np
 from .. import golden
 from ..arrays import FloatArray
 from ..ir.model import Model
-from ..ir.network import BOUNDED, Network, QGate, QLayer
+from ..ir.network import BOUNDED, QGate, QLayer, QNetwork
 from .calibration import Cuts
 
 __all__ = ["correct_bias"]
@@ -24,12 +24,12 @@ __all__ = ["correct_bias"]
 LARGEST = 1.0  # change of a pre-activation: beyond that the difference is no matter of slope
 
 
-def correct_bias(network: Network, model: Model, cuts: Cuts, amount: float = 1.0) -> Network:
+def correct_bias(network: QNetwork, model: Model, cuts: Cuts, amount: float = 1.0) -> QNetwork:
     """Return the network with biases that make up for the mean error of each gate on the data.
 
     Parameters
     ----------
-    network : Network
+    network : QNetwork
     model : Model
     cuts : Cuts
     amount : float

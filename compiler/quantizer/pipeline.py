@@ -31,7 +31,7 @@ from ..program.chain import Chain, Stage
 from ..program.program import Program
 from .calibration import calibrate, calibration_data
 from .formats import choose_input_format
-from .lowering import Like, check_widths
+from .lowering import FrozenFormats, check_widths
 from .quality import clipped_inputs, measured_quality
 from .sweeps import split
 from .trials import Trials
@@ -127,7 +127,7 @@ def quantize_stream(
     if like is not None:
         config = replace(config, lanes=like.geometry.lanes)
         shifts = [f.base for name, f in like.hardware.layout.items() if "shift" in name]
-        fixed = Like(like.network, max(shifts))
+        fixed = FrozenFormats(like.network, max(shifts))
     measured = calibrate(model, calibration, lengths, state)
     network = Trials(model, measured, input_format, fixed).network(config)
     start = golden.State.encode(network, measured.state)

@@ -16,7 +16,7 @@ import torch
 
 from ..errors import InputError
 from ..ir.cells import CELLS, Gate
-from ..ir.network import BOUNDED, Network, QGate, QLayer
+from ..ir.network import BOUNDED, QGate, QLayer, QNetwork
 from ..numerics.fixed import Format
 from .autograd import run_walk
 from .walk import Walk, act_layer
@@ -136,7 +136,7 @@ class Plan:
 
     Parameters
     ----------
-    network : Network
+    network : QNetwork
     layer : QLayer
         One of its layers.
     exponents : tuple of int
@@ -147,7 +147,7 @@ class Plan:
 
     def __init__(
         self,
-        network: Network,
+        network: QNetwork,
         layer: QLayer,
         exponents: tuple[int, ...] = (),
         smooth: bool = False,

@@ -6,7 +6,7 @@ from amaranth.hdl import Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ...compiler.layout.images import Images, beats_file
+from ...compiler.layout.images import MemoryImages, beats_file
 from ...compiler.layout.latency import Timing
 from ..blocks.arith import Delay
 from ..blocks.memory import CHUNK, Table
@@ -27,7 +27,7 @@ class Beats(wiring.Component):
 
     Parameters
     ----------
-    images : Images
+    images : MemoryImages
     loadable : bool
     files : bool
         Take the contents from hexadecimal files, :func:`~gatewright.compiler.layout.images.hex_files`.
@@ -72,7 +72,7 @@ class Beats(wiring.Component):
     w_data: Signal
 
     def __init__(
-        self, *, images: Images, loadable: bool = False, files: bool = False,
+        self, *, images: MemoryImages, loadable: bool = False, files: bool = False,
         family: str = "generic",
     ) -> None:  # fmt: skip
         self.bridged = family in BRIDGED

@@ -15,7 +15,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ...compiler.layout.images import Field, Images
+from ...compiler.layout.images import Field, MemoryImages
 from ...compiler.layout.latency import Timing
 from ...compiler.layout.schedule import Schedule
 from ...compiler.layout.tables import POSTS
@@ -37,10 +37,10 @@ class Elementwise(wiring.Component):
     Parameters
     ----------
     schedule : Schedule
-    images : Images
+    images : MemoryImages
         Contents and layout of the beat table.
     acc_bits, sum_bits : int
-        Widths from ``Network.bounds``.
+        Widths from ``QNetwork.bounds``.
     loadable, files : bool
         Of the beat table, see :class:`~.beats.Beats`.
     family : str
@@ -106,7 +106,7 @@ class Elementwise(wiring.Component):
     read_data: Any
 
     def __init__(
-        self, *, schedule: Schedule, images: Images, acc_bits: int, sum_bits: int,
+        self, *, schedule: Schedule, images: MemoryImages, acc_bits: int, sum_bits: int,
         loadable: bool = False, files: bool = False, family: str = "generic", hard: int | None = None,
     ) -> None:  # fmt: skip
         self.schedule, self.images = schedule, images

@@ -48,7 +48,7 @@ class Lanes(wiring.Component):
 
     Timing: ``latency`` cycles from the operands to the accumulator, and as many to the first
     cycle in which the tile's rows may be taken.
-    Numerics: exact; ``acc_bits`` is proved to be enough by ``Network.bounds``.
+    Numerics: exact; ``acc_bits`` is proved to be enough by ``QNetwork.bounds``.
     """
 
     valid: Signal

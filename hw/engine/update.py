@@ -6,7 +6,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed, unsigne
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ...compiler.ir.network import BOUNDED, Network
+from ...compiler.ir.network import BOUNDED, QNetwork
 from ...compiler.layout.tables import POSTS
 from ...compiler.numerics.activation import ACTIVATIONS
 from ..blocks.arith import Delay, saturate, shift
@@ -20,7 +20,7 @@ class Update(wiring.Component):
 
     Parameters
     ----------
-    network : Network
+    network : QNetwork
     posts, acts : set of str
         Operations and activations the program has; hardware is made for those only.
     keep_bits, state_bits : int
@@ -49,7 +49,7 @@ class Update(wiring.Component):
     latency = 2 + LATENCY + 2
 
     def __init__(
-        self, *, network: Network, posts: set[str], acts: set[str], keep_bits: int,
+        self, *, network: QNetwork, posts: set[str], acts: set[str], keep_bits: int,
         state_bits: int, family: str = "generic",
     ) -> None:  # fmt: skip
         self.network, self.posts, self.acts, self.family = network, posts, acts, family

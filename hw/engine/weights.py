@@ -6,7 +6,7 @@ from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ...compiler.layout.images import Images, weights_file
+from ...compiler.layout.images import MemoryImages, weights_file
 from ...compiler.layout.planes import Plane
 from ..blocks.arith import Delay, count
 from ..blocks.memory import CHUNK, Table
@@ -19,7 +19,7 @@ BLOCKS = 16
 """Block RAMs of an UP5K that the rest of a core leaves to the weights (of 30)."""
 
 
-def uses_spram(images: Images, family: str, loadable: bool) -> bool:
+def uses_spram(images: MemoryImages, family: str, loadable: bool) -> bool:
     """Return whether the weights go to the single-port RAM of an UP5K, which starts empty."""
     chunks = -(-images.weight_width // CHUNK)
     depth = images.planes[0].depth
@@ -38,7 +38,7 @@ class Weights(wiring.Component):
 
     Parameters
     ----------
-    images : Images
+    images : MemoryImages
     lanes, bits : int
         Number of lanes and width of the widest one.
     family : str
@@ -72,7 +72,7 @@ class Weights(wiring.Component):
     w_data: Signal
 
     def __init__(
-        self, *, images: Images, lanes: int, bits: int, family: str = "generic",
+        self, *, images: MemoryImages, lanes: int, bits: int, family: str = "generic",
         loadable: bool = False, files: bool = False,
     ) -> None:  # fmt: skip
         self.images, self.lanes, self.bits = images, lanes, bits

@@ -18,7 +18,7 @@ from gatewright.compiler.layout.images import (
     ROW_FIELDS,
     TWINS,
     Field,
-    Images,
+    MemoryImages,
     arrange,
     check_layout,
     hex_files,
@@ -63,7 +63,7 @@ def test_every_field_of_every_beat_comes_back(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(15))
 def test_fields_lie_in_parts_that_are_read_in_time_and_constants_cost_nothing(seed: int) -> None:
-    images: Images = random(seed).images
+    images: MemoryImages = random(seed).images
     schedule = random(seed).schedule
     check_layout(images.layout)
     cycles = uses(schedule)
