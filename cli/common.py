@@ -37,7 +37,7 @@ Verb = Callable[[argparse.Namespace, "Console"], dict[str, Any]]
 
 def with_result(error: GatewrightError, result: dict[str, Any]) -> GatewrightError:
     """Attach what was found all the same to an error, for ``--json``."""
-    error.result = result  # type: ignore[attr-defined]
+    error.result = result
     return error
 
 

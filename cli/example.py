@@ -14,7 +14,7 @@ from .common import Console, Parser, add_verb, percent, read_recording, select, 
 if TYPE_CHECKING:
     from ..compiler.files.recording import Recording
     from ..compiler.ir.model import Model
-    from ..compiler.program.program import Program
+    from ..compiler.program.runnable import Runnable
 
 __all__ = ["add_verbs"]
 
@@ -76,8 +76,9 @@ def _make_files(
     from ..compiler.files.recording import atomic_write
     from ..examples.japanese_vowels import train as example
 
+    metrics: dict[str, float] = {}
     if pretrained:
-        module, metrics = example.pretrained(), {}
+        module = example.pretrained()
     else:
         module, metrics = example.train(args.seed, args.epochs, console.note)
     args.output.mkdir(parents=True, exist_ok=True)
@@ -183,17 +184,18 @@ def demo(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     return result
 
 
-def _emulate(program: Program, model: Model, test: Recording, out: Path) -> dict[str, Any]:
+def _emulate(program: Runnable, model: Model, test: Recording, out: Path) -> dict[str, Any]:
     """Run the golden and the float model on the whole test set."""
     import numpy as np
 
+    from ..compiler.analysis.emulation import accuracy, emulate_recording
+    from ..compiler.arrays import valid_steps
     from ..compiler.files.recording import write_y
-    from .evaluate import accuracy, emulate_recording
 
     outputs, figures = emulate_recording(program, test)
     write_y(out / "emulated.npz", outputs)
     reference = model.run(test.x)
-    valid = np.arange(test.x.shape[1]) < np.asarray(test.lengths)[:, None]
+    valid = valid_steps(test.lengths, *test.x.shape[:2])
     error = np.abs(outputs - reference)[valid]
     return {
         "accuracy_float": accuracy(reference, test),
@@ -219,7 +221,7 @@ def _choose(test: Recording, count: int, out: Path) -> Recording:
     return some
 
 
-def _report(program: Program, model: Model, test: Recording, out: Path, console: Console) -> None:
+def _report(program: Runnable, model: Model, test: Recording, out: Path, console: Console) -> None:
     """Write the page with plots, unless Matplotlib is missing."""
     from ..compiler.analysis.figures import analyze
     from ..compiler.errors import MissingToolError

@@ -135,7 +135,9 @@ def _failed(error: BaseException, console: Console, verbose: bool) -> int:
     """Report an error as text, and as JSON where asked; return the exit code."""
     _explain(error, verbose)
     code = _code(error)
-    console.result({**getattr(error, "result", {}), "error": _message(error), "exit_code": code})
+    console.result(
+        {**(getattr(error, "result", None) or {}), "error": _message(error), "exit_code": code}
+    )
     return code
 
 

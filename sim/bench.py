@@ -198,6 +198,4 @@ def make_job(
 
 def state_port_bits(program: Program) -> int:
     """Return the width of a word of the state port."""
-    n = program.network.numbers
-    cell = any(layer.has_cell_state for layer in program.network.layers)
-    return max(n.state_bits, n.cell_bits) if cell else n.state_bits
+    return program.network.state_width

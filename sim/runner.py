@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..compiler import golden
-from ..compiler.arrays import FloatArray, IntArray, check_lengths
+from ..compiler.arrays import FloatArray, IntArray, check_lengths, valid_steps
 from ..compiler.errors import InputError
 from ..compiler.program.chain import Chain
 from ..compiler.program.program import Program
@@ -212,7 +212,7 @@ def _simulate(
 ) -> Simulation:  # fmt: skip
     """Simulate a program on codes (N, T, I), without the padding."""
     n, steps = codes.shape[:2]
-    valid = np.arange(steps) < length[:, None]
+    valid = valid_steps(length, n, steps)
     flat = codes[valid]
     first = (np.broadcast_to(np.arange(steps) == 0, valid.shape))[valid]
     cells: dict[str, int] = {}

@@ -129,12 +129,12 @@ ROOMS = {
     "compiler.program": "layout golden config files ir numerics arrays errors",
     "compiler.quantizer": "program layout golden config ir numerics arrays errors",
     "compiler.target": "program layout numerics arrays errors",
-    "compiler.analysis": "quantizer program golden ir numerics arrays errors",
-    "compiler.report": "program errors",
+    "compiler.analysis": "quantizer program golden files ir numerics arrays errors",
+    "compiler.report": "program arrays errors",
     "compiler.training": "quantizer frontends program config ir numerics arrays errors",
     "compiler.tuning": "report analysis quantizer program layout config files ir arrays errors",
     "compiler": "program quantizer frontends config ir errors",
-    "host.wire": "compiler.layout compiler.program",
+    "host.wire": "compiler.layout compiler.program compiler.arrays",
     "host": "host.wire compiler.program compiler.golden compiler.arrays compiler.errors",
     "hw.vendor": "compiler.target compiler.arrays compiler.errors",
     "hw.blocks": "hw.vendor compiler.layout compiler.target compiler.arrays compiler.errors",
@@ -145,7 +145,7 @@ ROOMS = {
     "hw.export": "hw.engine hw.blocks compiler.program compiler.layout compiler.files"
     " compiler.arrays compiler.errors",
     "hw.bitstream": "hw.link hw.engine hw.boards hw.blocks hw.vendor host.wire compiler.program"
-    " compiler.target compiler.files compiler.arrays compiler.errors",
+    " compiler.target compiler.config compiler.files compiler.arrays compiler.errors",
     "hw": "hw.link hw.engine hw.export host",
     "sim": "hw.bitstream hw.link hw.engine hw.export hw.blocks host compiler.program"
     " compiler.golden compiler.arrays compiler.errors",

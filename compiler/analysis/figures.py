@@ -5,20 +5,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from .. import golden
-from ..arrays import IntArray
+from ..arrays import IntArray, check_lengths, valid_steps
 from ..errors import InputError
 from ..ir.model import Model
 from ..ir.network import BOUNDED
 from ..numerics.fixed import Format
 from ..program.chain import Chain
 from ..program.program import Program
+from ..program.runnable import Runnable
 from ..quantizer.quality import clipped_inputs
 from .metric import check_classes, class_count, correct
 from .noise import contributions, explain, noise_ratios
@@ -30,7 +30,7 @@ TRACED = (64, 512)  # sequences and steps whose intermediate values are looked a
 
 
 def analyze(
-    program: Program | Chain,
+    program: Runnable,
     x: npt.ArrayLike | None = None,
     lengths: npt.ArrayLike | None = None,
     model: Model | None = None,
@@ -82,7 +82,7 @@ def analyze(
     if x is not None:
         codes = program.encode(x)
         values = np.asarray(x, dtype=np.float64).reshape(codes.shape)
-        valid = _valid(codes.shape[:2], lengths)
+        valid = valid_steps(check_lengths(lengths, *codes.shape[:2]), *codes.shape[:2])
         done = program.evaluate(codes, lengths=lengths)
         result["data"] = {
             "sequences": len(codes),
@@ -136,15 +136,6 @@ def _inputs(chain: Chain, codes: IntArray, valid: npt.NDArray[np.bool_]) -> list
 
     chain.walk(codes, run, valid.sum(axis=1))
     return given
-
-
-def _valid(shape: Sequence[int], lengths: npt.ArrayLike | None) -> npt.NDArray[np.bool_]:
-    """Tell real steps from padding, shape (N, T)."""
-    n, steps = shape
-    length = np.full(n, steps) if lengths is None else np.asarray(lengths)
-    if length.shape != (n,):
-        raise InputError(f"lengths has shape {length.shape}, expected ({n},)")
-    return np.asarray(np.arange(steps) < length[:, None])
 
 
 def _formats(program: Program, at: str = "") -> list[dict[str, Any]]:
@@ -259,7 +250,7 @@ def _memories(program: Program, at: str = "") -> list[dict[str, Any]]:
     ]
 
 
-def _cycles(program: Program | Chain) -> dict[str, Any]:
+def _cycles(program: Runnable) -> dict[str, Any]:
     """Split the cycles of a step over the layers; what is left is waiting."""
     layers = [row for each in program.passes for row in _layer_cycles(each)]
     total = program.summary["cycles_per_step"]
@@ -294,7 +285,7 @@ def _layer_cycles(program: Program) -> list[dict[str, Any]]:
 
 
 def _reference(
-    program: Program | Chain, model: Model, x: npt.ArrayLike, lengths: npt.ArrayLike | None
+    program: Runnable, model: Model, x: npt.ArrayLike, lengths: npt.ArrayLike | None
 ) -> npt.NDArray[np.float64]:
     """Return the outputs of the float model the program was made of, shape (N, T, outputs)."""
     layers = [layer for each in program.passes for layer in each.network.layers]

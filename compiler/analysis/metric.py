@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,10 +13,8 @@ from ..arrays import FloatArray, check_lengths
 from ..errors import InputError
 from ..ir.model import Model
 from ..program.program import Program
+from ..program.runnable import Runnable
 from ..quantizer.calibration import calibrate
-
-if TYPE_CHECKING:
-    from ..program.chain import Chain
 
 __all__ = ["METRICS", "Metric", "Score", "check_classes", "class_count", "correct"]
 
@@ -46,7 +44,7 @@ class Score:
     error: float
 
 
-def class_count(program: Program | Chain) -> int:
+def class_count(program: Runnable) -> int:
     """Return how many classes a program tells apart: its outputs, before an argmax of them."""
     last = program.passes[-1].network
     return last.elements if last.argmax else program.output_size

@@ -207,6 +207,17 @@ class QNetwork:
         """Return the number of elements of a vector."""
         return self.input_size if vector == "x" else self.layer(vector).size
 
+    @property
+    def has_cell_state(self) -> bool:
+        """Whether any layer has a second state vector c."""
+        return any(layer.has_cell_state for layer in self.layers)
+
+    @property
+    def state_width(self) -> int:
+        """Bits of a word that holds an element of any state."""
+        numbers = self.numbers
+        return max(numbers.state_bits, numbers.cell_bits if self.has_cell_state else 0)
+
     def operand(self, vector: str) -> Format:
         """Return the format in which a vector is multiplied."""
         if vector == "x":

@@ -13,7 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ..arrays import IntArray
+from ..arrays import IntArray, ceil_div
 from ..errors import InputError
 from ..numerics.fixed import bits_signed, bits_unsigned
 from .latency import Timing
@@ -210,7 +210,7 @@ def arrange(widths: dict[str, int], needed: dict[str, int], depth: int) -> dict[
     depth : int
         Words of the table.
     """
-    column = COLUMN * -(-depth // BLOCK_DEPTH)
+    column = COLUMN * ceil_div(depth, BLOCK_DEPTH)
     cycles = Timing.PARTS
     usual = {n: max(k for k, c in enumerate(cycles) if c <= needed[n]) for n in widths}
     # Only the part that is being filled and the one before matter: keep the cheapest way to each width.
@@ -233,10 +233,10 @@ def arrange(widths: dict[str, int], needed: dict[str, int], depth: int) -> dict[
             both = more
         ways = {}
         for (before, now), (cost, moved) in both.items():
-            cost += column * -(-before // CHUNK)
+            cost += column * ceil_div(before, CHUNK)
             if now not in ways or cost < ways[now][0]:
                 ways[now] = cost, moved
-    last = min(ways, key=lambda w: (ways[w][0] + column * -(-w // CHUNK), w))
+    last = min(ways, key=lambda w: (ways[w][0] + column * ceil_div(w, CHUNK), w))
     return usual | ways[last][1]
 
 
@@ -268,7 +268,7 @@ def ranges(schedule: Schedule, spare: int = 0) -> Layout:
     layout = {name: f for name, f in found.items() if not f.width}
     offset = 0
     for part in range(len(Timing.PARTS)):
-        offset = -(-offset // CHUNK) * CHUNK
+        offset = ceil_div(offset, CHUNK) * CHUNK
         for name in (n for n, k in chosen.items() if k == part):
             layout[name] = replace(found[name], offset=offset, part=part)
             offset += found[name].width
@@ -316,7 +316,7 @@ def build(schedule: Schedule, layout: Layout | None = None) -> MemoryImages:
 
 def hex_lines(words: Sequence[int], width: int) -> str:
     """Return words as a ``$readmemh`` file: one a line, most significant digit first."""
-    digits = -(-width // 4)
+    digits = ceil_div(width, 4)
     return "".join(f"{word:0{digits}x}\n" for word in words)
 
 
@@ -346,5 +346,5 @@ def beats_file(part: int) -> str:
 
 def chunks(words: list[int], width: int) -> list[int]:
     """Return memory words as the state port carries them: 16-bit chunks, low chunk first."""
-    number = -(-width // CHUNK)
+    number = ceil_div(width, CHUNK)
     return [word >> (CHUNK * k) & ((1 << CHUNK) - 1) for word in words for k in range(number)]

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..arrays import IntArray
+from ..arrays import IntArray, ceil_div
 from .schedule import Schedule
 
 __all__ = ["CHUNK", "Plane", "expand", "offsets", "pack", "plan", "split"]
@@ -117,7 +117,7 @@ def _lane_widths(schedule: Schedule) -> tuple[IntArray, list[int]]:
 
 def offsets(planes: Sequence[Plane]) -> tuple[int, ...]:
     """Return the first bit of each plane in a word of all: a multiple of :data:`CHUNK`."""
-    chunks = [-(-plane.width // CHUNK) for plane in planes]
+    chunks = [ceil_div(plane.width, CHUNK) for plane in planes]
     return tuple(CHUNK * sum(chunks[:k]) for k in range(len(chunks)))
 
 

@@ -171,7 +171,12 @@ class Program:
         """
         return golden.run(self.network, codes, state)
 
-    def run(self, x: npt.ArrayLike, state: golden.State | None = None) -> FloatArray:
+    def run(
+        self,
+        x: npt.ArrayLike,
+        state: golden.State | None = None,
+        lengths: npt.ArrayLike | None = None,
+    ) -> FloatArray:
         """Evaluate the golden model on values.
 
         Parameters
@@ -179,12 +184,14 @@ class Program:
         x : array_like, shape (N, T, I) or (T, I)
         state : State, optional
             Default zero.
+        lengths : array_like of int, shape (N,), optional
+            As for a chain of programs; see :meth:`evaluate`.
 
         Returns
         -------
         ndarray of float64, shape (N, T, outputs) or (T, outputs)
         """
-        out = self.decode(self.evaluate(self.encode(x), state).outputs)
+        out = self.decode(self.evaluate(self.encode(x), state, lengths).outputs)
         return out[0] if np.ndim(x) == 2 else out
 
     # -- summary --------------------------------------------------------------

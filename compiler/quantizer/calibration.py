@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..arrays import FloatArray
+from ..arrays import FloatArray, ceil_div
 from ..errors import InputError
 from ..ir.model import Model, Recurrent
 
@@ -189,7 +189,7 @@ def _cut(
     the state that the float model has there.
     """
     n, steps = data.shape[:2]
-    length = min(steps, max(CUT_LEAST, -(-steps // 16)))
+    length = min(steps, max(CUT_LEAST, ceil_div(steps, 16)))
     starts = [(k, t) for k in range(n) for t in range(0, steps - length + 1, length) if valid[k, t]]
     wanted = max(1, CUT_STEPS // length)
     every = np.linspace(0, len(starts) - 1, min(wanted, len(starts))).round().astype(int)

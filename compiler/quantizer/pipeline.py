@@ -46,7 +46,7 @@ def quantize(
     *,
     lengths: npt.ArrayLike | None = None,
     state: Mapping[str, tuple[FloatArray, FloatArray]] | None = None,
-    like: Program | None = None,
+    like: Program | Chain | None = None,
 ) -> Program | Chain:
     """Quantize a float model and lay it out on an engine.
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..arrays import ceil_div
+
 __all__ = [
     "DEVICES", "FAMILIES", "SPRAM_BITS", "Device", "Family", "bank_blocks", "banks", "block_rams", "column_shape",
     "lut_rams", "memory_kind", "ram_column",
@@ -80,13 +82,13 @@ def block_rams(family: Family, width: int, depth: int, rom: bool = True) -> int:
     """Return the block RAMs that hold ``depth`` words of ``width`` bits: the fewest, or on ECP5 a RAM's columns."""
     bits = 0 if rom or family.name != "ecp5" else ram_column(depth)
     if bits:
-        return -(-width // bits)
-    return min(-(-width // w) * -(-depth // d) for w, d in family.modes)
+        return ceil_div(width, bits)
+    return min(ceil_div(width, w) * ceil_div(depth, d) for w, d in family.modes)
 
 
 def lut_rams(width: int, depth: int) -> int:
     """Return the cells of LUT RAM, 16 words of 4 bits each, that hold ``depth`` words."""
-    return -(-width // 4) * -(-depth // 16)
+    return ceil_div(width, 4) * ceil_div(depth, 16)
 
 
 def memory_kind(family: Family, width: int, depth: int, rom: bool) -> tuple[str, int]:
@@ -104,7 +106,7 @@ def memory_kind(family: Family, width: int, depth: int, rom: bool) -> tuple[str,
     costs["logic"] = (round(width * depth / 16) if rom else width * depth, width * depth)
     if family.lut_ram and not rom:
         cells = lut_rams(width, depth)
-        muxes = width * (-(-depth // 16) - 1)  # choose among the words of 16
+        muxes = width * (ceil_div(depth, 16) - 1)  # choose among the words of 16
         costs["lut"] = (family.lut_ram * cells + muxes, cells)
     kind = min(costs, key=lambda k: costs[k][0])
     return kind, costs[kind][1]
@@ -118,8 +120,8 @@ def bank_blocks(depth: int, width: int, loadable: bool) -> int:
     """
     bits, words = column_shape(depth)
     span = 16 if loadable else width
-    columns = sum(-(-min(span, width - at) // bits) for at in range(0, width, span))
-    return -(-columns // 2) if words == 512 else columns
+    columns = sum(ceil_div(min(span, width - at), bits) for at in range(0, width, span))
+    return ceil_div(columns, 2) if words == 512 else columns
 
 
 def banks(depth: int, width: int, loadable: bool) -> list[int]:

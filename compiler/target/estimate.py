@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ..arrays import ceil_div
 from ..errors import InputError
 from ..layout.geometry import Geometry, choose_geometry, estimate_cycles
 from ..layout.planes import offsets, plan
@@ -130,7 +131,7 @@ def _multipliers(program: Program, lanes: int, family: Family) -> tuple[int, int
     per_block = 2 if narrow else 1
     left = len(unit) + lanes if family.blocks_used is None else family.blocks_used
     hard = min(left, len(unit))
-    lane_blocks = min(left - hard, -(-lanes // per_block))
+    lane_blocks = min(left - hard, ceil_div(lanes, per_block))
     cut = max(0, max(n.weight_bits, net.operand_bits) - family.block_bits)
     soft = lane_blocks * cut * min(n.weight_bits, net.operand_bits)
     soft += sum(unit[hard:]) + max(0, lanes - lane_blocks * per_block) * (
@@ -164,7 +165,7 @@ def _in_spram(program: Program, device: Device) -> bool:
 
 def _sprams(width: int, depth: int) -> int:
     """Return the single-port RAMs for words that lie side by side and one after the other."""
-    return -(-width // SPRAM_WIDTH) * -(-depth // SPRAM_DEPTH)
+    return ceil_div(width, SPRAM_WIDTH) * ceil_div(depth, SPRAM_DEPTH)
 
 
 def needs_loading(program: Program, device: Device) -> bool:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...compiler.arrays import ceil_div
 from ...compiler.errors import CheckError
 from ..boards import Board
 from .tools import Progress, run_tool, tool_version
@@ -229,7 +230,7 @@ def read_report(family: str, report: dict[str, Any]) -> tuple[float, dict[str, d
             continue
         used = sum(x["used"] for x in there)
         if kinds[0] == "MULT18X18":  # two 9 x 9 take the place of one
-            used = use["MULT18X18"]["used"] + -(-use.get("MULT9X9", {"used": 0})["used"] // 2)
+            used = use["MULT18X18"]["used"] + ceil_div(use.get("MULT9X9", {"used": 0})["used"], 2)
         resources[name] = {"used": used, "available": there[0]["available"]}
     return fmax, resources
 

@@ -8,6 +8,7 @@ from amaranth.hdl import Array, Const, Instance, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from ...compiler.arrays import ceil_div
 from ...compiler.layout.images import CHUNK
 from ...compiler.target.devices import FAMILIES, banks, memory_kind, ram_column
 from ..vendor import ecp5
@@ -99,7 +100,7 @@ class Table(wiring.Component):
         self.family = family
         # One-word memories still have an address bit: simulators refuse zero-width ports.
         self.depth = max(2, len(words))
-        self.chunks = -(-width // CHUNK)
+        self.chunks = ceil_div(width, CHUNK)
         super().__init__({
             "en": In(1), "out_en": In(1), "addr": In(count(self.depth)), "data": Out(width),
             "w_en": In(self.chunks), "w_data": In(CHUNK),

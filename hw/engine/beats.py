@@ -6,6 +6,7 @@ from amaranth.hdl import Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from ...compiler.arrays import ceil_div
 from ...compiler.layout.images import MemoryImages, beats_file
 from ...compiler.layout.latency import Timing
 from ..blocks.arith import Delay
@@ -88,7 +89,7 @@ class Beats(wiring.Component):
             "valid": Out(1), "last": Out(1), "next": In(1), "reach": In(len(Timing.PARTS) - 1),
             "ending": Out(1), "follows": Out(1), "following": Out(self.tables[0].width),
             "word": Out(images.beat_width), "ahead": Out(images.beat_width), "held": In(1),
-            "addr": In(self.tables[0].addr.shape()), "w_en": In(-(-images.beat_width // CHUNK)), "w_data": In(CHUNK),
+            "addr": In(self.tables[0].addr.shape()), "w_en": In(ceil_div(images.beat_width, CHUNK)), "w_data": In(CHUNK),
         })  # fmt: skip
 
     def elaborate(self, platform: object) -> Module:

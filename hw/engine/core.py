@@ -6,6 +6,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
+from ...compiler.arrays import power_of_two
 from ...compiler.layout.latency import Timing
 from ...compiler.program.program import Program
 from ..blocks.arith import Delay, count
@@ -131,7 +132,7 @@ class Core(wiring.Component):
         m.submodules.port = port = self.port
 
         # -- Input buffer: two steps, one being read while the next is written.
-        depth = 1 << (max(1, s.input_words) - 1).bit_length()
+        depth = power_of_two(s.input_words)
         m.submodules.inputs = inputs = Ram(
             banks=split, width=bits, depth=2 * depth, family=self.family
         )
@@ -178,7 +179,7 @@ class Core(wiring.Component):
                 m.d.sync += in_parity.eq(~in_parity)
 
         # -- Operand memory: every vector twice, for this step and the step before.
-        words = 1 << (max(1, s.memory_words) - 1).bit_length()
+        words = power_of_two(s.memory_words)
         m.submodules.operands = operands = Ram(
             banks=split, width=bits, depth=2 * words, family=self.family
         )

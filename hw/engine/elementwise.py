@@ -115,8 +115,8 @@ class Elementwise(wiring.Component):
         self.beats = Beats(images=images, loadable=loadable, files=files, family=family)
         n = schedule.network.numbers
         e = schedule.geometry.beat
-        self.has_cell = any(layer.has_cell_state for layer in schedule.network.layers)
-        self.state_bits = max(n.state_bits, n.cell_bits) if self.has_cell else n.state_bits
+        self.has_cell = schedule.network.has_cell_state
+        self.state_bits = schedule.network.state_width
         words = max(2, schedule.memory_words)
         banks = schedule.geometry.split // e
         states = max(2, schedule.state_words)

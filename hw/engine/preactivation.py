@@ -71,7 +71,7 @@ class PreActivation(wiring.Component):
         self.family = family
         self.has_reset = schedule.has_reset
         self.bias_cycle = self.BIAS if self.has_reset else self.SUM
-        self.has_cell = any(layer.has_cell_state for layer in schedule.network.layers)
+        self.has_cell = schedule.network.has_cell_state
         n = schedule.network.numbers
         super().__init__({
             "first": In(signed(acc_bits)), "second": In(signed(acc_bits)),

@@ -6,6 +6,7 @@ from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from ...compiler.arrays import ceil_div
 from ...compiler.layout.images import MemoryImages, weights_file
 from ...compiler.layout.planes import Plane
 from ..blocks.arith import Delay, count
@@ -21,12 +22,12 @@ BLOCKS = 16
 
 def uses_spram(images: MemoryImages, family: str, loadable: bool) -> bool:
     """Return whether the weights go to the single-port RAM of an UP5K, which starts empty."""
-    chunks = -(-images.weight_width // CHUNK)
+    chunks = ceil_div(images.weight_width, CHUNK)
     depth = images.planes[0].depth
-    blocks = chunks * -(-depth // 256)
+    blocks = chunks * ceil_div(depth, 256)
     return (
         family == "ice40up" and loadable and blocks > BLOCKS
-        and chunks * -(-depth // ice40.SPRAM_DEPTH) <= SPRAMS
+        and chunks * ceil_div(depth, ice40.SPRAM_DEPTH) <= SPRAMS
     )  # fmt: skip
 
 
@@ -81,7 +82,7 @@ class Weights(wiring.Component):
         self.spram = uses_spram(images, family, loadable)
         self.initialized = not self.spram
         self.depth = max(2, images.planes[0].depth)
-        self.chunks = -(-images.weight_width // CHUNK)
+        self.chunks = ceil_div(images.weight_width, CHUNK)
         super().__init__({
             "addr": In(count(self.depth)), "data": Out(images.weight_width),
             "weight": Out(lanes * bits), "w_en": In(self.chunks), "w_data": In(CHUNK),
@@ -151,7 +152,7 @@ class Weights(wiring.Component):
         upper, late = self.addr[low:], Signal(max(0, len(self.addr) - low), reset_less=True)
         m.d.sync += late.eq(upper)
         banks = []
-        for b in range(-(-self.depth // ice40.SPRAM_DEPTH)):
+        for b in range(ceil_div(self.depth, ice40.SPRAM_DEPTH)):
             words = [Signal(CHUNK, name=f"word_{b}_{k}") for k in range(self.chunks)]
             for k, word in enumerate(words):
                 m.submodules[f"spram_{b}_{k}"] = ice40.spram(
