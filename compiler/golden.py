@@ -14,12 +14,13 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from . import compiled
 from .arrays import FloatArray, IntArray
 from .errors import InputError
 from .ir.network import BOUNDED, QGate, QLayer, QNetwork
 from .numerics.fixed import Format, round_shift, saturate, shift
 
-__all__ = ["Result", "State", "run"]
+__all__ = ["Result", "State", "reference", "run"]
 
 
 @dataclass
@@ -259,13 +260,27 @@ def run(
             f"x has shape {x.shape}, expected (sequences, steps, {network.input_size})"
         )
     state = State.zeros(network, len(x)) if state is None else state
-    state = State(dict(state.h), dict(state.c), dict(state.last))
-    work = _Run(network, trace, state.last)
     fmt = network.input_format
     if x.size and (x.min() < fmt.low or x.max() > fmt.high):
         raise InputError(
             f"input codes span {x.min()} to {x.max()}, {fmt} holds {fmt.low} to {fmt.high}"
         )
+    done = compiled.evaluate(network, x, state.h, state.c, state.last, trace)
+    if done is None:
+        return reference(network, x, state, trace=trace)
+    after = State(done.h, done.c, done.last)
+    return Result(
+        done.outputs, after, done.saturations, done.narrowings, done.trace, done.changed
+    )
+
+
+def reference(
+    network: Network, x: IntArray, state: State | None = None, *, trace: bool = False
+) -> Result:
+    """Evaluate as :func:`run` does, in NumPy alone and without its checks: the contract."""
+    state = State.zeros(network, len(x)) if state is None else state
+    state = State(dict(state.h), dict(state.c), dict(state.last))
+    work = _Run(network, trace, state.last)
     outputs = np.zeros((*x.shape[:2], network.output_size), np.int64)
     none = np.zeros((len(x), 0), np.int64)
     for t in range(x.shape[1]):
