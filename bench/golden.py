@@ -151,11 +151,17 @@ def main() -> None:
             figures.append(elsewhere(args.against, inputs, size, n, steps))
         label = f"{inputs}->{size}, {n} x {steps}"
         ratios = "  ".join(f"{figures[0] / other:6.2f}" for other in figures[1:])
-        print(f"{label:24}" + "".join(f"{each:13,.0f}" for each in figures) + f"  {ratios}", flush=True)
+        print(
+            f"{label:24}" + "".join(f"{each:13,.0f}" for each in figures) + f"  {ratios}",
+            flush=True,
+        )
     if args.quantize:
         own = quantize_seconds()
         other = elsewhere(args.against, "quantize") if args.against else 0.0
-        print(f"quantize GRU 400 x 2: {own:.1f} CPU s" + (f", against {other:.1f}: {other / own:.1f} x" if other else ""))
+        print(
+            f"quantize GRU 400 x 2: {own:.1f} CPU s"
+            + (f", against {other:.1f}: {other / own:.1f} x" if other else "")
+        )
 
 
 if __name__ == "__main__":

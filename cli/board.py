@@ -87,13 +87,13 @@ def boards(args: argparse.Namespace, console: Console) -> dict[str, Any]:
         row = [board.name, board.device, have["luts"], have["multipliers"], have["block_rams"],
                entry["block_ram_kbit"], board.capacity.spram_bits // 8192, board.price]  # fmt: skip
         if program is not None:
-            key = board.device, board.usual
+            key = board.device, board.typical_clock
             if key not in known:
                 known[key] = _fit(program.passes[0], board)
             entry |= known[key]
             row.append(entry["fits"] if entry["fits"] is not True else
                        f"{entry['lanes']} lanes, {entry['cycles_per_step']:,} cycles, "
-                       f"{entry['steps_per_second']:,.0f} steps/s at {board.usual / 1e6:g} MHz")  # fmt: skip
+                       f"{entry['steps_per_second']:,.0f} steps/s at {board.typical_clock / 1e6:g} MHz")  # fmt: skip
         rows.append(row)
         found.append(entry)
     head = ["board", "device", "LUTs", "multipliers", "block RAMs", "kbit", "SPRAM kB", "price"]
@@ -112,7 +112,7 @@ def _fit(program: Program, board: Board) -> dict[str, Any]:
     return {
         "fits": True, "lanes": laid.geometry.lanes, "loadable": options.loadable,
         "cycles_per_step": expected.cycles_per_step, "estimate": expected.resources,
-        "steps_per_second": round(board.usual / expected.cycles_per_step, 1),
+        "steps_per_second": round(board.typical_clock / expected.cycles_per_step, 1),
     }  # fmt: skip
 
 

@@ -214,10 +214,8 @@ def _choose(test: Recording, count: int, out: Path) -> Recording:
     from ..compiler.files.recording import atomic_write
 
     some = select(test, np.linspace(0, len(test.x) - 1, count).round().astype(int))
-    atomic_write(
-        out / "simulated.npz",
-        lambda file: np.savez(file, x=some.x, len=some.lengths, y=some.labels),
-    )
+    arrays: dict[str, Any] = {"x": some.x, "len": some.lengths, "y": some.labels}
+    atomic_write(out / "simulated.npz", lambda file: np.savez(file, allow_pickle=False, **arrays))
     return some
 
 

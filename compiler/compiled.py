@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .arrays import BoolArray, IntArray
-from .ir.network import BOUNDED, Network, QGate, QLayer
+from .ir.network import BOUNDED, QNetwork, QGate, QLayer
 from .native import library
 from .numerics.activation import ACTIVATIONS, GUARD, SLOPE_FRAC
 from .numerics.fixed import round_shift, saturate
@@ -92,7 +92,7 @@ class _Packed:
         Codes that the compiled form has no room for.
     """
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: QNetwork) -> None:
         n = network.numbers
         tables = n.tables
         narrow_enough = (
@@ -139,11 +139,22 @@ def _pack(gates: list[tuple[str, IntArray]], scale: IntArray) -> _Weights:
     if not gates:
         return _Weights(_Matrix(), None, {})
     w = np.concatenate([m for _, m in gates])
-    first = dict(zip([name for name, _ in gates], np.cumsum([0] + [len(m) for _, m in gates]).tolist(), strict=False))
-    most = int(np.abs(w) .astype(np.float64).__matmul__(scale.astype(np.float64)).max())
+    first = dict(
+        zip(
+            [name for name, _ in gates],
+            np.cumsum([0] + [len(m) for _, m in gates]).tolist(),
+            strict=False,
+        )
+    )
+    most = int(np.abs(w).astype(np.float64).__matmul__(scale.astype(np.float64)).max())
     if most >= WIDE:
         raise OverflowError
-    fits = most <= NARROW and int(scale.max()) <= 1 << 15 and -(1 << 15) <= w.min() and w.max() < 1 << 15
+    fits = (
+        most <= NARROW
+        and int(scale.max()) <= 1 << 15
+        and -(1 << 15) <= w.min()
+        and w.max() < 1 << 15
+    )
     pair = 2 if fits else 1
     rows, columns = -len(w) % ROWS + len(w), -w.shape[1] % pair + w.shape[1]
     padded = np.zeros((rows, columns), np.int16 if fits else np.float64)
@@ -152,10 +163,10 @@ def _pack(gates: list[tuple[str, IntArray]], scale: IntArray) -> _Weights:
     return _Weights(_Matrix(not fits, rows, columns, tiles.ctypes.data), tiles, first)
 
 
-_packed: WeakKeyDictionary[Network, _Packed | None] = WeakKeyDictionary()
+_packed: WeakKeyDictionary[QNetwork, _Packed | None] = WeakKeyDictionary()
 
 
-def _of(network: Network) -> _Packed | None:
+def _of(network: QNetwork) -> _Packed | None:
     """Return the network's layout, made once; None where it has none."""
     if network not in _packed:
         try:
@@ -169,10 +180,15 @@ class _Evaluation:
     """One run: the structures, and the arrays that they point to."""
 
     def __init__(
-        self, network: Network, packed: _Packed, x: IntArray, h: Mapping[str, IntArray],
+        self, network: QNetwork, packed: _Packed, x: IntArray, h: Mapping[str, IntArray],
         c: Mapping[str, IntArray], last: Mapping[str, IntArray], trace: bool,
     ) -> None:  # fmt: skip
-        self.network, self.packed, self.x, self.tracing = network, packed, np.ascontiguousarray(x, np.int64), trace
+        self.network, self.packed, self.x, self.tracing = (
+            network,
+            packed,
+            np.ascontiguousarray(x, np.int64),
+            trace,
+        )
         self.shape = x.shape[:2]
         self.kept: list[npt.NDArray[Any]] = []  # alive for as long as pointers to them
         self.h = {name: np.array(v, np.int64) for name, v in h.items()}
@@ -205,11 +221,21 @@ class _Evaluation:
         self.changed[name] = np.zeros((*self.shape, size), np.bool_)
         return _Delta(threshold, self.last[name].ctypes.data, self.changed[name].ctypes.data)
 
-    def gate(self, layer: QLayer, g: QGate, walk: int, weights: dict[str, _Weights], index: dict[str, int]) -> Any:
+    def gate(
+        self,
+        layer: QLayer,
+        g: QGate,
+        walk: int,
+        weights: dict[str, _Weights],
+        index: dict[str, int],
+    ) -> Any:
         gate, place = g.gate, f"{layer.name}.{g.gate.name}"
         kept = {x.gate.name for x in layer.gates if x.gate.keep}
         recurrent = weights.get(gate.recurrent)
-        rows = [self.pointer(np.ascontiguousarray(a, np.int64)) for a in (g.shift_input, g.shift_recurrent, g.bias_input, g.bias_recurrent)]
+        rows = [
+            self.pointer(np.ascontiguousarray(a, np.int64))
+            for a in (g.shift_input, g.shift_recurrent, g.bias_input, g.bias_recurrent)
+        ]
         return _Gate(
             ACTIVATIONS.index(g.act), g.act in BOUNDED, gate.source == "c", walk,
             weights["x"].first.get(gate.name, -1),
@@ -224,12 +250,18 @@ class _Evaluation:
     def layer(self, layer: QLayer, weights: dict[str, _Weights], vectors: dict[str, int]) -> Any:
         n, size = self.network.numbers, layer.size
         index = {g.gate.name: k for k, g in enumerate(g for block in layer.blocks for g in block)}
-        made = [self.gate(layer, g, walk, weights, index) for walk, block in enumerate(layer.blocks) for g in block]
+        made = [
+            self.gate(layer, g, walk, weights, index)
+            for walk, block in enumerate(layer.blocks)
+            for g in block
+        ]
         gates = (_Gate * len(made))(*made)
         self.gates.append(gates)
         shifts = self.network.input_shifts(layer)
         sources = [
-            _Source(vectors[name], amount, self.delta(f"{layer.name}<{name}", self.network.size(name)))
+            _Source(
+                vectors[name], amount, self.delta(f"{layer.name}<{name}", self.network.size(name))
+            )
             for name, amount in zip(layer.inputs, shifts, strict=True)
         ]
         held = (_Source * len(sources))(*sources)
@@ -237,7 +269,9 @@ class _Evaluation:
         none = _Delta(-1, None, None)
         delta_h = delta_rh = none
         if layer.recurrent:
-            operand, _ = saturate(round_shift(self.h[layer.name], n.operand_shift), n.activation_bits)
+            operand, _ = saturate(
+                round_shift(self.h[layer.name], n.operand_shift), n.activation_bits
+            )
             delta_h = self.delta(f"{layer.name}.h", size, operand)
             if any(g.gate.to == "rh" for g in layer.gates):
                 delta_rh = self.delta(f"{layer.name}.rh", size)
@@ -256,7 +290,10 @@ class _Evaluation:
         net, n, tables = self.network, self.network.numbers, self.network.numbers.tables
         vectors = {"x": 0} | {layer.name: k + 1 for k, layer in enumerate(net.layers)}
         layers = (_Layer * len(net.layers))(
-            *(self.layer(x, w, vectors) for x, w in zip(net.layers, self.packed.layers, strict=True))
+            *(
+                self.layer(x, w, vectors)
+                for x, w in zip(net.layers, self.packed.layers, strict=True)
+            )
         )
         outputs = np.zeros((*self.shape, net.output_size), np.int64)
         emitted = np.array([vectors[name] - 1 for name in net.outputs], np.int64)
@@ -270,7 +307,9 @@ class _Evaluation:
             emitted.ctypes.data, self.x.ctypes.data, outputs.ctypes.data,
         )))  # fmt: skip
         saturations, narrowings = self.counted(layers)
-        return Outcome(outputs, self.h, self.c, self.last, saturations, narrowings, self.trace, self.changed)
+        return Outcome(
+            outputs, self.h, self.c, self.last, saturations, narrowings, self.trace, self.changed
+        )
 
     def counted(self, layers: Any) -> tuple[Counter[str], Counter[str]]:
         """Return how many values were clipped at each place, and how many passed it."""
@@ -301,14 +340,14 @@ def _within(values: Mapping[str, IntArray], bits: int) -> bool:
 
 
 def evaluate(
-    network: Network, x: IntArray, h: Mapping[str, IntArray], c: Mapping[str, IntArray],
+    network: QNetwork, x: IntArray, h: Mapping[str, IntArray], c: Mapping[str, IntArray],
     last: Mapping[str, IntArray], trace: bool,
 ) -> Outcome | None:  # fmt: skip
     """Evaluate a network on checked input codes, as :func:`.golden.run` does.
 
     Parameters
     ----------
-    network : Network
+    network : QNetwork
     x : ndarray of int64, shape (N, T, I)
     h, c, last : mapping of str -> ndarray of int64
         See :class:`.golden.State`.
@@ -321,7 +360,11 @@ def evaluate(
     """
     run = library().run
     n = network.numbers
-    if run is None or not x.size or not (_within(h, n.state_bits) and _within(c, n.cell_bits) and _within(last, 24)):
+    if (
+        run is None
+        or not x.size
+        or not (_within(h, n.state_bits) and _within(c, n.cell_bits) and _within(last, 24))
+    ):
         return None
     packed = _of(network)
     if packed is None:

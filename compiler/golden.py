@@ -269,13 +269,11 @@ def run(
     if done is None:
         return reference(network, x, state, trace=trace)
     after = State(done.h, done.c, done.last)
-    return Result(
-        done.outputs, after, done.saturations, done.narrowings, done.trace, done.changed
-    )
+    return Result(done.outputs, after, done.saturations, done.narrowings, done.trace, done.changed)
 
 
 def reference(
-    network: Network, x: IntArray, state: State | None = None, *, trace: bool = False
+    network: QNetwork, x: IntArray, state: State | None = None, *, trace: bool = False
 ) -> Result:
     """Evaluate as :func:`run` does, in NumPy alone and without its checks: the contract."""
     state = State.zeros(network, len(x)) if state is None else state

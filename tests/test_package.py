@@ -129,10 +129,10 @@ ROOMS = {
     "compiler.program": "layout golden config files ir numerics arrays errors",
     "compiler.quantizer": "program layout golden config ir numerics arrays errors",
     "compiler.target": "program layout numerics arrays errors",
-    "compiler.analysis": "quantizer program golden files ir numerics arrays errors",
+    "compiler.analysis": "target quantizer program golden files ir numerics arrays errors",
     "compiler.report": "program arrays errors",
     "compiler.training": "quantizer frontends program config ir numerics arrays errors",
-    "compiler.tuning": "report analysis quantizer program layout config files ir arrays errors",
+    "compiler.tuning": "report analysis target quantizer program layout config files ir arrays errors",
     "compiler": "program quantizer frontends config ir errors",
     "host.wire": "compiler.layout compiler.program compiler.arrays",
     "host": "host.wire compiler.program compiler.golden compiler.arrays compiler.errors",
@@ -141,7 +141,7 @@ ROOMS = {
     "hw.boards": "hw.vendor compiler.target compiler.errors",
     "hw.engine": "hw.blocks hw.vendor compiler.program compiler.layout compiler.ir"
     " compiler.numerics compiler.arrays compiler.errors",
-    "hw.link": "hw.engine hw.blocks host.wire compiler.program compiler.arrays compiler.errors",
+    "hw.link": "hw.engine hw.blocks hw.vendor host.wire compiler.program compiler.arrays compiler.errors",
     "hw.export": "hw.engine hw.blocks compiler.program compiler.layout compiler.files"
     " compiler.arrays compiler.errors",
     "hw.bitstream": "hw.link hw.engine hw.boards hw.blocks hw.vendor host.wire compiler.program"

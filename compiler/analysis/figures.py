@@ -20,6 +20,7 @@ from ..program.chain import Chain
 from ..program.program import Program
 from ..program.runnable import Runnable
 from ..quantizer.quality import clipped_inputs
+from ..target.memories import memories
 from .metric import check_classes, class_count, correct
 from .noise import contributions, explain, noise_ratios
 from .skipping import skipping
@@ -218,24 +219,21 @@ def _accuracy(
 
 
 def _memories(program: Program, at: str = "") -> list[dict[str, Any]]:
-    """List the memories of the core: words, width and bits of each."""
-    s, n, images = program.schedule, program.network.numbers, program.images
-    split, beat = program.geometry.split, program.geometry.beat
-    cell = any(layer.has_cell_state for layer in program.network.layers)
-    state_bits = max(n.state_bits, n.cell_bits) if cell else n.state_bits
-
-    def power(words: int) -> int:
-        return 1 << (max(1, words) - 1).bit_length()
-
+    """List the memories of the core as they are laid out: words, width and bits of each."""
+    known = memories(program)
+    beats = [memory for name, memory in known.items() if name.startswith("beats")]
     rows = [
         *(
-            (f"weights{f', plane {k}' if k else ''}", "ROM", plane.depth, plane.width)
-            for k, plane in enumerate(images.planes)
+            (name.replace(" plane", ", plane"), "ROM", memory.words, memory.width)
+            for name, memory in known.items()
+            if name.startswith("weights")
         ),
-        ("control", "ROM", len(images.beats), images.beat_bits),
-        ("input", "RAM", 2 * power(s.input_words), split * n.activation_bits),
-        ("operands", "RAM", 2 * power(s.memory_words), split * n.activation_bits),
-        ("states", "RAM", s.state_words, beat * state_bits),
+        ("control", "ROM", beats[0].words, sum(memory.width for memory in beats)),
+        *(
+            (label, "RAM", known[name].depth, known[name].banks * known[name].width)
+            for label, name in (("input", "inputs"), ("operands", "operands"))
+        ),
+        ("states", "RAM", known["states"].words, known["states"].banks * known["states"].width),
     ]
     return [
         {

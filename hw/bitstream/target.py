@@ -38,7 +38,7 @@ class Target:
     def of(cls, name: str, config: Config, *, clock_given: bool) -> Target:
         """Look a board up; its usual clock counts unless the user gave one."""
         board = find_board(name)
-        clock = config.clock if clock_given else float(board.usual)
+        clock = config.clock if clock_given else float(board.typical_clock)
         return cls(board, replace(config, lanes=config.lanes or 1, clock=clock), config.lanes)
 
     def lay_out(self, program: Runnable) -> Program:

@@ -6,18 +6,16 @@ from amaranth.hdl import Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ...compiler.arrays import ceil_div
 from ...compiler.layout.images import MemoryImages, beats_file
 from ...compiler.layout.latency import Timing
 from ..blocks.arith import Delay
 from ..blocks.memory import CHUNK, Table
+from ..vendor.family import GENERIC, VendorFamily
 
 __all__ = ["AHEAD", "Beats"]
 
 AHEAD = Table.latency + 1
 """Cycles from a beat's reach of a part to the part's word."""
-BRIDGED = ("ecp5", "gowin")
-"""Families whose block RAM may be far from what reads it, and which have flip-flops to spare."""
 
 
 class Beats(wiring.Component):
@@ -32,8 +30,8 @@ class Beats(wiring.Component):
     loadable : bool
     files : bool
         Take the contents from hexadecimal files, :func:`~gatewright.compiler.layout.images.hex_files`.
-    family : str
-        One of :data:`BRIDGED` has a register between a part's table and where it is used.
+    family : VendorFamily
+        Where tables are far there is a register between a part's table and its use.
 
     Members
     -------
@@ -74,9 +72,9 @@ class Beats(wiring.Component):
 
     def __init__(
         self, *, images: MemoryImages, loadable: bool = False, files: bool = False,
-        family: str = "generic",
+        family: VendorFamily = GENERIC,
     ) -> None:  # fmt: skip
-        self.bridged = family in BRIDGED
+        self.bridged = family.far_tables
         self.images, self.number = images, len(images.beats)
         self.tables = {
             part: Table(
@@ -89,7 +87,7 @@ class Beats(wiring.Component):
             "valid": Out(1), "last": Out(1), "next": In(1), "reach": In(len(Timing.PARTS) - 1),
             "ending": Out(1), "follows": Out(1), "following": Out(self.tables[0].width),
             "word": Out(images.beat_width), "ahead": Out(images.beat_width), "held": In(1),
-            "addr": In(self.tables[0].addr.shape()), "w_en": In(ceil_div(images.beat_width, CHUNK)), "w_data": In(CHUNK),
+            "addr": In(self.tables[0].addr.shape()), "w_en": In(-(-images.beat_width // CHUNK)), "w_data": In(CHUNK),
         })  # fmt: skip
 
     def elaborate(self, platform: object) -> Module:

@@ -22,7 +22,7 @@ from ...compiler.layout.tables import POSTS
 from ...compiler.numerics.activation import ACTIVATIONS
 from ..blocks.arith import Delay, count, round_shift, saturate
 from ..blocks.memory import Ram
-from ..blocks.multiplier import FABRIC
+from ..vendor.family import FABRIC, GENERIC, VendorFamily
 from .activation import ActivationUnit
 from .beats import AHEAD, Beats
 from .preactivation import PreActivation
@@ -43,7 +43,7 @@ class Elementwise(wiring.Component):
         Widths from ``QNetwork.bounds``.
     loadable, files : bool
         Of the beat table, see :class:`~.beats.Beats`.
-    family : str
+    family : VendorFamily
     hard : int, optional
         Multipliers of the device that may be used, of three a row; the others are made of adders.
 
@@ -107,7 +107,7 @@ class Elementwise(wiring.Component):
 
     def __init__(
         self, *, schedule: Schedule, images: MemoryImages, acc_bits: int, sum_bits: int,
-        loadable: bool = False, files: bool = False, family: str = "generic", hard: int | None = None,
+        loadable: bool = False, files: bool = False, family: VendorFamily = GENERIC, hard: int | None = None,
     ) -> None:  # fmt: skip
         self.schedule, self.images = schedule, images
         self.acc_bits, self.sum_bits = acc_bits, sum_bits
@@ -115,8 +115,8 @@ class Elementwise(wiring.Component):
         self.beats = Beats(images=images, loadable=loadable, files=files, family=family)
         n = schedule.network.numbers
         e = schedule.geometry.beat
-        self.has_cell = schedule.network.has_cell_state
-        self.state_bits = schedule.network.state_width
+        self.has_cell = any(layer.has_cell_state for layer in schedule.network.layers)
+        self.state_bits = max(n.state_bits, n.cell_bits) if self.has_cell else n.state_bits
         words = max(2, schedule.memory_words)
         banks = schedule.geometry.split // e
         states = max(2, schedule.state_words)
@@ -150,7 +150,7 @@ class Elementwise(wiring.Component):
         wanted = sum(self._needs) * self.schedule.geometry.beat
         return wanted if self.hard is None else min(wanted, self.hard)
 
-    def _unit(self, row: int, k: int) -> str:
+    def _unit(self, row: int, k: int) -> VendorFamily:
         """Return the family of a row's multiplier: the device's while there are some."""
         rank = sum(self._needs) * row + sum(self._needs[:k])
         return FABRIC if self.hard is not None and rank >= self.hard else self.family

@@ -11,6 +11,7 @@ from ...compiler.layout.tables import POSTS
 from ...compiler.numerics.activation import ACTIVATIONS
 from ..blocks.arith import Delay, saturate, shift
 from ..blocks.multiplier import LATENCY, Multiplier
+from ..vendor.family import GENERIC, VendorFamily
 
 __all__ = ["Update"]
 
@@ -25,7 +26,7 @@ class Update(wiring.Component):
         Operations and activations the program has; hardware is made for those only.
     keep_bits, state_bits : int
         Widths of the memories.
-    family : str
+    family : VendorFamily
 
     Members
     -------
@@ -50,7 +51,7 @@ class Update(wiring.Component):
 
     def __init__(
         self, *, network: QNetwork, posts: set[str], acts: set[str], keep_bits: int,
-        state_bits: int, family: str = "generic",
+        state_bits: int, family: VendorFamily = GENERIC,
     ) -> None:  # fmt: skip
         self.network, self.posts, self.acts, self.family = network, posts, acts, family
         self.keep_bits, self.state_bits = keep_bits, state_bits
