@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .arrays import BoolArray, IntArray
-from .ir.network import BOUNDED, QNetwork, QGate, QLayer
+from .ir.network import BOUNDED, QGate, QLayer, QNetwork
 from .native import library
 from .numerics.activation import ACTIVATIONS, GUARD, SLOPE_FRAC
 from .numerics.fixed import round_shift, saturate
