@@ -1,0 +1,343 @@
+"""Exact folds from a :class:`~.graph.Graph` to layers: scalings and sums go into weights.
+
+Every feature is written as an affine form over *bases*: the input, recurrent layers, linear
+layers and activations. A layer that reads a form takes the form's matrix into its own weights, so
+normalization costs nothing and ``y + x`` costs the products with x. A linear layer that only one
+activation reads becomes one layer with it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..arrays import FloatArray, IntArray
+from ..errors import InputError
+from ..ir.model import Layer, Linear, Model
+from .graph import Graph, Node
+
+__all__ = ["Output", "fold"]
+
+BASES = ("input", "one_hot", "recurrent", "linear", "activation")
+
+
+@dataclass(frozen=True, eq=False)
+class Output:
+    """Which steps and features the source's own output holds.
+
+    Parameters
+    ----------
+    features : ndarray
+        Numbers of the model's outputs in the graph.
+    softmax : str
+        Function that was left out behind them.
+    steps : {'all', 'last', 'first'}
+    elements : ndarray
+        The output tensor.
+    """
+
+    features: IntArray
+    softmax: str
+    steps: str
+    elements: IntArray
+
+    def at_length(self, sequences: int, before: int, after: int) -> IntArray | None:
+        """Return the output's elements for sequences of another length; None if no axis is time."""
+        step = self.elements % before
+        features, n = np.divmod(self.elements, sequences * before)
+        number = features * sequences * after + n // before * after
+        if self.steps != "all":
+            return number + (after - 1 if self.steps == "last" else 0)
+        for axis in range(step.ndim):
+            along = np.arange(before).reshape([-1 if k == axis else 1 for k in range(step.ndim)])
+            if step.shape[axis] == before and (step == along).all():
+                new = np.arange(after).reshape((*along.shape[:axis], -1, *along.shape[axis + 1 :]))
+                return np.take(number, [0], axis) + new
+        return None
+
+    def expected(self, outputs: FloatArray) -> FloatArray:
+        """Arrange the model's outputs, shape (sequences, steps, outputs), as the source does."""
+        values = _softmax(self.softmax, outputs).reshape(-1, len(self.features))
+        column = np.argsort(self.features)[
+            np.searchsorted(np.sort(self.features), self.elements // len(values))
+        ]
+        return values[self.elements % len(values), column]
+
+
+def _softmax(kind: str, values: FloatArray) -> FloatArray:
+    if not kind:
+        return values
+    values = values - values.max(axis=-1, keepdims=True)
+    logarithm = values - np.log(np.exp(values).sum(axis=-1, keepdims=True))
+    return np.exp(logarithm) if kind == "softmax" else logarithm
+
+
+Form = dict[
+    int, FloatArray
+]  # matrix, shape (features, size of the base), by the base's first feature
+
+
+class Fold:
+    """One translation; ``layers`` grow in the order of the graph."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.layers: list[Layer] = []
+        self.notes: list[str] = []
+        self.names: dict[int, str] = {}
+        self.numbers: Counter[str] = Counter()
+        self.readers: Counter[int] = Counter()  # how many layers read a base
+        self.wanted: set[int] = set()
+        self.pairs: dict[tuple[str, str, bytes], str] = {}  # forward halves of bidirectional layers
+
+    def form(self, features: IntArray) -> tuple[Form, FloatArray]:
+        """Write features as matrices of bases and an offset."""
+        form: Form = {}
+        offset = np.zeros(len(features))
+        for owner in {self.graph.owner(f).first: self.graph.owner(f) for f in features}.values():
+            rows = np.flatnonzero((features >= owner.first) & (features < owner.first + owner.size))
+            chosen = features[rows] - owner.first
+            if owner.kind == "blend":
+                inner, shift = self.form(owner.reads)
+                pieces = {base: owner.weight[chosen] @ matrix for base, matrix in inner.items()}
+                offset[rows] += owner.weight[chosen] @ shift + owner.bias[chosen]
+            elif owner.kind == "input" and self.hot:
+                raise InputError(f"{owner.place}: tokens are read both as numbers and by a table")
+            elif owner.kind in BASES:
+                pieces = {owner.first: np.eye(owner.size)[chosen]}
+            else:
+                self._refuse(owner)
+            for base, matrix in pieces.items():
+                whole = form.setdefault(base, np.zeros((len(features), matrix.shape[1])))
+                whole[rows] += matrix
+        return form, offset
+
+    def _refuse(self, owner: Node) -> None:
+        text = {
+            "cell_state": "an LSTM's cell state is read; the core gives out its state h",
+            "softmax": f"{owner.function} is not at the end; only there it can be left out",
+        }.get(owner.kind, f"{owner.kind} is read as a layer")
+        raise InputError(f"{owner.place}: {text}" if owner.place else text)
+
+    def scan(self, features: IntArray) -> None:
+        """Count, from the output back, how many layers read each base."""
+        for base in self.form(features)[0]:
+            owner = self.graph.owner(base)
+            self.readers[base] += 1
+            if base not in self.wanted and owner.kind not in ("input", "one_hot"):
+                self.wanted.add(base)
+                self.scan(owner.reads)
+
+    def expand(self, features: IntArray) -> tuple[Form, FloatArray]:
+        """Write features as a form in which linear layers that nobody else reads are multiplied out."""
+        form, offset = self.form(features)
+        for base in [b for b in form if self.absorbed(b, len(features))]:
+            owner, matrix = self.graph.owner(base), form.pop(base)
+            inner, shift = self.form(owner.reads)
+            offset = offset + matrix @ (owner.weight @ shift + owner.bias)
+            for deeper, block in inner.items():
+                product = matrix @ (owner.weight @ block)
+                form[deeper] = form[deeper] + product if deeper in form else product
+        return form, offset
+
+    def absorbed(self, base: int, rows: int) -> bool:
+        """Whether a base is a linear layer that can become part of its only reader."""
+        owner = self.graph.owner(base)
+        return owner.kind == "linear" and self.readers[base] == 1 and rows <= owner.size
+
+    def run(self, features: IntArray, source: str) -> Model:
+        """Make the layers, from the input to the output."""
+        self.scan(features)
+        gone: set[int] = set()  # linear layers that become part of what reads them
+        last = self._whole(features)
+        for node in self.graph.nodes:
+            if node.first in self.wanted and node.kind == "activation":
+                form = self.form(node.reads)[0]
+                gone |= {b for b in form if self.absorbed(b, node.size)}
+        if last is None:
+            gone |= {b for b in self.form(features)[0] if self.absorbed(b, len(features))}
+        for node in self.graph.nodes:
+            if node.first in self.wanted and node.first not in gone:
+                self._layer(node)
+        if last is None:
+            self._dense(
+                features,
+                *self.expand(features),
+                "the output",
+                place=self.graph.owner(features[0]).place,
+            )
+            outputs: tuple[str, ...] = (self.layers[-1].name,)
+        else:
+            outputs = tuple(self.names[first] for first in last)
+        inputs = [n for n in self.graph.nodes if n.kind in ("one_hot", "input")][
+            -1 if self.hot else 0
+        ]
+        return Model(inputs.size, tuple(self.layers), outputs, source, tuple(self.notes))
+
+    @property
+    def hot(self) -> bool:
+        """Whether the input is one-hot vectors of tokens."""
+        return any(node.kind == "one_hot" for node in self.graph.nodes)
+
+    def _whole(self, features: IntArray) -> list[int] | None:
+        """Return the bases, if the features are whole vectors side by side."""
+        found, k = [], 0
+        while k < len(features):
+            owner = self.graph.owner(features[k])
+            run = features[k : k + owner.size]
+            layer = owner.kind in BASES and owner.kind not in ("input", "one_hot")
+            if not layer or owner.first in found or len(run) != owner.size:
+                return None
+            if (run != owner.first + np.arange(owner.size)).any():
+                return None
+            found.append(owner.first)
+            k += owner.size
+        return found
+
+    def _reads(self, form: Form) -> tuple[tuple[str, ...], FloatArray]:
+        """Return names and the matrices side by side; bases with all zeros are left out."""
+        kept = [b for b in sorted(form) if form[b].any()] or sorted(form)[:1]
+        names = tuple(self.names.get(b, "x") for b in kept)
+        return names, np.hstack([form[b] for b in kept])
+
+    def _layer(self, node: Node) -> None:
+        if node.kind == "activation":
+            self._dense(node.reads, *self.expand(node.reads), "", node, place=node.place)
+        elif node.kind == "linear":
+            form, offset = self.form(node.reads)
+            names, matrix = self._reads(form)
+            bias = node.weight @ offset + node.bias
+            self._add(node, Linear("linear", names, node.weight @ matrix, bias), node.place)
+        elif node.layer is not None:
+            form, offset = self.form(node.reads)
+            names, matrix = self._reads(form)
+            w = {gate: a @ matrix for gate, a in node.layer.w.items()}
+            b = {
+                gate: a + node.layer.w[gate] @ offset if gate in w else a
+                for gate, a in node.layer.b.items()
+            }
+            made = replace(
+                node.layer, name=node.layer.cell, inputs=names, input_size=matrix.shape[1], w=w, b=b,
+                reverse=node.reverse,
+            )  # fmt: skip
+            self._add(node, made, node.place)
+
+    def _dense(
+        self, features: IntArray, form: Form, offset: FloatArray, what: str,
+        node: Node | None = None, place: str = "",
+    ) -> None:  # fmt: skip
+        """Add one linear layer that computes a form, with the activation of ``node``."""
+        names, matrix = self._reads(form)
+        act, slope = (node.function, node.slope) if node else ("none", 0.2)
+        # A layer of its own where nothing was multiplied out: say what it costs.
+        sources = [self.graph.owner(f) for f in self.form(features)[0]]
+        merged = [s for s in sources if self.absorbed(s.first, len(features))]
+        if not merged:
+            self.notes.append(
+                f"{what or f'{act} at {place}'} is a linear layer of its own: {matrix.size} more "
+                "multiplications a step"
+            )
+        made = Linear("linear", names, matrix, offset, act, slope)
+        self._add(
+            node,
+            made,
+            ", then ".join([*(s.place for s in merged), place][: 1 + bool(act != "none")]),
+        )
+
+    def _add(self, node: Node | None, layer: Layer, place: str) -> None:
+        kind = "linear" if isinstance(layer, Linear) else layer.cell
+        forward = (kind, place, node.reads.tobytes()) if node else ("", "", b"")
+        if (
+            node is not None
+            and node.layer is not None
+            and node.layer.reverse
+            and forward in self.pairs
+        ):
+            name = f"{self.pairs[forward]}_reverse"
+        else:
+            name = self.pairs[forward] = f"{kind}{self.numbers[kind]}"
+            self.numbers[kind] += 1
+        layer = replace(layer, name=name)
+        self.layers.append(layer)
+        if node is not None:
+            self.names[node.first] = name
+        if isinstance(layer, Linear):
+            form = "" if layer.activation == "none" else f", then {layer.activation}"
+        else:
+            form = f", {layer.candidate}" if kind == "rnn" else ""
+            form += ", from the last step to the first" if layer.reverse else ""
+        self.notes.insert(
+            len(self.layers) - 1,
+            f"{name} ({place}): {kind}, {layer.input_size} -> {layer.size}{form}",
+        )
+
+
+def fold(graph: Graph, elements: IntArray, source: str) -> tuple[Model, Output]:
+    """Make the model whose outputs are the elements of one tensor.
+
+    Raises
+    ------
+    InputError
+        The tensor holds some steps only, or a node has no exact layer.
+    """
+    output = _output(graph, elements)
+    folded = Fold(graph)
+    model = folded.run(output.features, source)
+    notes = list(model.notes)
+    if folded.hot:
+        notes.append(
+            f"x: {model.input_size} values a step, the one-hot vector of a token (1 at its number, "
+            "else 0); an embedding is a linear layer whose columns are the table's rows"
+        )
+    if output.softmax:
+        notes.append(
+            f"{output.softmax} left out: outputs are logits, the largest stays the largest"
+        )
+    if output.steps != "all":
+        notes.append(
+            f"the {output.steps} step only is given out by its forward; the core gives every step"
+        )
+    return replace(model, notes=tuple(notes)), output
+
+
+def _output(graph: Graph, elements: IntArray) -> Output:
+    """See which features at which steps a tensor holds, in which order."""
+    flat = elements.ravel()
+    at, features = flat % graph.positions, flat // graph.positions
+    each = [features[at == p] for p in _in_order(at)]
+    positions = np.array(_in_order(at))
+    steps = positions % graph.steps
+    if any(not np.array_equal(f, each[0]) for f in each) or graph.sequences * len(
+        set(steps)
+    ) != len(positions):
+        graph.refuse("the output holds different features at different steps")
+    for n in range(graph.sequences):
+        if (np.diff(steps[positions // graph.steps == n]) < 0).any():
+            graph.refuse("the output gives the steps in reversed order; flip it on the host")
+    kind = {graph.steps: "all"}.get(len(set(steps)), "")
+    if len(set(steps)) == 1 and graph.steps > 1:
+        kind = {0: "first", graph.steps - 1: "last"}.get(int(steps[0]), "")
+    if not kind:
+        graph.refuse(
+            f"the output holds steps {sorted({int(s) for s in steps})[:8]} of {graph.steps}; the "
+            "core gives every step: give out all of them, the last or the first"
+        )
+    chosen, softmax = each[0], ""
+    owner = graph.owner(chosen[0])
+    if owner.kind == "softmax":
+        if not np.array_equal(chosen, owner.first + np.arange(owner.size)):
+            graph.refuse(f"{owner.function}: the output holds parts of it, or more")
+        softmax = owner.function
+        moved = owner.reads[(flat // graph.positions) - owner.first] * graph.positions + at
+        chosen, elements = owner.reads, moved.reshape(elements.shape)
+    if len(np.unique(chosen)) != len(chosen):
+        graph.refuse("the output holds a feature twice; give it out once")
+    return Output(chosen, softmax, kind, elements)
+
+
+def _in_order(values: Sequence[int] | IntArray) -> list[int]:
+    """Return distinct values in the order in which they appear."""
+    return list(dict.fromkeys(int(v) for v in values))
