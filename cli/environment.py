@@ -18,6 +18,7 @@ __all__ = ["add_verbs"]
 
 FILES = (
     (".pt .pth", "PyTorch state_dict or checkpoint of tensors; code in it is never run", "torch"),
+    (".pt2", "torch.export.save: the module's own forward; code in it is never run", ""),
     (".safetensors", "state_dict", ""),
     (".npz", "state_dict of plain arrays; RNNoise 0.1", ""),
     (".onnx", "GRU, LSTM, RNN, Gemm, MatMul and activations", "onnx"),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["add_model", "add_verbs", "describe", "read_model"]
 
-MODEL = "trained model: .pt .pth .safetensors .npz .onnx .keras .h5 .json"
+MODEL = "trained model: .pt .pth .pt2 .safetensors .npz .onnx .keras .h5 .json"
 
 
 def add_verbs(verbs: Any) -> None:

@@ -12,7 +12,10 @@ import numpy as np
 
 from ..errors import InputError
 from ..ir.model import Model
-from .aten_walk import ADVICE, Args, Elements, Walk
+from ..numerics.activation import float_activation
+from .aten_recurrent import read_cell, read_stack
+from .aten_walk import Args, Elements, Walk
+from .graph import WrongAxis
 from .graph_fold import Output, fold
 from .parts import HARD_SIGMOID_SLOPE
 from .pt2 import Exported
@@ -22,59 +25,6 @@ __all__ = ["OPERATORS", "translate"]
 ACTIVATIONS = {"relu": "relu", "tanh": "tanh", "sigmoid": "sigmoid", "hardsigmoid": "hard_sigmoid"}
 CLIPS = {"hardtanh": ("min_val", "max_val", -1, 1), "clamp": ("min", "max", None, None),
          "clip": ("min", "max", None, None), "clamp_min": ("min", "max", None, None)}  # fmt: skip
-
-
-def _stack(kind: str, candidate: str = "tanh") -> Callable[[Walk, Args], Any]:
-    def read(walk: Walk, a: Args) -> Any:
-        if "data" in a:
-            walk.graph.refuse(f"packed sequences: {ADVICE['_pack_padded_sequence']}")
-        states = a["hx"] if kind == "lstm" else [a["hx"]]
-        if any(isinstance(s, Elements) or np.any(s) for s in states):
-            walk.graph.refuse("starts from a state that is not zero; the core starts from zeros")
-        per, ways = (4 if a["has_biases"] else 2), 1 + bool(a["bidirectional"])
-        if len(a["params"]) != per * ways * a["num_layers"]:
-            walk.graph.refuse(
-                "proj_size projects the state; train with proj_size=0 and a smaller hidden_size"
-            )
-        x = walk.elements(a["input"])
-        single = x.ndim == 2
-        x = x[:, None] if single else (np.swapaxes(x, 0, 1) if a["batch_first"] else x)
-        h, c = [], []
-        for k in range(a["num_layers"]):
-            halves = []
-            for way in range(ways):
-                at = (k * ways + way) * per
-                layer = walk.layer(kind, a["params"][at : at + per], candidate, bool(way))
-                y, last, cell = walk.graph.recurrent(x, layer)
-                halves.append(y)
-                h.append(last)
-                c.append(cell)
-            x = np.concatenate(halves, axis=2)
-        x = x[:, 0] if single else (np.swapaxes(x, 0, 1) if a["batch_first"] else x)
-        ends = [np.stack(s)[:, 0] if single else np.stack(s) for s in (h, c)]
-        return [Elements(v) for v in (x, *ends)]
-
-    return read
-
-
-def _cell(kind: str, candidate: str = "tanh") -> Callable[[Walk, Args], Any]:
-    def read(walk: Walk, a: Args) -> Any:
-        tensors = [a[key] for key in ("w_ih", "w_hh", "b_ih", "b_hh") if a.get(key) is not None]
-        layer = walk.layer(kind, tensors, candidate)
-        states = [s.numbers if isinstance(s, Elements) else np.asarray(s) for s in
-                  (a["hx"] if kind == "lstm" else [a["hx"]])]  # fmt: skip
-        x = walk.elements(a["input"])
-        # The cell state's numbers follow the state's own: the twin of the same vector.
-        h, c = walk.graph.cell(x, states[0], layer, lambda s: s.dtype.kind == "i")
-        if kind == "lstm":
-            expected = states[0] + layer.size * walk.graph.positions
-            zero = states[0].dtype.kind != "i" and not np.any(states[1])
-            if not zero and not np.array_equal(states[1], expected):
-                walk.graph.refuse("an LSTM cell's c is not its own of the step before")
-            return [Elements(h), Elements(c)]
-        return Elements(h)
-
-    return read
 
 
 def _combine(sign: int) -> Callable[[Walk, Args], Any]:
@@ -119,6 +69,9 @@ def _divide(walk: Walk, a: Args) -> Any:
 
 def _linear(walk: Walk, a: Args) -> Any:
     bias = None if a.get("bias") is None else walk.constant(a["bias"], "the bias")
+    if not isinstance(a["input"], Elements):
+        weight = walk.constant(a["weight"], "the weight")
+        return np.asarray(a["input"]) @ weight.T + (0.0 if bias is None else bias)
     return Elements(
         walk.graph.linear(walk.elements(a["input"]), walk.constant(a["weight"], "the weight"), bias)
     )
@@ -171,9 +124,12 @@ def _clip(low: str, high: str, least: Any, most: Any) -> Callable[[Walk, Args], 
 
 
 def _act(name: str) -> Callable[[Walk, Args], Any]:
-    return lambda walk, a: Elements(
-        walk.graph.activation(walk.elements(a["self"]), name, HARD_SIGMOID_SLOPE)
-    )
+    def read(walk: Walk, a: Args) -> Any:
+        if not isinstance(a["self"], Elements):
+            return float_activation(name, np.asarray(a["self"]), HARD_SIGMOID_SLOPE)
+        return Elements(walk.graph.activation(a["self"].numbers, name, HARD_SIGMOID_SLOPE))
+
+    return read
 
 
 def _softmax(kind: str) -> Callable[[Walk, Args], Any]:
@@ -196,7 +152,7 @@ def _join(join: Callable[..., Any]) -> Callable[[Walk, Args], Any]:
 
 def _full(value: float | None) -> Callable[[Walk, Args], Any]:
     def read(walk: Walk, a: Args) -> Any:
-        like = a.get("self")
+        like: Any = a.get("self")
         like = like.numbers if isinstance(like, Elements) else like
         shape = a["size"] if "size" in a else np.shape(like)
         if np.prod(np.array(shape, float)) > 1 << 24:
@@ -231,14 +187,14 @@ def _nothing(walk: Walk, a: Args) -> Any:
 
 
 OPERATORS: dict[str, Callable[[Walk, Args], Any]] = {
-    "gru.input": _stack("gru"),
-    "lstm.input": _stack("lstm"),
-    "rnn_tanh.input": _stack("rnn"),
-    "rnn_relu.input": _stack("rnn", "relu"),
-    "gru_cell.default": _cell("gru"),
-    "lstm_cell.default": _cell("lstm"),
-    "rnn_tanh_cell.default": _cell("rnn"),
-    "rnn_relu_cell.default": _cell("rnn", "relu"),
+    "gru.input": read_stack("gru"),
+    "lstm.input": read_stack("lstm"),
+    "rnn_tanh.input": read_stack("rnn"),
+    "rnn_relu.input": read_stack("rnn", "relu"),
+    "gru_cell.default": read_cell("gru"),
+    "lstm_cell.default": read_cell("lstm"),
+    "rnn_tanh_cell.default": read_cell("rnn"),
+    "rnn_relu_cell.default": read_cell("rnn", "relu"),
     "linear.default": _linear,
     "matmul.default": _matmul,
     "mm.default": _matmul,
@@ -277,18 +233,18 @@ def translate(exported: Exported, source: str) -> tuple[Model, Output, Walk]:
     Raises
     ------
     InputError
-        Names the operator that got furthest with any axis as time.
+        Names the operator that is not taken.
     """
     axes = [1, 0, *range(2, len(exported.shape))] if len(exported.shape) > 1 else [0]
     if len(exported.shape) == 2 and not exported.tokens:
         axes = [0, 1]
-    errors: list[tuple[int, bool, InputError]] = []
+    errors: list[InputError] = []
     for time in axes:
         walk = Walk(exported, time, OPERATORS)
         try:
             return *fold(walk.graph, walk.run(), source), walk
         except InputError as error:
-            errors.append((walk.done, "one step" in str(error), error))
+            errors.append(error)
         except (
             AttributeError,
             KeyError,
@@ -300,4 +256,5 @@ def translate(exported: Exported, source: str) -> tuple[Model, Output, Walk]:
             raise InputError(
                 f"{source}: malformed at {walk.graph.place} ({type(error).__name__}: {error})"
             ) from error
-    raise InputError(f"{source}: {max(errors, key=lambda e: e[:2])[2]}")
+    told = [error for error in errors if not isinstance(error, WrongAxis)] or errors
+    raise InputError(f"{source}: {told[0]}")

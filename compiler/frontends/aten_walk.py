@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from itertools import islice
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..arrays import FloatArray, IntArray
-from ..ir.model import Recurrent
 from .aten_layout import LAYOUT
 from .graph import Graph
-from .parts import GATES
 from .pt2 import Exported, Name, Operator
 
 __all__ = ["ADVICE", "Args", "Elements", "Walk"]
@@ -68,7 +65,9 @@ class Walk:
 
     def sequences(self, x: npt.NDArray[Any], size: int) -> FloatArray:
         """Arrange the input as (sequences, steps, features); tokens as one-hot vectors of ``size``."""
-        lead = [self.time] if x.ndim < 3 - self.exported.tokens else [0 if self.time else 1, self.time]
+        lead = (
+            [self.time] if x.ndim < 3 - self.exported.tokens else [0 if self.time else 1, self.time]
+        )
         rest = [axis for axis in range(x.ndim) if axis not in lead]
         count, steps = self.graph.sequences, x.shape[self.time]
         ordered = x.transpose(rest + lead).reshape(-1, count, steps)
@@ -141,20 +140,6 @@ class Walk:
         if isinstance(v, Elements):
             self.graph.refuse(f"{what} depends on the input; it must be a constant")
         return np.asarray(v, dtype=np.float64)
-
-    def layer(
-        self, kind: str, tensors: list[Any], candidate: str = "tanh", reverse: bool = False
-    ) -> Recurrent:
-        """Make the weights of a recurrent layer: input, recurrent and, where there are any, biases."""
-        arrays = [self.constant(t, "a weight") for t in tensors]
-        w, u, b, c = (
-            dict(zip(GATES[kind], np.split(a, len(GATES[kind])), strict=True))
-            if a is not None
-            else {}
-            for a in islice([*arrays, None, None], 4)
-        )
-        return Recurrent(kind, kind, ("x",), arrays[1].shape[1], arrays[0].shape[1], w, u, b, c,
-                         candidate=candidate, reverse=reverse)  # fmt: skip
 
 
 def _names(argument: Any) -> list[str]:

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..arrays import FloatArray, IntArray
+from ..arrays import FloatArray
 from ..errors import CheckError
 from ..ir.model import Model
 from .aten import OPERATORS
 from .aten_layout import LAYOUT
 from .aten_walk import Walk
-from .graph_fold import Output
+from .graph_output import Output
 from .pt2 import Exported, Name
 from .pytorch_check import TOLERANCE, copy_of, float64
 

@@ -12,7 +12,7 @@ the shape and time axis of the input; keep the tensor of each name; for each ope
 elements by NumPy, or call :meth:`~Graph.recurrent`, :meth:`~Graph.cell`, :meth:`~Graph.linear`,
 :meth:`~Graph.combine` (scale, offset, sums, normalization), :meth:`~Graph.activation`,
 :meth:`~Graph.softmax` or :meth:`~Graph.embedding`; set :attr:`Graph.place` before each, for
-messages. Then :func:`~.graph_fold.fold` makes the model. ``aten.py`` is an example.
+messages. Then :func:`~.graph_fold.fold` makes the model. ``aten.py`` is an example, docs/importing.md explains it.
 """
 
 from __future__ import annotations
@@ -26,50 +26,16 @@ import numpy as np
 from ..arrays import FloatArray, IntArray
 from ..errors import InputError
 from ..ir.model import Recurrent
+from .graph_node import Node, WrongAxis, contents, distinct
 
-__all__ = ["Graph", "Node"]
+__all__ = ["Graph"]
 
 ELEMENTS_LIMIT = 1 << 24  # of one tensor
+ONE_STEP = (
+    "its time axis has one step in the example; give an example of 5 steps along it (the first "
+    "axis, where batch_first is False), with any loop over steps in forward"
+)
 BLEND_LIMIT = 1 << 12  # features of one sum or scaling
-
-
-@dataclass(frozen=True, eq=False)
-class Node:
-    """One vector that has a value at every step.
-
-    Parameters
-    ----------
-    kind : {'input', 'one_hot', 'recurrent', 'cell_state', 'linear', 'blend', 'activation', 'softmax'}
-        A ``blend`` is an affine map that no layer of the user stands for, such as a scaling or a sum.
-    size, first : int
-        Number of features, and the number of the first one in the whole graph.
-    reads : ndarray
-        Numbers of the features that it reads.
-    place : str
-        Module and line of the source, for people.
-    weight, bias : ndarray, shapes (size, len(reads)) and (size,)
-        Of a ``linear`` or a ``blend``.
-    function : str
-        Of an ``activation`` or a ``softmax``.
-    slope : float
-        Of a hard sigmoid.
-    layer : Recurrent, optional
-        Weights of a ``recurrent``; its own name, inputs and direction mean nothing.
-    reverse : bool
-        Whether a ``recurrent`` walks from the last step of the sequence to the first.
-    """
-
-    kind: str
-    size: int
-    first: int
-    reads: IntArray
-    place: str
-    weight: FloatArray = field(default_factory=lambda: np.empty((0, 0)))
-    bias: FloatArray = field(default_factory=lambda: np.empty(0))
-    function: str = ""
-    slope: float = 0.2
-    layer: Recurrent | None = None
-    reverse: bool = False
 
 
 @dataclass(eq=False)
@@ -91,9 +57,9 @@ class Graph:
         """Number of steps of all sequences."""
         return self.sequences * self.steps
 
-    def refuse(self, text: str) -> NoReturn:
-        """Raise an InputError that names the place."""
-        raise InputError(f"{self.place}: {text}" if self.place else text)
+    def refuse(self, text: str, kind: type[InputError] = InputError) -> NoReturn:
+        """Raise an error that names the place."""
+        raise kind(f"{self.place}: {text}" if self.place else text)
 
     def owner(self, feature: int) -> Node:
         """Return the vector that a feature belongs to."""
@@ -159,7 +125,7 @@ class Graph:
         tensors, factors = flat[:-1:2], flat[1::2]
         at = self._same_step(np.stack([t % self.positions for t in tensors], axis=-1))
         table = [t // self.positions for t in tensors] + [*factors, flat[-1]]
-        rows, inverse = _distinct(np.column_stack([np.asarray(a, float) for a in table]))
+        rows, inverse = distinct(np.column_stack([np.asarray(a, float) for a in table]))
         together = np.unique(inverse * self.positions + at).size
         if together != len(rows) * np.unique(at).size:
             self.refuse("its factors or offsets differ from step to step; only those that are the "
@@ -178,7 +144,7 @@ class Graph:
 
     def activation(self, x: IntArray, name: str, slope: float = 0.2) -> IntArray:
         """Apply an activation of :data:`~.activation.ACTIVATIONS` to each element."""
-        rows, inverse = _distinct(x.reshape(-1, 1) // self.positions)
+        rows, inverse = distinct(x.reshape(-1, 1) // self.positions)
         node = self._node("activation", len(rows), rows[:, 0], function=name, slope=slope)
         at = x.ravel() % self.positions
         return ((node.first + inverse) * self.positions + at).reshape(x.shape)
@@ -201,19 +167,17 @@ class Graph:
         reads, at = self._rows(x)
         at = at.reshape(x.shape[:2])
         order = at % self.steps
+        moves = set(np.diff(order[:, 0]).tolist())
+        if (
+            len(x) != self.steps
+            or (order != order[:, :1]).any()
+            or (not moves <= {1} and not moves <= {-1})
+        ):
+            self.refuse("walks over some steps only, one step again and again, or time and sequences "
+                        "exchanged", WrongAxis)  # fmt: skip
         if self.steps < 2:
-            self.refuse("its time axis has one step in the example; give an example of 5 steps "
-                        "along it (the first axis, where batch_first is False)")  # fmt: skip
-        if len(x) != self.steps or (order != order[:, :1]).any():
-            self.refuse("a recurrent layer reads some steps only, or time and sequences exchanged")
-        if (np.diff(order[:, 0]) == 1).all():
-            backwards = False
-        elif (np.diff(order[:, 0]) == -1).all():
-            backwards = True
-        else:
-            self.refuse(
-                "a recurrent layer reads the steps in an order of their own, or one step again and again"
-            )
+            self.refuse(ONE_STEP)
+        backwards = moves == {-1}
         node, twin = self._walk(reads, layer, backwards ^ layer.reverse)
         y, c = self._elements(node, at), self._elements(twin, at)
         end = 0 if layer.reverse else -1
@@ -238,11 +202,9 @@ class Graph:
         reads, at = self._rows(x)
         step = at % self.steps
         if self.steps < 2:
-            self.refuse(
-                "one step alone; give an example of 5 steps, with the loop over them in forward"
-            )
+            self.refuse(ONE_STEP)
         if (step != step[0]).any():
-            self.refuse("a cell reads several steps at once")
+            self.refuse("a cell reads several steps at once", WrongAxis)
         if not is_state(h):
             if np.any(h) or step[0] not in (0, self.steps - 1):
                 self.refuse(
@@ -250,7 +212,7 @@ class Graph:
                 )
             node, twin = self._walk(reads, layer, bool(step[0]))
         else:
-            node = self.owner(h.flat[0] // self.positions)
+            node = self.owner(int(h.flat[0]) // self.positions)
             before = at + (1 if node.reverse else -1)
             same = node.kind == "recurrent" and self._walk(reads, layer, node.reverse)[0] is node
             if not same or not np.array_equal(h, self._elements(node, before)):
@@ -265,7 +227,7 @@ class Graph:
 
     def _node(self, kind: str, size: int, reads: IntArray, **rest: Any) -> Node:
         """Return the vector that is computed so: the one there is, or a new one."""
-        key = (kind, size, reads.tobytes(), *(_contents(value) for value in rest.values()))
+        key = (kind, size, reads.tobytes(), *(contents(value) for value in rest.values()))
         if key not in self._known:
             self._known[key] = Node(kind, size, len(self._owner), reads, self.place, **rest)
             self._owner += [len(self.nodes)] * size
@@ -273,7 +235,7 @@ class Graph:
         return self._known[key]
 
     def _elements(self, node: Node, at: IntArray) -> IntArray:
-        """Number the elements of a vector at some positions, as a new last axis."""
+        """Return the elements of a vector at some positions, as a new last axis."""
         return (node.first + np.arange(node.size)) * self.positions + at[..., None]
 
     def _same_step(self, at: IntArray) -> IntArray:
@@ -298,24 +260,5 @@ class Graph:
         at = self._same_step(rows % self.positions)
         features = rows // self.positions
         if (features != features[:1]).any():
-            self.refuse(
-                "reads other features at other places: time, sequences and features are exchanged"
-            )
+            self.refuse("reads other features at other places: axes are exchanged", WrongAxis)
         return features[0], at
-
-
-def _contents(value: Any) -> Any:
-    if isinstance(value, Recurrent):
-        arrays = (value.w, value.u, value.b, value.c)
-        held = [(gate, a.tobytes()) for group in arrays for gate, a in group.items()]
-        return (value.cell, value.gate, value.candidate, *held)
-    return value.tobytes() if isinstance(value, np.ndarray) else value
-
-
-def _distinct(rows: Any) -> tuple[Any, IntArray]:
-    """Return the distinct rows in the order in which they appear, and each row's number."""
-    unique, index, inverse = np.unique(rows, axis=0, return_index=True, return_inverse=True)
-    order = np.argsort(index)
-    number = np.empty(len(order), np.int64)
-    number[order] = np.arange(len(order))
-    return unique[order], number[inverse.ravel()]

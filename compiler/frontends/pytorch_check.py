@@ -27,6 +27,7 @@ __all__ = ["NotTheChain", "check_module", "check_parts", "copy_of", "float64"]
 
 TOLERANCE = 1e-6  # float64 against float64, relative to the largest output
 
+
 class NotTheChain(InputError):
     """The module's forward is not the chain of its modules; an example input would show it."""
 

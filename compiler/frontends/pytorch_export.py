@@ -137,7 +137,9 @@ def unwrap_module(module: torch.nn.Module) -> tuple[torch.nn.Module, list[str]]:
         TorchScript, or layers that PyTorch has quantized.
     """
     import torch
-    from torch.nn.utils import parametrize, prune, weight_norm
+    from torch.nn.utils import parametrize, prune, remove_spectral_norm, remove_weight_norm
+    from torch.nn.utils.spectral_norm import SpectralNorm
+    from torch.nn.utils.weight_norm import WeightNorm
 
     notes = []
     while (attribute := WRAPPERS.get(type(module).__name__)) and hasattr(module, attribute):
@@ -150,8 +152,8 @@ def unwrap_module(module: torch.nn.Module) -> tuple[torch.nn.Module, list[str]]:
                              "torch.save(net.state_dict(), 'net.pt')")  # fmt: skip
         if ".quantized" in type(one).__module__:
             raise InputError(f"{label} was quantized by PyTorch; give the float model from before")
-    old = weight_norm.WeightNorm if hasattr(weight_norm, "WeightNorm") else ()
-    hooks = (*((old,) if old else ()), prune.BasePruningMethod)
+    remove = {WeightNorm: remove_weight_norm, SpectralNorm: remove_spectral_norm}
+    hooks = (prune.BasePruningMethod, *remove)
 
     def hidden(one: torch.nn.Module) -> list[Any]:
         return [hook for hook in one._forward_pre_hooks.values() if isinstance(hook, hooks)]
@@ -182,7 +184,7 @@ def unwrap_module(module: torch.nn.Module) -> tuple[torch.nn.Module, list[str]]:
             if isinstance(hook, prune.BasePruningMethod):
                 prune.remove(one, hook._tensor_name)
             else:
-                torch.nn.utils.remove_weight_norm(one, hook.name)
+                remove[type(hook)](one, hook.name)
     return module, notes
 
 

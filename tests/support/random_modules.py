@@ -18,11 +18,23 @@ FUNCTIONS = {
 MODULES = {"mrelu": nn.ReLU, "mtanh": nn.Tanh, "mhardtanh": nn.Hardtanh, "mdropout": nn.Dropout}
 REFUSED = {  # what no core computes: each must be refused, whatever is around it
     "gelu": F.gelu, "softmax inside": lambda y: F.softmax(y, -1), "gate": lambda y: y * torch.sigmoid(y),
-    "norm": lambda y: F.layer_norm(y, y.shape[-1:]), "pool": lambda y: y - y.mean(1, keepdim=True),
+    "layer norm": lambda y: F.layer_norm(y, y.shape[-1:]), "pool": lambda y: y - y.mean(1, keepdim=True),
     "shift": lambda y: torch.cat([torch.zeros_like(y[:, :1]), y[:, :-1]], 1),
     "difference": lambda y: y - y.flip([1]), "clip": lambda y: y.clamp(-2, 3), "round": torch.round,
 }  # fmt: skip
-ENDS = ("all", "all", "last", "first", "h", "softmax", "log_softmax", "time first", "flat", "tuple", "dict")
+ENDS = (
+    "all",
+    "all",
+    "last",
+    "first",
+    "h",
+    "softmax",
+    "log_softmax",
+    "time first",
+    "flat",
+    "tuple",
+    "dict",
+)
 
 
 class Net(nn.Module):
