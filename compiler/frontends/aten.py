@@ -139,6 +139,8 @@ def _softmax(kind: str) -> Callable[[Walk, Args], Any]:
 def _join(join: Callable[..., Any]) -> Callable[[Walk, Args], Any]:
     def read(walk: Walk, a: Args) -> Any:
         tensors, axis = a["tensors"], a.get("dim", 0)
+        if sum((t.numbers if isinstance(t, Elements) else t).size for t in tensors) > 1 << 24:
+            walk.graph.refuse("joins to more than 16 million elements")
         if all(isinstance(t, Elements) for t in tensors):
             return Elements(join([t.numbers for t in tensors], axis))
         if any(isinstance(t, Elements) for t in tensors):

@@ -13,20 +13,22 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arrays import FloatArray
-from ..errors import CheckError
+from ..errors import CheckError, InputError
 from ..ir.model import Model
 from .aten import OPERATORS
 from .aten_layout import LAYOUT
 from .aten_walk import Walk
 from .graph_output import Output
 from .pt2 import Exported, Name
-from .pytorch_check import TOLERANCE, copy_of, float64
+from .pytorch_check import copy_of, float64
 
 if TYPE_CHECKING:
     import torch
 
 __all__ = ["check_file", "check_forward"]
 
+TOLERANCE = 1e-6  # relative to the largest output
+SMALLEST = 1e-9  # outputs that are all below it are compared as if they were so large
 LONGER = 3  # steps more than the example, in a second comparison
 FLOATS, INTEGERS = (6, 7, 8, 13), (1, 2, 3, 4, 5)
 
@@ -91,7 +93,7 @@ def _compare(
     got = output.expected(model.run(data))
     if got.shape != want.shape:
         raise CheckError(f"{model.source}: outputs of shape {got.shape}, of {who} {want.shape}")
-    largest = max(float(np.abs(want).max()), 1e-9)
+    largest = max(float(np.abs(want).max()), SMALLEST)
     difference = np.abs(got - want) / largest
     step = output.elements % steps
     # Rounding that grows from step to step is the network's own: seen by a last bit of x.
@@ -142,7 +144,13 @@ def _interpret(exported: Exported, x: npt.NDArray[Any]) -> FloatArray:
             }
             if base == "_assert_tensor_metadata":
                 continue
-            result = getattr(getattr(torch.ops.aten, base), overload)(**arguments)
+            try:
+                result = getattr(getattr(torch.ops.aten, base), overload)(**arguments)
+            except (AttributeError, RuntimeError, TypeError, ValueError, IndexError) as error:
+                line = str(error).partition("\n")[0]
+                raise InputError(
+                    f"{operator.place}: PyTorch refuses {operator.name}: {line}"
+                ) from None
             results = result if isinstance(result, (list, tuple)) else [result]
             values.update(zip(operator.outputs, results, strict=False))
     return np.asarray(values[exported.output].to(torch.float64).numpy())

@@ -25,7 +25,7 @@ import numpy as np
 
 from ..arrays import FloatArray, IntArray
 from ..errors import InputError
-from ..ir.model import Recurrent
+from ..ir.model import SIZE_LIMIT, Recurrent
 from .graph_node import Node, WrongAxis, contents, distinct
 
 __all__ = ["Graph"]
@@ -121,6 +121,10 @@ class Graph:
         """Return the sum of ``terms`` (a tensor and its factor) and an offset, element by element."""
         arrays = [a for term in terms for a in term] + [offset]
         shape = np.broadcast_shapes(*(np.shape(a) for a in arrays))
+        if np.prod(np.array(shape, float)) > ELEMENTS_LIMIT:
+            self.refuse(
+                f"makes a tensor of shape {shape}; up to {ELEMENTS_LIMIT} elements are read"
+            )
         flat = [np.broadcast_to(a, shape).ravel() for a in arrays]
         tensors, factors = flat[:-1:2], flat[1::2]
         at = self._same_step(np.stack([t % self.positions for t in tensors], axis=-1))
@@ -228,6 +232,8 @@ class Graph:
     def _node(self, kind: str, size: int, reads: IntArray, **rest: Any) -> Node:
         """Return the vector that is computed so: the one there is, or a new one."""
         key = (kind, size, reads.tobytes(), *(contents(value) for value in rest.values()))
+        if not 0 < size < SIZE_LIMIT:
+            self.refuse(f"makes {size} features; 1 to {SIZE_LIMIT - 1} are read")
         if key not in self._known:
             self._known[key] = Node(kind, size, len(self._owner), reads, self.place, **rest)
             self._owner += [len(self.nodes)] * size
@@ -236,6 +242,8 @@ class Graph:
 
     def _elements(self, node: Node, at: IntArray) -> IntArray:
         """Return the elements of a vector at some positions, as a new last axis."""
+        if at.size * node.size > ELEMENTS_LIMIT:
+            self.refuse(f"makes {at.size * node.size} elements; up to {ELEMENTS_LIMIT} are read")
         return (node.first + np.arange(node.size)) * self.positions + at[..., None]
 
     def _same_step(self, at: IntArray) -> IntArray:

@@ -25,9 +25,8 @@ __all__ = ["fold"]
 BASES = ("input", "one_hot", "recurrent", "linear", "activation")
 
 
-Form = dict[
-    int, FloatArray
-]  # matrix, shape (features, size of the base), by the base's first feature
+Form = dict[int, FloatArray]
+"""Matrix, shape (features, size of the base), by the first feature of the base."""
 
 
 class Fold:
@@ -43,54 +42,79 @@ class Fold:
         self.wanted: set[int] = set()
         self.pairs: dict[tuple[str, str, bytes], str] = {}  # forward halves of bidirectional layers
 
-    def form(self, features: IntArray) -> tuple[Form, FloatArray]:
-        """Write features as matrices of bases and an offset."""
-        form: Form = {}
-        offset = np.zeros(len(features))
-        for owner in {self.graph.owner(f).first: self.graph.owner(f) for f in features}.values():
-            rows = np.flatnonzero((features >= owner.first) & (features < owner.first + owner.size))
-            chosen = features[rows] - owner.first
+    def owners(self, features: IntArray) -> list[Node]:
+        """Return the vectors that features belong to."""
+        return list({(n := self.graph.owner(int(f))).first: n for f in features}.values())
+
+    def bases(self, features: IntArray) -> set[int]:
+        """Return the bases that features depend on."""
+        found: set[int] = set()
+        pending = {owner.first: owner for owner in self.owners(features)}
+        while pending:
+            owner = pending.pop(max(pending))
             if owner.kind == "blend":
-                inner, shift = self.form(owner.reads)
-                pieces = {base: owner.weight[chosen] @ matrix for base, matrix in inner.items()}
-                offset[rows] += owner.weight[chosen] @ shift + owner.bias[chosen]
-            elif owner.kind == "input" and self.hot:
-                raise InputError(f"{owner.place}: tokens are read both as numbers and by a table")
-            elif owner.kind in BASES:
-                pieces = {owner.first: np.eye(owner.size)[chosen]}
-            else:
+                pending |= {inner.first: inner for inner in self.owners(owner.reads)}
+            elif owner.kind not in BASES or (owner.kind == "input" and self.hot):
                 self._refuse(owner)
-            for base, matrix in pieces.items():
-                whole = form.setdefault(base, np.zeros((len(features), matrix.shape[1])))
-                whole[rows] += matrix
+            else:
+                found.add(owner.first)
+        return found
+
+    def pull(self, features: IntArray, weight: FloatArray) -> tuple[Form, FloatArray]:
+        """Write ``weight @ features`` as matrices of bases and an offset."""
+        pending: Form = {}
+        offset = np.zeros(len(weight))
+
+        def give(features: IntArray, weight: FloatArray) -> None:
+            for owner in self.owners(features):
+                mine = np.flatnonzero(
+                    (features >= owner.first) & (features < owner.first + owner.size)
+                )
+                block = pending.setdefault(owner.first, np.zeros((len(weight), owner.size)))
+                np.add.at(block.T, features[mine] - owner.first, weight[:, mine].T)
+
+        give(features, weight)
+        form: Form = {}
+        while pending:  # a later vector never feeds an earlier one
+            owner = self.graph.owner(max(pending))
+            matrix = pending.pop(owner.first)
+            if owner.kind == "blend":
+                offset += matrix @ owner.bias
+                give(owner.reads, matrix @ owner.weight)
+            else:
+                form[owner.first] = matrix
         return form, offset
 
     def _refuse(self, owner: Node) -> None:
         text = {
             "cell_state": "an LSTM's cell state is read; the core gives out its state h",
+            "input": "tokens are read both as numbers and by a table",
             "softmax": f"{owner.function} is not at the end; only there it can be left out",
         }.get(owner.kind, f"{owner.kind} is read as a layer")
         raise InputError(f"{owner.place}: {text}" if owner.place else text)
 
     def scan(self, features: IntArray) -> None:
         """Count, from the output back, how many layers read each base."""
-        for base in self.form(features)[0]:
-            owner = self.graph.owner(base)
-            self.readers[base] += 1
-            if base not in self.wanted and owner.kind not in ("input", "one_hot"):
-                self.wanted.add(base)
-                self.scan(owner.reads)
+        self.readers.update(self.bases(features))
+        for node in reversed(self.graph.nodes):
+            if self.readers[node.first] and node.kind not in ("input", "one_hot"):
+                self.wanted.add(node.first)
+                self.readers.update(self.bases(node.reads))
 
     def expand(self, features: IntArray) -> tuple[Form, FloatArray]:
         """Write features as a form in which linear layers that nobody else reads are multiplied out."""
-        form, offset = self.form(features)
+        whole = self._whole(features)
+        if whole and len(whole) == 1 and self.absorbed(whole[0], len(features)):
+            owner = self.graph.owner(whole[0])
+            form, offset = self.pull(owner.reads, owner.weight)
+            return form, offset + owner.bias
+        form, offset = self.pull(features, np.eye(len(features)))
         for base in [b for b in form if self.absorbed(b, len(features))]:
             owner, matrix = self.graph.owner(base), form.pop(base)
-            inner, shift = self.form(owner.reads)
-            offset = offset + matrix @ (owner.weight @ shift + owner.bias)
+            inner, shift = self.pull(owner.reads, matrix @ owner.weight)
+            offset = offset + shift + matrix @ owner.bias
             for deeper, block in inner.items():
-                product = matrix @ (owner.weight @ block)
-                form[deeper] = form[deeper] + product if deeper in form else product
+                form[deeper] = form[deeper] + block if deeper in form else block
         return form, offset
 
     def absorbed(self, base: int, rows: int) -> bool:
@@ -105,10 +129,9 @@ class Fold:
         last = self._whole(features)
         for node in self.graph.nodes:
             if node.first in self.wanted and node.kind == "activation":
-                form = self.form(node.reads)[0]
-                gone |= {b for b in form if self.absorbed(b, node.size)}
+                gone |= {b for b in self.bases(node.reads) if self.absorbed(b, node.size)}
         if last is None:
-            gone |= {b for b in self.form(features)[0] if self.absorbed(b, len(features))}
+            gone |= {b for b in self.bases(features) if self.absorbed(b, len(features))}
         for node in self.graph.nodes:
             if node.first in self.wanted and node.first not in gone:
                 self._layer(node)
@@ -157,18 +180,16 @@ class Fold:
         if node.kind == "activation":
             self._dense(node.reads, *self.expand(node.reads), "", node, place=node.place)
         elif node.kind == "linear":
-            form, offset = self.form(node.reads)
+            form, offset = self.pull(node.reads, node.weight)
             names, matrix = self._reads(form)
-            bias = node.weight @ offset + node.bias
-            self._add(node, Linear("linear", names, node.weight @ matrix, bias), node.place)
+            self._add(node, Linear("linear", names, matrix, offset + node.bias), node.place)
         elif node.layer is not None:
-            form, offset = self.form(node.reads)
+            gates = list(node.layer.w)
+            form, offset = self.pull(node.reads, np.vstack([node.layer.w[g] for g in gates]))
             names, matrix = self._reads(form)
-            w = {gate: a @ matrix for gate, a in node.layer.w.items()}
-            b = {
-                gate: a + node.layer.w[gate] @ offset if gate in w else a
-                for gate, a in node.layer.b.items()
-            }
+            w = dict(zip(gates, np.split(matrix, len(gates)), strict=True))
+            more = dict(zip(gates, np.split(offset, len(gates)), strict=True))
+            b = {gate: a + more.get(gate, 0.0) for gate, a in node.layer.b.items()}
             made = replace(
                 node.layer, name=node.layer.cell, inputs=names, input_size=matrix.shape[1], w=w, b=b,
                 reverse=node.reverse,
@@ -183,7 +204,7 @@ class Fold:
         names, matrix = self._reads(form)
         act, slope = (node.function, node.slope) if node else ("none", 0.2)
         # A layer of its own where nothing was multiplied out: say what it costs.
-        sources = [self.graph.owner(f) for f in self.form(features)[0]]
+        sources = [self.graph.owner(f) for f in sorted(self.bases(features))]
         merged = [s for s in sources if self.absorbed(s.first, len(features))]
         if not merged:
             self.notes.append(

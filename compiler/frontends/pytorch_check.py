@@ -25,14 +25,13 @@ if TYPE_CHECKING:
 
 __all__ = ["NotTheChain", "check_module", "check_parts", "copy_of", "float64"]
 
-TOLERANCE = 1e-6  # float64 against float64, relative to the largest output
+TOLERANCE = 1e-5  # float64 against float64; relative to outputs larger than one
 
 
 class NotTheChain(InputError):
     """The module's forward is not the chain of its modules; an example input would show it."""
 
 
-SMALLEST = 1e-9  # outputs below it are compared as if they were so large
 SEQUENCES, STEPS = 3, 20  # of a comparison; different, so that a mixed-up layout shows
 
 
@@ -56,8 +55,8 @@ def float64() -> Iterator[None]:
 
 
 def _difference(got: FloatArray, want: FloatArray) -> float:
-    """Largest difference, relative to the largest output; infinite if not a number."""
-    difference = float(np.max(np.abs(got - want)) / max(SMALLEST, np.max(np.abs(want))))
+    """Largest difference, relative to outputs larger than one; infinite if not a number."""
+    difference = float(np.max(np.abs(got - want)) / max(1.0, np.max(np.abs(want))))
     return difference if np.isfinite(difference) else np.inf
 
 
@@ -160,6 +159,6 @@ def check_module(module: torch.nn.Module, model: Model, softmax: str) -> str:
     if closest < np.inf:
         raise NotTheChain(
             f"{model.source}: forward is not {chain}: outputs differ by {closest:.3g}, the limit "
-            f"is {TOLERANCE:g}"
+            f"is {TOLERANCE}"
         )
     raise NotTheChain(f"{model.source}: cannot be compared with {chain}: {trouble}")
