@@ -16,7 +16,7 @@ from .pt2 import Exported, Name, Operator
 __all__ = ["ADVICE", "Args", "Elements", "Walk"]
 
 Args = Mapping[str, Any]
-INTEGERS = (1, 2, 3, 4, 5, 12)  # types of a cast that would round
+ROUNDING = {1, 2, 3, 4, 5, 6, 12, 13}  # types of a cast that would round
 
 
 class Elements:
@@ -72,7 +72,9 @@ class Walk:
         count, steps = self.graph.sequences, x.shape[self.time]
         ordered = x.transpose(rest + lead).reshape(-1, count, steps)
         if self.hot:
-            return np.eye(size)[ordered[0]]
+            hot = np.zeros((*ordered[0].shape, size))
+            np.put_along_axis(hot, ordered[0][..., None], 1.0, axis=-1)
+            return hot
         return np.moveaxis(ordered, 0, -1).astype(np.float64)
 
     def run(self) -> IntArray:
@@ -114,12 +116,13 @@ class Walk:
     def apply(self, name: str, a: dict[str, Any]) -> Any:
         """Apply one operator."""
         base = name.partition(".")[0]
-        if a.get("train") or a.get("training"):
+        if a.get("training") or (a.get("train") and a.get("dropout", a.get("p", 1))):
             self.graph.refuse(f"{base} is in training mode: call net.eval() before the export")
         if name in LAYOUT:
             v = a.pop("self" if "self" in a else "input")
-            if isinstance(v, Elements) and a.get("dtype") in INTEGERS and not self.exported.tokens:
-                self.graph.refuse("rounds data to integers; that is for the host")
+            if isinstance(v, Elements) and a.get("dtype") in ROUNDING - {self.exported.type}:
+                if not self.exported.tokens:
+                    self.graph.refuse("rounds data to integers or to 16 bits; that is for the host")
             if not isinstance(v, Elements):
                 return LAYOUT[name](np.asarray(v), a)
             moved = LAYOUT[name](v.numbers, a)

@@ -63,8 +63,8 @@ class Exported:
     input : str
     shape : tuple of int
         Of the input in the example.
-    tokens : bool
-        Whether the input is integers.
+    type : int
+        Number of the input's type, as torch.export counts them.
     output : str
         First tensor of what forward returns.
     others : tuple of str
@@ -75,9 +75,14 @@ class Exported:
     tensors: dict[str, npt.NDArray[Any]]
     input: str
     shape: tuple[int, ...]
-    tokens: bool
+    type: int
     output: str
     others: tuple[str, ...]
+
+    @property
+    def tokens(self) -> bool:
+        """Whether the input is integers."""
+        return self.type in INTEGERS
 
 
 def read_pt2(file: Path | io.BytesIO, name: str) -> Exported:
@@ -182,7 +187,7 @@ def _read(archive: zipfile.ZipFile, name: str) -> Exported:
                          "give it a forward without such a state, in eval mode")  # fmt: skip
     return Exported(
         tuple(_operator(node) for node in graph["nodes"]), tensors, x,
-        tuple(_size(size) for size in about["sizes"]), about["dtype"] in INTEGERS,
+        tuple(_size(size) for size in about["sizes"]), int(about["dtype"]),
         outputs[0], tuple(outputs[1:]),
     )  # fmt: skip
 

@@ -344,6 +344,40 @@ def test_a_chaotic_network_is_not_called_a_fault():
     assert "growth of rounding errors" in model.notes[-1]
 
 
+@pytest.mark.filterwarnings(IMPORT)
+def test_layouts_without_a_batch_and_a_large_vocabulary():
+    torch.manual_seed(7)
+    net, x = Of(lambda n, x: n.r(x)[0], r=nn.GRU(3, 4)), torch.randn(5, 3)
+    assert np.abs(load(net, x).run(x.numpy()) - truth(net, x)).max() <= TOLERANCE
+    net, x = (
+        Of(lambda n, x: n.r(n.e(x))[0], e=nn.Embedding(20_000, 2), r=gru(2)),
+        torch.arange(10).reshape(2, 5),
+    )
+    assert load(net, x).input_size == 20_000
+
+
+@pytest.mark.filterwarnings(IMPORT)
+def test_casts_that_round_are_refused(tmp_path):
+    net = Of(lambda n, x: n.r(x.half().float())[0], r=gru())
+    path = tmp_path / "net.pt2"
+    torch.export.save(torch.export.export(net, (torch.zeros(1, 5, 3),)), path)
+    with pytest.raises(InputError, match="rounds data"):
+        load(path)
+
+
+@pytest.mark.filterwarnings(IMPORT)
+def test_training_mode_in_a_file_is_refused_where_it_changes_outputs(tmp_path):
+    path = tmp_path / "net.pt2"
+    for options, message in (({}, ""), ({"num_layers": 2, "dropout": 0.5}, r"call net\.eval")):
+        net = gru(**options).train()
+        torch.export.save(torch.export.export(net, (torch.zeros(1, 5, 3),)), path)
+        if message:
+            with pytest.raises(InputError, match=message):
+                load(path)
+        else:
+            assert load(path).output_size == 4
+
+
 def test_an_example_belongs_to_a_module(tmp_path):
     with pytest.raises(InputError, match="belongs to a module only"):
         load(tmp_path / "net.pt2", torch.zeros(1, 5, 3))
