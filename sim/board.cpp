@@ -13,7 +13,7 @@
 #include <random>
 #include <string>
 
-#include "Vgatewright_system.h"
+#include "Vtop.h"
 #include "verilated.h"
 
 static double bit_cycles, glitch_chance;
@@ -87,7 +87,7 @@ int main(int, char** arguments) {
     bit_cycles = atof(arguments[1]);
     glitch_chance = atof(arguments[2]);
     generator.seed(atoi(arguments[3]));
-    Vgatewright_system top;
+    Vtop top;
     Sender sender;
     Receiver receiver;
     Glitches down, up;

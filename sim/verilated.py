@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from pathlib import Path
 
 from amaranth.back import rtlil, verilog  # type: ignore[attr-defined]
 
-from ..compiler.errors import CheckError
 from ..hw.blocks.collisions import release
 from ..hw.link.system import System
 from .board import SILENCE_BITS
+from .build import build_simulator
 from .netlist import synthesize, verilator_arguments
-from .simulators import VERILATOR, simulator_tools
 
 __all__ = ["VerilatedBoard", "build_board"]
 
@@ -47,20 +45,8 @@ def build_board(system: System, folder: str | Path, *, netlist: bool = False) ->
         text = verilog.convert(system, name=TOP, emit_src=False, strip_internal_attrs=True)
         (folder / "system.v").write_text(text)
         sources, optimize, arguments = [folder / "system.v"], "-O1", []
-    command = [
-        "verilator", "--cc", "--exe", "--build", "-O3", "-CFLAGS", optimize, *VERILATOR, *arguments,
-        "--Mdir", str(folder / "build"), "--top-module", TOP, *map(str, sources),
-        str(Path(__file__).with_suffix("").parent / "board.cpp"),
-    ]  # fmt: skip
-    done = subprocess.run(  # noqa: S603
-        command, env={**os.environ, **simulator_tools("verilator")}, capture_output=True, text=True,
-        check=False,
-    )  # fmt: skip
-    if done.returncode:
-        raise CheckError(
-            f"Verilator could not build the design:\n{(done.stdout + done.stderr)[-2000:]}"
-        )
-    return folder / "build" / f"V{TOP}"
+    main = Path(__file__).with_name("board.cpp")
+    return build_simulator(sources, TOP, folder, main=main, arguments=arguments, optimize=optimize)
 
 
 class VerilatedBoard:
