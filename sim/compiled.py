@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -86,9 +87,7 @@ def _results(words: IntArray, jobs: Sequence[Mapping[str, Any]]) -> list[Recorde
         steps, size = len(job["codes"]), int(job["outputs"])
         ends = [at + 1, at + 1 + steps * size]
         ends += [ends[-1] + steps, ends[-1] + steps + int(job["state_words"])]
-        outputs, step_ends, state = (
-            words[low:high].copy() for low, high in zip(ends, ends[1:], strict=False)
-        )
+        outputs, step_ends, state = (words[low:high].copy() for low, high in pairwise(ends))
         results.append(Recorded(outputs.reshape(steps, size), step_ends, state))
         at = ends[-1]
     return results
