@@ -3,6 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
+# Threads of OpenBLAS that wait for one another burn the cores that the tests need.
+test test-full: export OPENBLAS_NUM_THREADS ?= 1
+
 .DELETE_ON_ERROR:
 .PHONY: help demo train test test-full lint tools clean
 
@@ -21,10 +24,10 @@ train: $(STAMP)
 	$(BIN)/gatewright train
 
 test: tools lint
-	$(BIN)/pytest -n 2 --dist loadgroup -m "not full"
+	$(BIN)/pytest -n 2 --dist loadgroup -m "not full" --durations 20
 
 test-full: tools lint
-	$(BIN)/pytest -n 2 --dist loadgroup
+	$(BIN)/pytest -n 2 --dist loadgroup --durations 20
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

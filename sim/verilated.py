@@ -45,6 +45,8 @@ def build_board(system: System, folder: str | Path, *, netlist: bool = False) ->
         text = verilog.convert(system, name=TOP, emit_src=False, strip_internal_attrs=True)
         (folder / "system.v").write_text(text)
         sources, optimize, arguments = [folder / "system.v"], "-O1", []
+    has_flash = int(system.flash_offset is not None)
+    (sources[0].parent / "board.h").write_text(f"#define FLASH {has_flash}\n")
     main = Path(__file__).with_name("board.cpp")
     return build_simulator(sources, TOP, folder, main=main, arguments=arguments, optimize=optimize)
 
@@ -83,6 +85,11 @@ class VerilatedBoard:
     def write(self, data: bytes) -> None:
         """Queue bytes for the board."""
         self._ask(b"W", len(data), data)
+
+    def write_flash(self, content: bytes, offset: int) -> None:
+        """Let the SPI flash hold bytes from an address on, and ones everywhere else."""
+        data = offset.to_bytes(4, "little") + content
+        self._ask(b"F", len(data), data)
 
     def _ask(self, command: bytes, number: int, data: bytes = b"") -> None:
         assert self._process.stdin is not None  # noqa: S101
