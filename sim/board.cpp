@@ -3,6 +3,7 @@
 //   arguments: cycles a bit, chance a cycle that the line turns over for a moment, seed
 //   'W' n bytes   queue n bytes for the board
 //   'F' n offset bytes   put bytes into the SPI flash, where the board has one; offset: 4 of the n bytes
+//   'T' cycle     lose the clock in that cycle: reset is 1 for three cycles
 //   'R' cycles    run until a byte has come from it, or for so many cycles
 //                 -> cycle (8 bytes), n (4 bytes), bytes
 //
@@ -118,9 +119,10 @@ int main(int, char** arguments) {
     Receiver receiver;
     Glitches down, up;
     Flash flash;
-    uint64_t now = 0;
+    uint64_t now = 0, trip = UINT64_MAX;
     auto cycle = [&] {
         top.rst = now < 2;
+        top.reset = now >= trip && now - trip < 3;
         top.rx = down(sender.tick());
 #if FLASH
         top.flash_miso = flash.tick(top.flash_cs_n, top.flash_sck, top.flash_mosi);
@@ -145,6 +147,10 @@ int main(int, char** arguments) {
             flash.offset = number();
             flash.content.clear();
             for (uint32_t k = 4; k < count; ++k) flash.content.push_back(getchar());
+            continue;
+        }
+        if (command == 'T') {
+            trip = count;
             continue;
         }
         for (uint32_t k = 0; k < count && receiver.bytes.empty(); ++k) cycle();

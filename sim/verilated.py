@@ -91,6 +91,10 @@ class VerilatedBoard:
         data = offset.to_bytes(4, "little") + content
         self._ask(b"F", len(data), data)
 
+    def lose_clock(self, cycle: int) -> None:
+        """Let the clock be lost, and the design be reset, for three cycles from a cycle on."""
+        self._ask(b"T", cycle)
+
     def _ask(self, command: bytes, number: int, data: bytes = b"") -> None:
         assert self._process.stdin is not None  # noqa: S101
         self._process.stdin.write(command + number.to_bytes(4, "little") + data)

@@ -32,7 +32,7 @@ def small(seed: int = 5, like: Program | None = None) -> Program:
         recurrent(rng, "second", "lstm", ("first",), 6, 4),
         Linear("head", ("second",), rng.normal(size=(3, 4))),
     )
-    config = None if like else Config(lanes=5)
+    config = None if like else Config(lanes=5, spare=4)
     return quantize(Model(3, layers), rng.normal(size=(2, 20, 3)), config, like=like)
 
 

@@ -20,12 +20,13 @@ from gatewright.hw.link.system import System
 from gatewright.sim.board import SimulatedBoard, SpiFlash
 from gatewright.sim.collisions import simulator
 from gatewright.sim.verilated import VerilatedBoard, build_board
-from support.boards import Tripped, gru_program
+from support.boards import gru_program
 
 # A core is made for the shapes of its ports alone.
 pytestmark = pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
 
 OFFSET = 0x1234
+TRIP = 120_000  # cycles
 
 
 def tiny(seed: int = 1, like: Program | None = None) -> Program:
@@ -134,15 +135,15 @@ def test_a_board_that_loses_its_clock_loads_itself_again(tmp_path: Path) -> None
     """From what the flash holds by then; nothing of core, session and marks of the time before is left."""
     built = tiny()
     other = tiny(5, like=built)
-    system = Tripped(built, clock_hz=4e6, baud=1e6, loadable=True, flash_offset=OFFSET)
-    system.trip = 120_000
+    system = System(built, clock_hz=4e6, baud=1e6, loadable=True, flash_offset=OFFSET)
     board = VerilatedBoard(build_board(system, tmp_path), clock_hz=4e6, baud=1e6)
+    board.lose_clock(TRIP)
     board.write_flash(flash_image(built), OFFSET)
     x = built.encode(np.random.default_rng(3).normal(size=(1, 2, 3)))
     device = Device(board, built)
     assert (device.run_codes(x) == golden.run(built.network, x).outputs).all()
     board.write_flash(flash_image(other), OFFSET)
-    board.read(system.trip / system.clock_hz)
+    board.read(TRIP / system.clock_hz)
     with pytest.raises(CheckError, match="restarted"):
         device.counters()
     again = Device(board, other)
