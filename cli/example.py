@@ -69,7 +69,6 @@ def _make_files(
     """Train, or take the shipped network, and write the files that the other verbs read."""
     if not pretrained and args.epochs < 1:
         raise InputError(f"--epochs is 1 or more, not {args.epochs}")
-    import numpy as np
     import torch
     from safetensors.torch import save
 
@@ -86,13 +85,18 @@ def _make_files(
     atomic_write(args.output / "model.pt", lambda file: torch.save(tensors, file))
     atomic_write(args.output / "model.safetensors", lambda file: file.write(save(tensors)))
     for name, split in zip(("calibration", "test"), example.load_data(), strict=True):
-        arrays = {"x": split.x, "len": split.lengths, "y": split.labels}
-
-        def write(file: Any, arrays: dict[str, Any] = arrays) -> None:
-            np.savez(file, allow_pickle=False, **arrays)
-
-        atomic_write(args.output / f"{name}.npz", write)
+        _write_data(args.output / f"{name}.npz", split.x, split.lengths, split.labels)
     return metrics
+
+
+def _write_data(path: Path, x: Any, lengths: Any, labels: Any) -> None:
+    """Write sequences as the other verbs read them."""
+    import numpy as np
+
+    from ..compiler.files.recording import atomic_write
+
+    arrays = {"x": x, "len": lengths, "y": labels}
+    atomic_write(path, lambda file: np.savez(file, allow_pickle=False, **arrays))
 
 
 def train(args: argparse.Namespace, console: Console) -> dict[str, Any]:
@@ -211,11 +215,8 @@ def _choose(test: Recording, count: int, out: Path) -> Recording:
     """Take utterances spread evenly over the test set, so that every speaker is among them."""
     import numpy as np
 
-    from ..compiler.files.recording import atomic_write
-
     some = select(test, np.linspace(0, len(test.x) - 1, count).round().astype(int))
-    arrays: dict[str, Any] = {"x": some.x, "len": some.lengths, "y": some.labels}
-    atomic_write(out / "simulated.npz", lambda file: np.savez(file, allow_pickle=False, **arrays))
+    _write_data(out / "simulated.npz", some.x, some.lengths, some.labels)
     return some
 
 

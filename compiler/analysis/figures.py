@@ -1,6 +1,6 @@
 """What a program is made of, and how well it computes: formats, memories, cycles, error.
 
-:func:`analyze` collects the figures as one JSON object; :mod:`.report_page` shows them.
+:func:`analyze` collects the figures as one JSON object; :mod:`..report.page` shows them.
 """
 
 from __future__ import annotations

@@ -17,8 +17,7 @@ from ..arrays import FloatArray, IntArray
 from ..config import Config
 from ..errors import InputError
 from ..files.budget import one_import
-from ..ir.cells import CELLS, LINEAR_GATE, Gate
-from ..ir.network import Datapath, QGate, QLayer, QNetwork
+from ..ir.network import QNetwork
 from ..layout.core_spec import CoreSpec, layout_json
 from ..layout.core_spec import digest as hardware_digest
 from ..layout.geometry import Geometry, choose_geometry, choose_lanes
@@ -37,20 +36,11 @@ from .folder import (
     write_npz,
 )
 from .inputs import encode, read_exponents
+from .network_file import arrays, build_network, describe_network
 
 __all__ = ["Program"]
 
 DEFAULT_LANES = 24
-ARRAYS = (
-    "w",
-    "u",
-    "w_frac",
-    "u_frac",
-    "shift_input",
-    "shift_recurrent",
-    "bias_input",
-    "bias_recurrent",
-)
 
 
 class Program:
@@ -155,7 +145,7 @@ class Program:
         """SHA-256 over everything that decides the hardware's behaviour, in hex."""
         text = json.dumps(self._describe(), sort_keys=True)
         sha = hashlib.sha256(text.encode())
-        for name, array in self._arrays().items():
+        for name, array in arrays(self.network).items():
             sha.update(name.encode() + str(array.shape).encode())
             sha.update(np.ascontiguousarray(array, dtype="<i8").tobytes())
         return sha.hexdigest()
@@ -232,38 +222,13 @@ class Program:
     # -- disk -----------------------------------------------------------------
 
     def _describe(self) -> dict[str, Any]:
-        net, n = self.network, self.network.numbers
         given = {"hardware": self._given.to_json()} if self._given else {}
         return given | {
             "schema": SCHEMA,
             "config": self.config.to_json(),
             "geometry": self.geometry._asdict(),
-            "input": {
-                "size": net.input_size, "format": net.input_format.to_json(),
-                "exponents": list(self.exponents),
-            },
-            "outputs": list(net.outputs),
-            "numbers": {name: getattr(n, name) for name in n.__dataclass_fields__},
-            "layers": [
-                {
-                    "name": layer.name, "cell": layer.cell, "size": layer.size,
-                    "inputs": list(layer.inputs), "frac": layer.frac,
-                    "activations": {g.gate.name: g.act for g in layer.gates},
-                    "weight_bits": {g.gate.name: g.bits for g in layer.gates},
-                }
-                for layer in net.layers
-            ],
-        }  # fmt: skip
-
-    def _arrays(self) -> dict[str, IntArray]:
-        out = {}
-        for layer in self.network.layers:
-            for g in layer.gates:
-                for name in ARRAYS:
-                    array = getattr(g, name)
-                    if array is not None:
-                        out[f"{layer.name}/{g.gate.name}/{name}"] = array
-        return out
+            **describe_network(self.network, self.exponents),
+        }
 
     def save(self, folder: str | Path) -> None:
         """Write ``program.json``, ``weights.npz`` and the memory images (:func:`~.images.hex_files`).
@@ -281,7 +246,7 @@ class Program:
             (tmp / "program.json").write_text(
                 json.dumps(description, indent=1, sort_keys=True) + "\n"
             )
-            write_npz(tmp / "weights.npz", self._arrays())
+            write_npz(tmp / "weights.npz", arrays(self.network))
             for name, text in hex_files(self.images).items():
                 (tmp / name).write_text(text)
 
@@ -302,9 +267,16 @@ class Program:
                 f"{folder} holds a program of {len(data['passes'])} passes, for layers that walk "
                 f"sequences from their end; name one of them, such as {folder / 'pass0'}"
             )
-        arrays = read_arrays(folder, data)
+        weights = read_arrays(folder, data)
         with damaged(folder):
-            program = cls._build(data, arrays)
+            network, config = build_network(data, weights), Config.from_json(data["config"])
+            program = cls(
+                network.with_argmax() if config.argmax else network,
+                config,
+                read_quality(data),
+                CoreSpec.from_json(data["hardware"]) if "hardware" in data else None,
+                read_exponents(data),
+            )
             digest = program.digest
         check_digest(folder, digest, data)
         with damaged(folder):
@@ -312,49 +284,3 @@ class Program:
             check_summary(folder, data, "beat_layout", layout_json(program.images.layout))
             check_files(folder, hex_files(program.images))
         return program
-
-    @classmethod
-    def _build(cls, data: dict[str, Any], arrays: dict[str, IntArray]) -> Program:
-        layers = []
-        for item in data["layers"]:
-            if item["cell"] == "linear":
-                gates: tuple[Gate, ...] = (LINEAR_GATE,)
-            elif item["cell"] in CELLS:
-                gates = CELLS[item["cell"]].gates
-            else:
-                raise InputError(
-                    f"layer {item['name']!r} has cell {item['cell']!r}, which this version lacks"
-                )
-            made = []
-            for gate in gates:
-                found: dict[str, Any] = {
-                    n: arrays.get(f"{item['name']}/{gate.name}/{n}") for n in ARRAYS
-                }
-                bits = int(item["weight_bits"][gate.name])
-                for weights in (found["w"], found["u"]):
-                    limit = 1 << max(0, bits - 1)
-                    if (
-                        weights is not None
-                        and not (-limit <= weights).all() & (weights < limit).all()
-                    ):
-                        raise ValueError(f"weights of {item['name']}.{gate.name} pass {bits} bits")
-                made.append(QGate(gate, item["activations"][gate.name], bits=bits, **found))
-            layers.append(
-                QLayer(
-                    item["name"],
-                    item["cell"],
-                    int(item["size"]),
-                    tuple(item["inputs"]),
-                    tuple(made),
-                    int(item["frac"]),
-                )
-            )
-        network = QNetwork(
-            int(data["input"]["size"]), Format.from_json(data["input"]["format"]), tuple(layers),
-            tuple(data["outputs"]), Datapath(**data["numbers"]),
-        )  # fmt: skip
-        config = Config.from_json(data["config"])
-        if config.argmax:
-            network = network.with_argmax()
-        given = CoreSpec.from_json(data["hardware"]) if "hardware" in data else None
-        return cls(network, config, read_quality(data), given, read_exponents(data))

@@ -161,7 +161,7 @@ def quantize_network(
     model : Model
     config : Config
     calibration : Calibration
-        From :func:`calibrate`.
+        From :func:`~.calibration.calibrate`.
     recipe : Recipe, optional
         Default: the first of the configured rounding.
     formats : Formats, optional

@@ -27,8 +27,9 @@ from ..errors import InputError
 from ..ir.model import Model
 from ..layout.core_spec import differences
 from ..numerics.fixed import Format
-from ..program.chain import Chain, Stage
+from ..program.chain import Chain
 from ..program.program import Program
+from ..program.stage import Stage
 from .calibration import calibrate, calibration_data
 from .formats import choose_input_format
 from .lowering import FrozenFormats, check_widths

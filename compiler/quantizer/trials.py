@@ -1,7 +1,7 @@
 """Quantizing one model again and again on the same data, by what its outputs lose over time.
 
 :class:`Trials` keeps everything that does not depend on the widths, so that a search over widths
-(:mod:`.tune`) costs little more than the evaluations themselves.
+(:mod:`..tuning.search`) costs little more than the evaluations themselves.
 """
 
 from __future__ import annotations

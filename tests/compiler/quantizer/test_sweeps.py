@@ -17,8 +17,9 @@ from gatewright.compiler.frontends.keras import load_keras
 from gatewright.compiler.ir.model import Linear, Model
 from gatewright.compiler.layout.images import hex_files
 from gatewright.compiler.numerics.fixed import Format
-from gatewright.compiler.program.chain import Chain, Stage, convert, load_program
+from gatewright.compiler.program.chain import Chain, load_program
 from gatewright.compiler.program.program import Program
+from gatewright.compiler.program.stage import Stage, convert
 from gatewright.compiler.quantizer.calibration import calibrate
 from gatewright.compiler.quantizer.lowering import quantize_network
 from gatewright.compiler.quantizer.pipeline import quantize
