@@ -1,4 +1,4 @@
-"""What every verb shares: where text goes, how arguments read, how long things take."""
+"""Console, argument parser and tables that every verb shares."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a program is made of, and how well it computes: formats, memories, cycles, error.
+"""Figures of a program: formats, memories, cycles, error.
 
 :func:`analyze` collects the figures as one JSON object; :mod:`..report.page` shows them.
 """

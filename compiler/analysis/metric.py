@@ -1,4 +1,4 @@
-"""How much a quantized program loses, in the unit that the task is measured in."""
+"""Loss of a quantized program, in the unit that the task is measured in."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ METRICS = {
 
 @dataclass(frozen=True)
 class Score:
-    """What one program loses.
+    """Loss of one program.
 
     Parameters
     ----------

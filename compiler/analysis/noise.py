@@ -1,4 +1,4 @@
-"""Where a program's error comes from: signal to noise of every tensor, and roundings switched off.
+"""Sources of a program's error: signal to noise of every tensor, and roundings switched off.
 
 A rounding is switched off in the program itself, with everything else as it is: the network is
 rewritten with finer accumulators, which changes no output, and then gets the float weights of one

@@ -104,7 +104,7 @@ class Model:
 
     @property
     def streams(self) -> bool:
-        """Whether one pass from the first step to the last computes it: no layer is reversed."""
+        """True if one sweep from the first step to the last computes it: no layer is reversed."""
         return not any(isinstance(layer, Recurrent) and layer.reverse for layer in self.layers)
 
     def with_input_scale(self, exponents: npt.ArrayLike) -> Model:

@@ -157,12 +157,12 @@ class QLayer:
 
     @property
     def recurrent(self) -> bool:
-        """Whether the layer has a state."""
+        """True if the layer has a state."""
         return self.cell != "linear"
 
     @property
     def has_cell_state(self) -> bool:
-        """Whether the layer has a second state vector c."""
+        """True if the layer has a second state vector c."""
         return self.recurrent and CELLS[self.cell].has_cell_state
 
     @property
@@ -209,7 +209,7 @@ class QNetwork:
 
     @property
     def has_cell_state(self) -> bool:
-        """Whether any layer has a second state vector c."""
+        """True if any layer has a second state vector c."""
         return any(layer.has_cell_state for layer in self.layers)
 
     @property

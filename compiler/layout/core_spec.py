@@ -1,4 +1,4 @@
-"""What a core is built from besides the contents of its memories, and its digest.
+"""Parameters of a core's gateware apart from the contents of its memories, and their digest.
 
 Two programs of one hardware digest run on one bitstream: their weights and beat tables can be
 exchanged. Widths of accumulators, sums and beat fields come from a program's own weights unless

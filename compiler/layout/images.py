@@ -66,7 +66,7 @@ def uses(schedule: Schedule) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class Field:
-    """Where a field is in a word: ``width`` bits from ``offset``; the value is ``base`` + bits.
+    """Place of a field in a word: ``width`` bits from ``offset``; the value is ``base`` + bits.
 
     ``signed`` fields are two's complement and have base zero. ``part`` is an index into
     :attr:`.Timing.PARTS`; each part begins at a multiple of :data:`CHUNK`.

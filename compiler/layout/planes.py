@@ -1,4 +1,4 @@
-"""How weights are stored: every lane as wide as it must be, upper bits only where they are needed.
+"""Planes of the weight memory: each lane as wide as it must be, upper bits only if a word needs them.
 
 A lane's weights are as wide as those of the gates whose rows it computes, and that differs from
 layer to layer. Bits of all lanes that are needed over the same addresses make a *plane*, a memory

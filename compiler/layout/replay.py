@@ -1,4 +1,4 @@
-"""How long a step takes: latencies the gateware keeps, and the replay of its handshakes."""
+"""Cycles of a step, by a replay of the gateware's handshakes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["replay"]
 
 
 class Tables(Protocol):
-    """What a replay walks; :class:`~.schedule.Schedule` is one."""
+    """Tables that a replay walks; :class:`~.schedule.Schedule` is one."""
 
     network: QNetwork
     geometry: Geometry

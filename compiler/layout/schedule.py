@@ -412,7 +412,7 @@ class Schedule:
 
     @property
     def has_reset(self) -> bool:
-        """Whether any row has a reset product."""
+        """True if any row has a reset product."""
         return any(b.reset for b in self.beats)
 
     def table(self, name: str) -> IntArray:

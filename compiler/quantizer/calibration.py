@@ -1,4 +1,4 @@
-"""What the quantizer learns from data: ranges of every vector, second moments of operands."""
+"""Statistics of calibration data: ranges of every vector, second moments of operands."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Cuts:
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """What the quantizer knows of the data.
+    """Statistics of one calibration data set.
 
     Parameters
     ----------

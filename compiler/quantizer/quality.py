@@ -1,4 +1,4 @@
-"""What a quantization lost on its calibration data."""
+"""Error and clipping of a quantization on its calibration data."""
 
 from __future__ import annotations
 

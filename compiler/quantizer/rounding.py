@@ -22,7 +22,7 @@ BLOCK = 32  # columns that are rounded before what they leave over reaches all c
 
 
 class Recipe(NamedTuple):
-    """How weights are rounded.
+    """Choices of rounding weights.
 
     Parameters
     ----------

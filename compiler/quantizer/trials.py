@@ -124,7 +124,7 @@ class Trials:
         return best
 
     def _exact(self, network: QNetwork) -> bool:
-        """Whether every weight is what it was: then there is nothing to choose."""
+        """Return whether every weight is what it was: then there is nothing to choose."""
         for layer in self.model.layers:
             for g in network.layer(layer.name).gates:
                 if isinstance(layer, Linear):

@@ -30,7 +30,7 @@ Tensor = torch.Tensor
 
 @dataclass
 class Training:
-    """What :func:`finetune` did.
+    """Record of a run of :func:`finetune`.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""How one quantized layer is trained: its formats, and its parameters as integer codes.
+"""Plan of a layer's training: its formats, and its parameters as integer codes.
 
 A :class:`Plan` holds what stays fixed in training (formats, shifts, widths) and turns the float
 parameters of a layer into the tensors of a :class:`~.walk.Walk`, or into the integers of a
@@ -59,7 +59,7 @@ def gate_order(cell: str) -> tuple[Gate, ...]:
 
 
 class Plan:
-    """What is fixed while a quantized layer is trained.
+    """Formats, shifts and widths that stay fixed while a quantized layer is trained.
 
     Parameters
     ----------
