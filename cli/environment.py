@@ -88,7 +88,7 @@ def supported(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     from ..compiler.config import LANES_MAX
     from ..compiler.frontends.registry import FILE_LIMIT
     from ..compiler.ir.cells import CELLS
-    from ..compiler.ir.model import SIZE_LIMIT
+    from ..compiler.ir.layers import SIZE_LIMIT
     from ..compiler.numerics.activation import ACTIVATIONS, KINDS
 
     cells = [("linear", "fully connected layer", "y = act(Wx + b)")]

@@ -66,9 +66,9 @@ def analyze(
         A model without data, or another than the program's; labels that are not a class of each sequence.
     """
     if labels is not None and x is None:
-        raise InputError("the accuracy needs data as well: --data X")
+        raise InputError("the accuracy needs data as well: x=, or --data X")
     if model is not None and x is None:
-        raise InputError("the error against the float model needs data as well: --data X")
+        raise InputError("the error against the float model needs data as well: x=, or --data X")
     chain = program if isinstance(program, Chain) else None
     where = [f"pass{k}." if chain else "" for k in range(len(program.passes))]
     formats = [_formats(each, at) for each, at in zip(program.passes, where, strict=True)]

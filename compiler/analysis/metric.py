@@ -135,11 +135,11 @@ class Metric:
         if self.kind == "accuracy" and not classes:
             raise InputError(
                 "the metric accuracy needs the class of each sequence: integers, as key y of the "
-                "data or by --labels"
+                "data or by labels="
             )
         if self.kind == "nmse" and not wanted:
             raise InputError(
-                "the metric nmse needs the outputs that are wanted, floats, by --labels; without "
+                "the metric nmse needs the outputs that are wanted, floats, by labels=; without "
                 "them use rms or max, which compare with the float model"
             )
         self.measured = calibrate(model, self.x, self.lengths)

@@ -12,7 +12,7 @@ from ..errors import InputError
 from ..numerics.activation import ACTIVATIONS, float_activation
 from .cells import CELLS, Cell
 
-__all__ = ["Layer", "Linear", "Recurrent"]
+__all__ = ["SIZE_LIMIT", "Layer", "Linear", "Recurrent"]
 
 SIZE_LIMIT = 1 << 16
 

@@ -257,7 +257,7 @@ class QNetwork:
             raise InputError(
                 f"the program has delta thresholds of {n.threshold_input} for x and {n.threshold} for "
                 "states, and there is no gateware that skips columns yet: emulate and report work; "
-                "for hardware, quantize with --threshold 0"
+                "for hardware, quantize with threshold=0"
             )
 
     @property

@@ -81,7 +81,7 @@ class CoreSpec:
             if need > have:
                 raise InputError(
                     f"the network needs {name} of {need} bits, the hardware has {have}; build a new "
-                    "bitstream, or quantize the first program with more --spare bits"
+                    "bitstream, or quantize the first program with more spare= bits"
                 )
         return build(schedule, self.layout)
 

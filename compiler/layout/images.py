@@ -307,7 +307,7 @@ def build(schedule: Schedule, layout: Layout | None = None) -> MemoryImages:
             raise InputError(
                 f"{name} takes values from {values.min()} to {values.max()}, the hardware has room for "
                 f"{low} to {high}; build a new bitstream, or quantize the first program with more "
-                "--spare bits"
+                "spare= bits"
             )
         bits = (values - field.base)[:, None] >> np.arange(field.width) & 1
         beats[:, field.offset : field.offset + field.width] = bits

@@ -161,7 +161,7 @@ def _descend(search: _Search, model: Model) -> Config:
             raise CheckError(
                 f"no widths up to 16 bits keep the loss within {search.limit:g} "
                 f"({search.metric.describe()['unit']}): the least is {least:.3g}; allow more with "
-                "--max-loss"
+                "max_loss="
             )
         best = found
     bits = search.lowest(
@@ -277,7 +277,7 @@ def tune(
     if not model.streams:
         raise InputError(
             "a model with layers that walk sequences from their end is quantized pass by pass, and "
-            "tune takes one pass only; set its widths with --weight-bits"
+            "tune takes one pass only; set its widths with weight_bits="
         )
     check_widths(model, config)
     data = calibration_data(model, x)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from gatewright.cli import environment
-from gatewright.cli.main import main
+from gatewright.cli.main import main, with_flags
 from gatewright.compiler import Config, Program
 from gatewright.compiler.frontends import registry as load
 from gatewright.compiler.golden import run
@@ -106,6 +106,19 @@ def test_error_as_json(cli, tmp_path):
     assert done.json["exit_code"] == 1
     assert "absent.pt" in done.json["error"]
     assert json.loads(cli("inspect", "--json").out)["exit_code"] == 1
+
+
+@pytest.mark.parametrize(
+    ("library", "shown"),
+    [
+        ("quantize with threshold=0", "quantize with --threshold 0"),
+        ("more spare= bits", "more --spare bits"),
+        ("floats, by labels=; without", "floats, by --labels; without"),
+        ("'threshold=0' and a.spare=1 stay", "'threshold=0' and a.spare=1 stay"),
+    ],
+)
+def test_messages_name_the_options_of_the_command_line(library, shown):
+    assert with_flags(library) == shown
 
 
 def test_verbose_shows_the_traceback(cli, tmp_path):
