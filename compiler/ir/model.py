@@ -14,9 +14,10 @@ import numpy.typing as npt
 from ..arrays import FloatArray, check_lengths, reverse_steps
 from ..errors import InputError
 from ..numerics.activation import float_activation
-from .layers import Layer, Linear, Recurrent
+from .layers import SIZE_LIMIT, Layer, Linear, Recurrent
 
 __all__ = [
+    "SIZE_LIMIT",
     "Layer",
     "Linear",
     "Model",

@@ -15,7 +15,8 @@ from typing import Any, Protocol
 from ..errors import InputError
 from ..ir.network import QNetwork
 from ..numerics.activation import ACTIVATIONS
-from .images import Field, Layout, MemoryImages, build, check_layout, ranges
+from .beat_word import Field, Layout, check_layout, ranges
+from .images import MemoryImages, build
 from .planes import plan
 from .schedule import Schedule
 from .tables import POSTS

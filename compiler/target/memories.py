@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ..layout.images import parts
+from ..layout.beat_word import parts
 from ..layout.latency import Timing
 from ..layout.planes import plan
 from ..numerics.activation import ACTIVATIONS

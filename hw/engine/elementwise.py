@@ -15,7 +15,8 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ...compiler.layout.images import Field, MemoryImages
+from ...compiler.layout.beat_word import Field
+from ...compiler.layout.images import MemoryImages
 from ...compiler.layout.latency import Timing
 from ...compiler.layout.schedule import Schedule
 from ...compiler.layout.tables import POSTS
