@@ -252,7 +252,7 @@ def _read_legacy(path: pathlib.Path) -> KerasFile:
 
         def arrays(kind: str, name: str) -> tuple[FloatArray, ...]:
             base = f"model_weights/{name}"
-            attributes = file[base].attrs if base in file else {}
+            attributes: Any = file[base].attrs if base in file else {}
             if "weight_names" not in attributes:
                 return ()
             if math.prod(attributes.get_id("weight_names").shape) > NAMES_LIMIT:
