@@ -25,6 +25,7 @@ import numpy as np
 
 from ..arrays import FloatArray, IntArray
 from ..errors import InputError
+from ..files.budget import spend
 from ..ir.model import SIZE_LIMIT, Recurrent
 from .graph_node import Node, WrongAxis, contents, distinct
 
@@ -138,6 +139,7 @@ class Graph:
             self.refuse(f"{len(rows)} features in one sum; up to {BLEND_LIMIT} are read")
         features, factor = rows[:, : len(terms)].astype(np.int64), rows[:, len(terms) : -1]
         reads, column = np.unique(features, return_inverse=True)
+        spend(8 * len(rows) * len(reads), self.place)
         weight = np.zeros((len(rows), len(reads)))
         for k in range(len(terms)):
             np.add.at(
@@ -242,6 +244,7 @@ class Graph:
 
     def _elements(self, node: Node, at: IntArray) -> IntArray:
         """Return the elements of a vector at some positions, as a new last axis."""
+        spend(8 * at.size * node.size, self.place)
         if at.size * node.size > ELEMENTS_LIMIT:
             self.refuse(f"makes {at.size * node.size} elements; up to {ELEMENTS_LIMIT} are read")
         return (node.first + np.arange(node.size)) * self.positions + at[..., None]

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..arrays import FloatArray, IntArray
 from ..errors import InputError
+from ..files.budget import spend
 from ..ir.model import Layer, Linear, Model
 from .graph import Graph
 from .graph_node import Node
@@ -108,6 +109,7 @@ class Fold:
             owner = self.graph.owner(whole[0])
             form, offset = self.pull(owner.reads, owner.weight)
             return form, offset + owner.bias
+        spend(16 * len(features) ** 2, "a layer of ones")
         form, offset = self.pull(features, np.eye(len(features)))
         for base in [b for b in form if self.absorbed(b, len(features))]:
             owner, matrix = self.graph.owner(base), form.pop(base)

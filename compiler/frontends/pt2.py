@@ -9,7 +9,6 @@ tensors that are marked so are pickles; the first are never opened, the second a
 from __future__ import annotations
 
 import io
-import json
 import math
 import re
 import zipfile
@@ -22,10 +21,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError
+from ..files.boundary import parsing
+from ..files.budget import spend
+from ..files.json_file import read_json
 
 __all__ = ["Exported", "Name", "Operator", "read_pt2"]
 
-GRAPH_LIMIT = 1 << 26  # bytes of JSON
 VALUES_LIMIT = 1 << 28  # weights of one model
 OPERATORS_LIMIT = 20_000
 TYPES = {1: "|u1", 2: "|i1", 3: "<i2", 4: "<i4", 5: "<i8", 6: "<f2", 7: "<f4", 8: "<f8", 12: "|b1",
@@ -93,27 +94,11 @@ def read_pt2(file: Path | io.BytesIO, name: str) -> Exported:
     InputError
         The file is damaged, of an older version, too large, or needs unpickling.
     """
-    try:
-        with zipfile.ZipFile(file) as archive:
-            return _read(archive, name)
-    except InputError:
-        raise
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, OSError) as error:
-        raise InputError(
-            f"{name} is not a file of torch.export.save, or damaged: {error}"
-        ) from None
-    except (
-        AttributeError,
-        KeyError,
-        IndexError,
-        TypeError,
-        ValueError,
-        OverflowError,
-        RecursionError,
-    ) as error:
-        raise InputError(
-            f"{name}: malformed ({type(error).__name__}: {error}); save it again by torch.export.save"
-        ) from None
+    with (
+        parsing(name, "a file of torch.export.save", "save it again"),
+        zipfile.ZipFile(file) as archive,
+    ):
+        return _read(archive, name)
 
 
 def _read(archive: zipfile.ZipFile, name: str) -> Exported:
@@ -132,10 +117,8 @@ def _read(archive: zipfile.ZipFile, name: str) -> Exported:
     def text(member: str) -> Any:
         if member not in members:
             return {"config": {}}
-        size = members[member].file_size
-        if size > GRAPH_LIMIT:
-            raise InputError(f"{name}: {member} has {size} bytes; the limit is {GRAPH_LIMIT}")
-        return json.loads(archive.read(members[member]))
+        spend(members[member].file_size, member)
+        return read_json(archive.read(members[member]), f"{name}: {member}", "save it again")
 
     module = text("models/model.json")["graph_module"]
     graph, signature = module["graph"], module["signature"]
@@ -227,6 +210,7 @@ def _tensor(
         raise InputError(
             f"{full}: sizes {sizes} do not fit the {members[member].file_size} bytes stored"
         )
+    spend(members[member].file_size + 16 * math.prod(sizes), full)
     raw = archive.read(members[member])
     flat = np.frombuffer(raw, "<u2" if kind == "bfloat16" else kind, stored)
     if kind == "bfloat16":  # the upper half of a float32
