@@ -10,7 +10,7 @@ import numpy as np
 from ..arrays import FloatArray, IntArray
 from .graph import Graph
 
-__all__ = ["Output", "find_output"]
+__all__ = ["Output", "find_output", "softmax"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,19 +49,20 @@ class Output:
 
     def expected(self, outputs: FloatArray) -> FloatArray:
         """Arrange the model's outputs, shape (sequences, steps, outputs), as the source does."""
-        values = _softmax(self.softmax, outputs).reshape(-1, len(self.features))
+        values = softmax(self.softmax, outputs).reshape(-1, len(self.features))
         column = np.argsort(self.features)[
             np.searchsorted(np.sort(self.features), self.elements // len(values))
         ]
         return values[self.elements % len(values), column]
 
 
-def _softmax(kind: str, values: FloatArray) -> FloatArray:
+def softmax(kind: str, values: FloatArray) -> FloatArray:
+    """Apply ``softmax``, ``log_softmax`` or nothing to the last axis."""
     if not kind:
         return values
     values = values - values.max(axis=-1, keepdims=True)
     logarithm = values - np.log(np.exp(values).sum(axis=-1, keepdims=True))
-    return np.exp(logarithm) if kind == "softmax" else logarithm
+    return logarithm if kind.lower().startswith("log") else np.exp(logarithm)
 
 
 def find_output(graph: Graph, elements: IntArray) -> Output:
@@ -86,17 +87,17 @@ def find_output(graph: Graph, elements: IntArray) -> Output:
             f"the output holds steps {sorted({int(s) for s in steps})[:8]} of {graph.steps}; the "
             "core gives every step: give out all of them, the last or the first"
         )
-    chosen, softmax = each[0], ""
+    chosen, function = each[0], ""
     owner = graph.owner(chosen[0])
     if owner.kind == "softmax":
         if not np.array_equal(chosen, owner.first + np.arange(owner.size)):
             graph.refuse(f"{owner.function}: the output holds parts of it, or more")
-        softmax = owner.function
+        function = owner.function
         moved = owner.reads[(flat // graph.positions) - owner.first] * graph.positions + at
         chosen, elements = owner.reads, moved.reshape(elements.shape)
     if len(np.unique(chosen)) != len(chosen):
         graph.refuse("the output holds a feature twice; give it out once")
-    return Output(chosen, softmax, kind, elements)
+    return Output(chosen, function, kind, elements)
 
 
 def _in_order(values: Sequence[int] | IntArray) -> list[int]:

@@ -18,6 +18,7 @@ import numpy as np
 from ..arrays import FloatArray
 from ..errors import InputError
 from ..ir.model import Model
+from .graph_output import softmax
 from .parts import Part
 
 if TYPE_CHECKING:
@@ -109,21 +110,12 @@ def check_parts(parts: Sequence[Part]) -> str:
     return f"each layer compared with PyTorch: largest difference {largest:.1e}"
 
 
-def _softmax(kind: str, values: FloatArray) -> FloatArray:
-    """Apply the dropped last module, to compare with what the module gives."""
-    if not kind:
-        return values
-    values = values - values.max(axis=-1, keepdims=True)
-    logarithm = values - np.log(np.exp(values).sum(axis=-1, keepdims=True))
-    return np.exp(logarithm) if kind == "Softmax" else logarithm
-
-
-def check_module(module: torch.nn.Module, model: Model, softmax: str) -> str:
+def check_module(module: torch.nn.Module, model: Model, last_module: str) -> str:
     """Compare the model with the module itself, whichever layout it takes and gives."""
     import torch
 
     x = np.random.default_rng(1).standard_normal((SEQUENCES, STEPS, model.input_size))
-    want = _softmax(softmax, model.run(x))
+    want = softmax(last_module, model.run(x))
     last = ("only its last step is given out; the core gives every step", want[:, -1])
     layouts = [
         (x, [("batch first", want), last]),

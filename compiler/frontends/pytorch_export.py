@@ -15,7 +15,7 @@ from ..errors import InputError
 from ..ir.model import Model
 from .aten import translate
 from .export_check import check_file, check_forward
-from .pt2 import read_pt2
+from .pt2 import Exported, read_pt2
 from .pytorch_check import copy_of, float64
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["advice", "from_example", "load_pt2", "unwrap_module"]
 
+UNCHECKED = "warning: not compared: check is off"
 WRAPPERS = {"OptimizedModule": "_orig_mod", "DataParallel": "module", "DistributedDataParallel": "module",
             "AveragedModel": "module"}  # fmt: skip
 
@@ -46,16 +47,9 @@ def load_pt2(path: Path, *, check: bool = True) -> Model:
     """
     exported = read_pt2(path, path.name)
     model, output, walk = translate(exported, path.name)
-    notes = [
-        f"the file's forward was exported for {walk.graph.steps} steps; the core takes any number"
-    ]
-    notes += _others(exported.others)
-    notes.append(
-        check_file(exported, model, output, walk)
-        if check
-        else "warning: not compared: check is off"
-    )
-    return replace(model, notes=(*model.notes, *notes))
+    length = f"its forward was exported for {walk.graph.steps} steps; the core takes any number"
+    compared = check_file(exported, model, output, walk) if check else UNCHECKED
+    return _noted(model, exported, [length], compared)
 
 
 def from_example(module: torch.nn.Module, example: Any, *, check: bool = True) -> Model:
@@ -107,21 +101,17 @@ def from_example(module: torch.nn.Module, example: Any, *, check: bool = True) -
         ) from None
     exported = read_pt2(file, source)
     model, output, walk = translate(exported, source)
-    notes += _others(exported.others)
-    notes.append(
-        check_forward(module, model, output, walk)
-        if check
-        else "warning: not compared: check is off"
-    )
-    return replace(model, notes=(*model.notes, *notes))
+    compared = check_forward(module, model, output, walk) if check else UNCHECKED
+    return _noted(model, exported, notes, compared)
 
 
-def _others(names: tuple[str, ...]) -> list[str]:
-    return (
-        [f"its first result is read; {len(names)} more tensors that it returns are not"]
-        if names
-        else []
+def _noted(model: Model, exported: Exported, notes: list[str], compared: str) -> Model:
+    """Add notes on what was read and, last, what it was compared with."""
+    more = len(exported.others)
+    rest = (
+        [f"the first result is read; {more} more tensors that it returns are not"] if more else []
     )
+    return replace(model, notes=(*model.notes, *notes, *rest, compared))
 
 
 def unwrap_module(module: torch.nn.Module) -> tuple[torch.nn.Module, list[str]]:
