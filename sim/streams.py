@@ -106,6 +106,7 @@ class StreamSink(_Stream):
         super().__init__(dut, name, **options)
         self._rise = RisingEdge(self.valid)
         self._rule = _Rule(name)
+        self._open = False
         self.stop()
 
     async def receive(self) -> Transfer:
