@@ -22,9 +22,9 @@ from collections.abc import Callable
 for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_name] = "1"
 
-import gatewright.compiler as gw
-import numpy as np
-from gatewright.compiler import golden
+import gatewright.compiler as gw  # noqa: E402
+import numpy as np  # noqa: E402
+from gatewright.compiler import golden  # noqa: E402
 
 SHAPES = (
     (12, 32, 1, 400), (12, 32, 32, 100), (12, 32, 256, 50),
@@ -65,7 +65,6 @@ def rate(evaluate: Callable[[], object], steps: int) -> float:
 def float_numpy(model: gw.Model, x: np.ndarray) -> Callable[[], np.ndarray]:
     """Return a plain float64 loop over time."""
     layer = model.layers[0]
-    assert isinstance(layer, gw.Recurrent)
     w, u = (np.concatenate([m[g] for g in "rzn"]).T.copy() for m in (layer.w, layer.u))
     b, c = (np.concatenate([m[g] for g in "rzn"]) for m in (layer.b, layer.c))
     size = layer.size
@@ -118,8 +117,11 @@ def quantize_seconds() -> float:
 
 def elsewhere(site: str, *job: object) -> float:
     """Return one figure of another installed copy."""
-    code = f"import sys; sys.path.insert(0, {os.path.dirname(__file__)!r}); import golden as g; print(g.figure(*{job!r}))"
-    done = subprocess.run(
+    folder = os.path.dirname(os.path.abspath(__file__))
+    code = (
+        f"import sys; sys.path.insert(0, {folder!r}); import golden; print(golden.figure(*{job!r}))"
+    )
+    done = subprocess.run(  # noqa: S603
         [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": site},
         cwd="/", capture_output=True, text=True, check=True,
     )  # fmt: skip

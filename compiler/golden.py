@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from . import compiled
 from .arrays import FloatArray, IntArray
+from .compiled.evaluation import evaluate
 from .errors import InputError
 from .ir.network import BOUNDED, QGate, QLayer, QNetwork
 from .numerics.fixed import Format, round_shift, saturate, shift
@@ -121,8 +121,31 @@ class Result:
     changed: dict[str, npt.NDArray[np.bool_]] = field(default_factory=dict)
 
 
-def _product(operand: IntArray, weight: IntArray) -> IntArray:
-    return (operand.astype(np.float64) @ weight.T.astype(np.float64)).astype(np.int64)
+class _Products:
+    """The products of one layer: all gates that multiply an operand at once, in float64."""
+
+    def __init__(self, layer: QLayer) -> None:
+        self.size = layer.size
+        self.joined = {name: layer.joined(name) for name in ("x", "h", "rh")}
+        self.weights = {
+            name: joined.weights.T.astype(np.float64)
+            for name, joined in self.joined.items()
+            if joined is not None
+        }
+        self.sums: dict[str, IntArray] = {}
+
+    def load(self, name: str, operand: IntArray) -> None:
+        """Multiply an operand, shape (N, K)."""
+        if name in self.weights:
+            self.sums[name] = (operand.astype(np.float64) @ self.weights[name]).astype(np.int64)
+
+    def of(self, name: str, gate: str) -> IntArray | int:
+        """Return the sums of one gate, shape (N, H), or 0 where it has no such product."""
+        joined = self.joined.get(name)
+        if joined is None or gate not in joined.first:
+            return 0
+        first = joined.first[gate]
+        return self.sums[name][:, first : first + self.size]
 
 
 class _Run:
@@ -130,6 +153,7 @@ class _Run:
 
     def __init__(self, network: QNetwork, trace: bool, last: dict[str, IntArray]) -> None:
         self.network, self.n, self.last = network, network.numbers, last
+        self.products = {layer.name: _Products(layer) for layer in network.layers}
         self.changed: dict[str, list[npt.NDArray[np.bool_]]] = {}
         self.tables = self.n.tables
         self.saturations: Counter[str] = Counter()
@@ -182,10 +206,11 @@ class _Run:
     ) -> tuple[IntArray, IntArray]:
         """Evaluate one layer: operand codes (N, I), state codes (N, H) -> new h and c."""
         n, old = self.n, h
-        operands: dict[str, IntArray] = {}
+        products = self.products[layer.name]
+        products.load("x", x)
         if layer.recurrent:
             code = self.operand(layer.name, h)
-            operands["h"] = self.passed(f"{layer.name}.h", code, code)
+            products.load("h", self.passed(f"{layer.name}.h", code, code))
         kept: dict[str, IntArray] = {}
         for g in (gate for block in layer.blocks for gate in block):
             gate, place = g.gate, f"{layer.name}.{g.gate.name}"
@@ -194,10 +219,9 @@ class _Run:
                     0
                 ]
             else:
-                u = np.zeros((len(x), layer.size), np.int64) if g.w is None else _product(x, g.w)
-                v = np.zeros_like(u) if g.u is None else _product(operands[gate.recurrent], g.u)
-                u = (u << g.shift_input) + g.bias_input
-                v = (v << g.shift_recurrent) + g.bias_recurrent
+                u = (products.of("x", gate.name) << g.shift_input) + g.bias_input
+                v = (products.of(gate.recurrent, gate.name) << g.shift_recurrent) + g.bias_recurrent
+                u, v = (np.broadcast_to(part, (len(x), layer.size)) for part in (u, v))
                 pre = self.pre(layer, g, u, v, kept)
             a = self.count(place, self.tables(g.act, pre))
             self.keep(place, a)
@@ -229,7 +253,7 @@ class _Run:
                 c = self.count(f"{layer.name}.c", saturate(y, n.cell_bits))
                 self.keep(f"{layer.name}.c", c)
             elif gate.to == "rh":
-                operands["rh"] = self.passed(f"{layer.name}.rh", self.operand(layer.name, y))
+                products.load("rh", self.passed(f"{layer.name}.rh", self.operand(layer.name, y)))
         if not layer.recurrent:
             h = y
         self.keep(layer.name, h)
@@ -265,7 +289,7 @@ def run(
         raise InputError(
             f"input codes span {x.min()} to {x.max()}, {fmt} holds {fmt.low} to {fmt.high}"
         )
-    done = compiled.evaluate(network, x, state.h, state.c, state.last, trace)
+    done = evaluate(network, x, state.h, state.c, state.last, trace)
     if done is None:
         return reference(network, x, state, trace=trace)
     after = State(done.h, done.c, done.last)

@@ -19,6 +19,7 @@ is one constant of the whole program.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -28,7 +29,7 @@ from ..numerics.activation import Activation
 from ..numerics.fixed import Format, bits_signed
 from .cells import CELLS, Gate
 
-__all__ = ["Datapath", "QGate", "QLayer", "QNetwork"]
+__all__ = ["Joined", "QNetwork", "Datapath", "QGate", "QLayer"]
 
 BOUNDED = ("tanh", "sigmoid", "hard_tanh", "hard_sigmoid")
 
@@ -130,6 +131,20 @@ class QGate:
     bits: int
 
 
+class Joined(NamedTuple):
+    """Weights that multiply one operand, the gates' matrices below each other.
+
+    Parameters
+    ----------
+    weights : ndarray (rows, K)
+    first : dict of str -> int
+        First row of each gate by name.
+    """
+
+    weights: IntArray
+    first: dict[str, int]
+
+
 @dataclass(frozen=True, eq=False)
 class QLayer:
     """One integer layer.
@@ -164,6 +179,19 @@ class QLayer:
     def has_cell_state(self) -> bool:
         """True if the layer has a second state vector c."""
         return self.recurrent and CELLS[self.cell].has_cell_state
+
+    def joined(self, operand: str) -> Joined | None:
+        """Return all weights that multiply ``x``, ``h`` or ``rh``; None where nothing does."""
+        parts = [
+            (g.gate.name, matrix)
+            for g in self.gates
+            for name, matrix in (("x", g.w), (g.gate.recurrent, g.u))
+            if name == operand and matrix is not None
+        ]
+        if not parts:
+            return None
+        first = {name: k * self.size for k, (name, _) in enumerate(parts)}
+        return Joined(np.concatenate([matrix for _, matrix in parts]), first)
 
     @property
     def blocks(self) -> tuple[tuple[QGate, ...], ...]:

@@ -17,7 +17,7 @@ from ..config import Config
 from ..ir.model import Linear, Model
 from ..ir.network import QNetwork
 from ..numerics.fixed import Format
-from .bias import correct_bias
+from .bias import correct_bias, float_gates
 from .calibration import Calibration
 from .formats import Formats, Loss, choose_formats, improve
 from .lowering import FrozenFormats, quantize_network
@@ -113,9 +113,9 @@ class Trials:
                 return best
         if config.rounding == "nearest":
             return best
-        amount = 1.0
+        amount, gates = 1.0, float_gates(self.model, self.measured.cuts)
         for _ in range(CORRECTIONS):
-            network = correct_bias(best, self.model, self.measured.cuts, amount)
+            network = correct_bias(best, gates, self.measured.cuts, amount)
             error = self.error(network).mean
             if error < least:
                 best, least = network, error

@@ -3,7 +3,7 @@
 // Sequences do not meet, so a block of them is walked from the first step to the last. Products
 // take 16 rows and a few sequences at a time: 16-bit integers summed in 32 bits where the caller
 // has proven that no sum leaves them, and float64, exact to 53 bits, for all others. The structs
-// have the fields of those in compiled.py, in the same order.
+// have the fields of those in structures.py, in the same order.
 
 #include <algorithm>
 #include <cstdint>
@@ -18,7 +18,7 @@ using i16 = int16_t;
 using i32 = int32_t;
 using i64 = int64_t;
 
-constexpr int ROWS = 16;   // rows of a tile of weights, as compiled.py packs them
+constexpr int ROWS = 16;   // rows of a tile of weights, as weights.py packs them
 constexpr int BLOCK = 16;  // sequences that share one walk over the weights
 
 enum Act { NONE, RELU, TANH, SIGMOID, HARD_TANH, HARD_SIGMOID };

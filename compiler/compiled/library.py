@@ -19,8 +19,8 @@ from pathlib import Path
 
 __all__ = ["Library", "library"]
 
-SOURCE = Path(__file__).with_name("compiled.cpp")
-FLAGS = ("-std=c++20", "-O3", "-march=native", "-ffp-contract=off", "-shared", "-fPIC")
+SOURCE = Path(__file__).with_name("run.cpp")
+FLAGS = ("-std=c++20", "-O2", "-ftree-vectorize", "-fvect-cost-model=dynamic", "-march=native", "-shared", "-fPIC")
 SECONDS = 120  # after which a compiler is given up
 
 
@@ -30,7 +30,7 @@ class Library:
     Attributes
     ----------
     run : callable or None
-        ``gatewright_run`` of ``compiled.cpp``.
+        ``gatewright_run`` of ``run.cpp``.
     reason : str
         Path of the library, or what is missing.
     """
