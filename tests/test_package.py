@@ -64,7 +64,7 @@ def test_wheel_holds_every_module_under_one_name(wheel):
     assert modules == sorted(name.removeprefix("gatewright/") for name in SOURCES)
     data = [
         name for name in project_files()
-        if name.startswith(("examples/", "sim/"))
+        if name.startswith(("compiler/", "examples/", "sim/"))
         and not name.endswith(".py") and not name.startswith(SCRIPTS)
     ]  # fmt: skip
     others = sorted(n[len("gatewright/") :] for n in names if not n.endswith(".py"))
@@ -123,7 +123,8 @@ ROOMS = {
     "compiler.numerics": "arrays errors",
     "compiler.config": "numerics errors",
     "compiler.ir": "numerics arrays errors",
-    "compiler.golden": "ir numerics arrays errors",
+    "compiler.compiled": "ir numerics arrays errors",
+    "compiler.golden": "compiled ir numerics arrays errors",
     "compiler.frontends": "ir numerics arrays errors files",
     "compiler.layout": "ir numerics arrays errors",
     "compiler.program": "layout golden config files ir numerics arrays errors",

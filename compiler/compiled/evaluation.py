@@ -15,18 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arrays import BoolArray, IntArray
-from ..ir.network import BOUNDED, QNetwork, QGate, QLayer
-from ..numerics.activation import ACTIVATIONS, GUARD, SLOPE_FRAC
+from ..ir.network import QNetwork, QGate, QLayer
+from ..numerics.activation import GUARD, SLOPE_FRAC
 from ..numerics.fixed import round_shift, saturate
 from .library import library
 from .structures import Delta, Gate, Layer, Run, Source
-from .weights import Packed, Weights, packed
+from .weights import Packed, PackedLayer, packed
 
 __all__ = ["Outcome", "evaluate"]
-
-POSTS = ("pass", "blend", "leak", "times_h", "times", "cell")
-KEEPS = ("", "act", "post")
-PLACES = ("", "h", "rh", "c")
 
 
 class Outcome(NamedTuple):
@@ -112,13 +108,8 @@ class _Evaluation:
         self.last = dict(last)
         self.trace: dict[str, IntArray] = {}
         self.changed: dict[str, BoolArray] = {}
-        self.held: list[Any] = []  # what only pointers know
+        self.held: list[Any] = []  # what only addresses know
         self.vectors = {"x": 0} | {v.name: k + 1 for k, v in enumerate(network.layers)}
-
-    def hold(self, array: IntArray) -> int:
-        """Return the address of a copy of an array, which stays alive."""
-        self.held.append(np.array(array, np.int64, order="C"))
-        return _address(self.held[-1])
 
     def traced(self, name: str, size: int, wanted: bool = True) -> int | None:
         """Return where a named intermediate is to be written, if at all."""
@@ -139,43 +130,30 @@ class _Evaluation:
         self.changed[name] = np.empty((*self.shape, size), np.bool_)
         return Delta(threshold, _address(self.last[name]), _address(self.changed[name]))
 
-    def gate(self, layer: QLayer, g: QGate, walk: int, weights: dict[str, Weights]) -> Any:
-        gate, place = g.gate, f"{layer.name}.{g.gate.name}"
-        index = {each.gate.name: k for k, each in enumerate(_ordered(layer))}
-        kept = {each.gate.name for each in layer.gates if each.gate.keep}
-        u_rows = weights[gate.recurrent].first if gate.recurrent else {}
-        return Gate(
-            ACTIVATIONS.index(g.act), g.act in BOUNDED, gate.source == "c", walk,
-            weights["x"].first.get(gate.name, -1), u_rows.get(gate.name, -1),
-            gate.recurrent == "rh", index[gate.reset] if gate.reset else -1,
-            POSTS.index(gate.post), index[gate.by] if gate.by in kept else -1,
-            KEEPS.index(gate.keep), PLACES.index(gate.to),
-            self.hold(g.shift_input), self.hold(g.shift_recurrent),
-            self.hold(g.bias_input), self.hold(g.bias_recurrent),
-            self.traced(f"{place}.acc", layer.size, gate.source != "c"),
-            self.traced(place, layer.size),
-        )  # fmt: skip
-
-    def layer(self, layer: QLayer, weights: dict[str, Weights]) -> Any:
+    def layer(self, layer: QLayer, made: PackedLayer) -> Any:
         n, net, size, name = self.network.numbers, self.network, layer.size, layer.name
-        made = [self.gate(layer, g, k, weights) for k, b in enumerate(layer.blocks) for g in b]
-        gates = (Gate * len(made))(*made)
+        gates = type(made.gates).from_buffer_copy(made.gates)
+        if self.tracing:
+            for g, each in zip(_ordered(layer), gates, strict=True):
+                place = f"{name}.{g.gate.name}"
+                each.sums = self.traced(f"{place}.acc", size, g.gate.source != "c")
+                each.trace = self.traced(place, size)
         read = [
             Source(self.vectors[v], amount, self.delta(f"{name}<{v}", net.size(v)))
-            for v, amount in zip(layer.inputs, net.input_shifts(layer), strict=True)
+            for v, amount in zip(layer.inputs, made.shifts, strict=True)
         ]
         sources = (Source * len(read))(*read)
         self.held += [gates, sources]
         delta_h = delta_rh = Delta(-1, None, None)
-        if layer.recurrent:
+        if layer.recurrent and n.threshold >= 0:
             code = saturate(round_shift(self.h[name], n.operand_shift), n.activation_bits)[0]
             delta_h = self.delta(f"{name}.h", size, code)
         if any(g.gate.to == "rh" for g in layer.gates):
             delta_rh = self.delta(f"{name}.rh", size)
         return Layer(
-            size, layer.recurrent, len(layer.blocks), _is_read(net, layer), len(gates),
-            len(sources), ctypes.addressof(gates), ctypes.addressof(sources),
-            weights["x"].matrix, weights["h"].matrix, weights["rh"].matrix, delta_h, delta_rh,
+            size, layer.recurrent, len(layer.blocks), made.read, len(gates), len(sources),
+            ctypes.addressof(gates), ctypes.addressof(sources),
+            *(made.weights[operand].matrix for operand in ("x", "h", "rh")), delta_h, delta_rh,
             _address(self.h[name]) if layer.recurrent else None,
             _address(self.c[name]) if layer.has_cell_state else None,
             self.traced(name, size), self.traced(f"{name}.c", size, layer.has_cell_state),
@@ -184,7 +162,7 @@ class _Evaluation:
     def __call__(self, run: Any) -> Outcome:
         net, n, tables = self.network, self.network.numbers, self.network.numbers.tables
         pairs = zip(net.layers, self.weights.layers, strict=True)
-        layers = (Layer * len(net.layers))(*(self.layer(x, w) for x, w in pairs))
+        layers = (Layer * len(net.layers))(*(self.layer(*pair) for pair in pairs))
         outputs = np.empty((*self.shape, net.output_size), np.int64)
         emitted = np.array([self.vectors[name] - 1 for name in net.outputs], np.int64)
         base, rise = self.weights.base, self.weights.rise
@@ -224,7 +202,3 @@ class _Evaluation:
 
 def _ordered(layer: QLayer) -> list[QGate]:
     return [g for block in layer.blocks for g in block]
-
-
-def _is_read(network: QNetwork, layer: QLayer) -> bool:
-    return any(layer.name in other.inputs for other in network.layers)

@@ -20,7 +20,7 @@ from pathlib import Path
 __all__ = ["Library", "library"]
 
 SOURCE = Path(__file__).with_name("run.cpp")
-FLAGS = ("-std=c++20", "-O2", "-ftree-vectorize", "-fvect-cost-model=dynamic", "-march=native", "-shared", "-fPIC")
+FLAGS = ("-std=c++20", "-O3", "-march=native", "-shared", "-fPIC")
 SECONDS = 120  # after which a compiler is given up
 
 

@@ -1,4 +1,4 @@
-"""Weights as the compiled form reads them, where it can be proven to be exact."""
+"""A network as the compiled form reads it, where it can be proven to be exact."""
 
 from __future__ import annotations
 
@@ -9,15 +9,19 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arrays import IntArray, ceil_div
-from ..ir.network import Joined, QNetwork
-from .structures import Matrix
+from ..ir.network import BOUNDED, Joined, QNetwork, QGate, QLayer
+from ..numerics.activation import ACTIVATIONS
+from .structures import Gate, Matrix
 
-__all__ = ["Packed", "Weights", "packed"]
+__all__ = ["Packed", "PackedLayer", "packed"]
 
 ROWS = 16  # rows of a tile of weights
 HALF = 1 << 15  # codes of 16 bits on one side of zero
 NARROW_SUM = 1 << 31  # sums of products of 16-bit integers stay below
 WIDE_SUM = 1 << 53  # those of float64
+POSTS = ("pass", "blend", "leak", "times_h", "times", "cell")
+KEEPS = ("", "act", "post")
+PLACES = ("", "h", "rh", "c")
 
 
 class Weights(NamedTuple):
@@ -37,18 +41,41 @@ class Weights(NamedTuple):
     first: dict[str, int]
 
 
+class PackedLayer(NamedTuple):
+    """One layer.
+
+    Parameters
+    ----------
+    weights : dict of str -> Weights
+        By operand: ``x``, ``h``, ``rh``.
+    gates : array of Gate
+        In the order of evaluation, without places for traces.
+    shifts : tuple of int
+        Left shift of each input vector.
+    read : bool
+        Whether another layer reads the layer's vector.
+    held : list of ndarray
+        What the gates point to.
+    """
+
+    weights: dict[str, Weights]
+    gates: Any
+    shifts: tuple[int, ...]
+    read: bool
+    held: list[IntArray]
+
+
 class Packed(NamedTuple):
     """What does not change between the runs of a network.
 
     Parameters
     ----------
-    layers : list of dict of str -> Weights
-        Weights of each layer by operand: ``x``, ``h``, ``rh``.
+    layers : list of PackedLayer
     base, rise : ndarray of int32
         The table of the activations, and the difference to the next entry.
     """
 
-    layers: list[dict[str, Weights]]
+    layers: list[PackedLayer]
     base: npt.NDArray[np.int32]
     rise: npt.NDArray[np.int32]
 
@@ -101,9 +128,14 @@ def _pack(network: QNetwork) -> Packed | None:
             name: _tiles(layer.joined(name), inputs if name == "x" else states)
             for name in ("x", "h", "rh")
         }
-        if None in each.values():
+        weights = {name: w for name, w in each.items() if w is not None}
+        if len(weights) < len(each):
             return None
-        layers.append({name: weights for name, weights in each.items() if weights is not None})
+        held: list[IntArray] = []
+        gates = [_gate(layer, g, k, weights, held) for k, b in enumerate(layer.blocks) for g in b]
+        read = any(layer.name in other.inputs for other in network.layers)
+        shifts = network.input_shifts(layer)
+        layers.append(PackedLayer(weights, (Gate * len(gates))(*gates), shifts, read, held))
     base, rise = network.numbers.tables.table
     return Packed(layers, base.astype(np.int32), rise.astype(np.int32))
 
@@ -125,3 +157,25 @@ def _tiles(joined: Joined | None, largest: IntArray) -> Weights | None:
     padded[: len(w), : w.shape[1]] = w
     tiles = padded.reshape(rows // ROWS, ROWS, columns // pair, pair).transpose(0, 2, 1, 3).copy()
     return Weights(Matrix(not narrow, rows, columns, tiles.ctypes.data), tiles, joined.first)
+
+
+def _gate(
+    layer: QLayer, g: QGate, walk: int, weights: dict[str, Weights], held: list[IntArray]
+) -> Any:
+    """Return a gate of a walk; ``held`` gets the arrays that it points to."""
+    gate = g.gate
+    index = {each.gate.name: k for k, each in enumerate(g for b in layer.blocks for g in b)}
+    kept = {each.gate.name for each in layer.gates if each.gate.keep}
+    u_rows = weights[gate.recurrent].first if gate.recurrent else {}
+    rows = [
+        np.array(array, np.int64, order="C")
+        for array in (g.shift_input, g.shift_recurrent, g.bias_input, g.bias_recurrent)
+    ]
+    held += rows
+    return Gate(
+        ACTIVATIONS.index(g.act), g.act in BOUNDED, gate.source == "c", walk,
+        weights["x"].first.get(gate.name, -1), u_rows.get(gate.name, -1),
+        gate.recurrent == "rh", index[gate.reset] if gate.reset else -1,
+        POSTS.index(gate.post), index[gate.by] if gate.by in kept else -1,
+        KEEPS.index(gate.keep), PLACES.index(gate.to), *(a.ctypes.data for a in rows),
+    )  # fmt: skip
