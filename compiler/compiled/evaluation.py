@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arrays import BoolArray, IntArray
-from ..ir.network import QNetwork, QGate, QLayer
+from ..ir.network import QGate, QLayer, QNetwork
 from ..numerics.activation import GUARD, SLOPE_FRAC
 from ..numerics.fixed import round_shift, saturate
 from .library import library

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arrays import IntArray, ceil_div
-from ..ir.network import BOUNDED, Joined, QNetwork, QGate, QLayer
+from ..ir.network import BOUNDED, Joined, QGate, QLayer, QNetwork
 from ..numerics.activation import ACTIVATIONS
 from .structures import Gate, Matrix
 

@@ -29,7 +29,7 @@ from ..numerics.activation import Activation
 from ..numerics.fixed import Format, bits_signed
 from .cells import CELLS, Gate
 
-__all__ = ["Joined", "QNetwork", "Datapath", "QGate", "QLayer"]
+__all__ = ["Datapath", "Joined", "QGate", "QLayer", "QNetwork"]
 
 BOUNDED = ("tanh", "sigmoid", "hard_tanh", "hard_sigmoid")
 
