@@ -1,4 +1,4 @@
-"""How fast the golden model and the quantizer are, as ratios against others.
+"""Speed of the golden model and the quantizer, as ratios against others.
 
     python bench/golden.py                                  float NumPy, torch, NumPy reference
     python bench/golden.py --against /path/to/site-packages another installed gatewright as well

@@ -1,4 +1,4 @@
-"""What widths cost, before and after training in fixed point: the tables of ``docs/training.md``.
+"""Cost of narrow widths, before and after training in fixed point: the tables of ``docs/training.md``.
 
     python bench/quantization.py vowels digits --seeds 0 1 2
     python bench/quantization.py opendpd --opendpd apa-200mhz-b-measured-v4.npz

@@ -94,7 +94,7 @@ class State:
 
 @dataclass
 class Result:
-    """What a run produced.
+    """Outputs of a run, its last state, and its counts.
 
     Attributes
     ----------

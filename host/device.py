@@ -31,7 +31,7 @@ class Counters:
 
 @dataclass(frozen=True, eq=False)
 class Outputs:
-    """What a board computed.
+    """Results of a board.
 
     Attributes
     ----------
@@ -77,12 +77,12 @@ class Device:
 
     @property
     def loadable(self) -> bool:
-        """Whether the board's weights can be exchanged."""
+        """True if the board's weights can be exchanged."""
         return bool(self.identity.loadable)
 
     @property
     def loaded(self) -> bool:
-        """Whether the board holds this program, weights included."""
+        """True if the board holds this program, weights included."""
         return (
             bool(self.session.status & Status.LOADED)
             and self.identity.program == digest_id(self.program.digest)

@@ -58,7 +58,7 @@ class Transport(Protocol):
 
 @dataclass
 class LinkCounts:
-    """What happened on the line.
+    """Counts of events on the line.
 
     Attributes
     ----------

@@ -24,7 +24,7 @@ __all__ = ["Bench", "Recorded", "make_job", "state_port_bits"]
 
 @dataclass
 class Recorded:
-    """What a bench recorded: codes in hardware order, cycle of each step's end, final state."""
+    """Recording of a bench: codes in hardware order, cycle of each step's end, final state."""
 
     outputs: IntArray
     ends: IntArray

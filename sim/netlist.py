@@ -26,7 +26,7 @@ __all__ = ["FAMILIES", "Family", "Netlist", "NetlistBench", "synthesize", "veril
 
 @dataclass(frozen=True)
 class Family:
-    """Where the models of one family's cells are.
+    """Places of the models of one family's cells.
 
     Parameters
     ----------

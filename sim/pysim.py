@@ -48,7 +48,7 @@ Item: TypeAlias = IntArray | Continue | Load | Read
 
 @dataclass
 class Recording:
-    """What a core emitted.
+    """Outputs of a core.
 
     Attributes
     ----------

@@ -70,7 +70,7 @@ def _states_fit(
     network: QNetwork, sequences: int, h: Mapping[str, IntArray], c: Mapping[str, IntArray],
     last: Mapping[str, IntArray],
 ) -> bool:  # fmt: skip
-    """Whether the states have the shapes and the ranges of codes of the network."""
+    """Return whether the states have the shapes and the ranges of codes of the network."""
     n = network.numbers
     given: list[tuple[IntArray | None, int, int]] = []
     for layer in network.layers:

@@ -66,7 +66,7 @@ class PackedLayer(NamedTuple):
 
 
 class Packed(NamedTuple):
-    """What does not change between the runs of a network.
+    """Parts that do not change between the runs of a network.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ def packed(network: QNetwork) -> Packed | None:
 
 
 def _fits(network: QNetwork) -> bool:
-    """Whether every code and sum of every input has room in the integers of ``run.cpp``."""
+    """Return whether every code and sum of every input has room in the integers of ``run.cpp``."""
     n, tables = network.numbers, network.numbers.tables
     gates = [(layer, g) for layer in network.layers for g in layer.gates]
     widths = n.activation_bits, n.state_bits, n.gate_bits

@@ -1,4 +1,4 @@
-"""How many parts a protobuf message has, before a parser makes an object of each."""
+"""Count of a protobuf message's parts, before a parser makes an object of each."""
 
 from __future__ import annotations
 

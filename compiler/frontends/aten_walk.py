@@ -60,7 +60,7 @@ class Walk:
 
     @property
     def hot(self) -> bool:
-        """Whether the input is tokens that a table or one_hot reads."""
+        """True if the input is tokens that a table or one_hot reads."""
         return any(node.kind == "one_hot" for node in self.graph.nodes)
 
     def sequences(self, x: npt.NDArray[Any], size: int) -> FloatArray:

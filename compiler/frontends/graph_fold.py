@@ -120,7 +120,7 @@ class Fold:
         return form, offset
 
     def absorbed(self, base: int, rows: int) -> bool:
-        """Whether a base is a linear layer that can become part of its only reader."""
+        """Return whether a base is a linear layer that can become part of its only reader."""
         owner = self.graph.owner(base)
         return owner.kind == "linear" and self.readers[base] == 1 and rows <= owner.size
 
@@ -154,7 +154,7 @@ class Fold:
 
     @property
     def hot(self) -> bool:
-        """Whether the input is one-hot vectors of tokens."""
+        """True if the input is one-hot vectors of tokens."""
         return any(node.kind == "one_hot" for node in self.graph.nodes)
 
     def _whole(self, features: IntArray) -> list[int] | None:

@@ -249,7 +249,7 @@ class _Builder:
 
 
 def _harmless(config: Any) -> bool:
-    """Whether Keras would build nothing from a configuration but its own layers and settings."""
+    """Return whether Keras would build nothing from a configuration but its own layers and settings."""
     if isinstance(config, list):
         return all(_harmless(value) for value in config)
     if not isinstance(config, dict):

@@ -79,7 +79,7 @@ class Value:
 
 
 class Tensors:
-    """What every tensor of a graph is.
+    """Kind of every tensor of a graph.
 
     Parameters
     ----------
@@ -142,7 +142,7 @@ class Tensors:
 
     @property
     def elements(self) -> int:
-        """How many elements have a number."""
+        """Count of elements that have a number."""
         return sum(span.rows * span.size for span in self.spans)
 
     def add_span(self, name: str, kind: str, rows: int, size: int) -> Span:

@@ -50,7 +50,7 @@ class Part:
 
     @property
     def linear(self) -> bool:
-        """Whether it has no state."""
+        """True if it has no state."""
         return self.kind == "linear"
 
     @property
@@ -60,7 +60,7 @@ class Part:
 
     @property
     def bidirectional(self) -> bool:
-        """Whether each layer is one of either direction."""
+        """True if each layer is one of either direction."""
         return any(name.endswith("_reverse") for name in self.tensors)
 
     @property
@@ -82,7 +82,7 @@ class Part:
 
     @property
     def bias(self) -> bool:
-        """Whether it has biases."""
+        """True if it has biases."""
         return any(name.startswith("bias") for name in self.tensors)
 
     def __str__(self) -> str:
@@ -154,7 +154,7 @@ def understood(parts: Sequence[Part]) -> str:
 
 
 def _before(a: Part, b: Part) -> bool:
-    """Whether numbered siblings (``cells.0``, ``cells.1``) put ``a`` before ``b``."""
+    """Return whether numbered siblings (``cells.0``, ``cells.1``) put ``a`` before ``b``."""
     (parent_a, _, last_a), (parent_b, _, last_b) = (p.path.rpartition(".") for p in (a, b))
     numbered = last_a.isdecimal() and last_b.isdecimal() and parent_a == parent_b
     return numbered and (len(last_a), last_a) < (len(last_b), last_b)

@@ -54,7 +54,7 @@ class Operator:
 
 @dataclass(frozen=True, eq=False)
 class Exported:
-    """What ``torch.export`` kept of a module.
+    """Module as ``torch.export`` kept it.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ class Exported:
 
     @property
     def tokens(self) -> bool:
-        """Whether the input is integers."""
+        """True if the input is integers."""
         return self.type in INTEGERS
 
 

@@ -162,7 +162,7 @@ def from_module(module: torch.nn.Module, example: Any = None, *, check: bool = T
 
 @dataclass
 class _Found:
-    """What a walk over a module's children has found, in order.
+    """Finds of a walk over a module's children, in order.
 
     Parameters
     ----------

@@ -26,7 +26,7 @@ class MemoryKind(Enum):
 
     @property
     def read_only(self) -> bool:
-        """Whether the core itself never writes it."""
+        """True if the core itself never writes it."""
         return self in (MemoryKind.TABLE, MemoryKind.LOOKUP)
 
 

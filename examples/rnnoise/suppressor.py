@@ -52,7 +52,7 @@ COLOURS = ("#d9772b", "#2563a8", "#4a9d6f", "#9aa4b2")
 
 
 class Recording(NamedTuple):
-    """What the C reference made of one recording.
+    """Result of the C reference on one recording.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a board says about itself, and how much goes over the link. No Amaranth here."""
+"""Identity of a board, and sizes of what goes over its link. No Amaranth here."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["CHUNK", "IDENTITY_BYTES", "Identity", "Sizes", "digest_id", "hardwar
 
 
 class Sizes(NamedTuple):
-    """How much of what a program's streams carry.
+    """Sizes of what a program's streams carry.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ class Sizes(NamedTuple):
 
 
 class Identity(NamedTuple):
-    """What a board says about itself.
+    """Identity of a board.
 
     Parameters
     ----------

@@ -44,7 +44,7 @@ RETRIES = 3  # with fewer lanes, where they are chosen and the estimate was too 
 
 
 class ShortageError(CheckError):
-    """What synthesis or packing made does not fit on the board."""
+    """Failure because the result of synthesis or packing does not fit on the board."""
 
 
 def _sources() -> str:

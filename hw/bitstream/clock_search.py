@@ -50,7 +50,7 @@ class Attempt(Generic[R]):
 
     @property
     def met(self) -> bool:
-        """Whether the design runs at the clock."""
+        """True if the design runs at the clock."""
         return self.route.fmax >= self.clock
 
 

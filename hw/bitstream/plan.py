@@ -1,4 +1,4 @@
-"""What is to be built: a program on a board's lanes, its system, its top."""
+"""Plan of a build: a program on a board's lanes, its system, its top."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TRIES = 3
 
 @dataclass(frozen=True)
 class Options:
-    """What a build may choose.
+    """Choices of a build.
 
     Parameters
     ----------

@@ -179,7 +179,7 @@ class Ram(wiring.Component):
 
     @property
     def placed(self) -> bool:
-        """Whether the family places block RAM for it."""
+        """True if the family places block RAM for it."""
         return self.attributes is None
 
     def elaborate(self, platform: object) -> Module:

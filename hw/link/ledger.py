@@ -1,4 +1,4 @@
-"""What a board says about itself and what it has counted: one small memory of bytes."""
+"""Identity and counters of a board, in one small memory of bytes."""
 
 from __future__ import annotations
 

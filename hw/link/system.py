@@ -22,7 +22,7 @@ __all__ = ["System"]
 
 
 class System(wiring.Component):
-    """What a board runs, but for pins and clock.
+    """Design that a board runs, without pins and clock.
 
     Parameters
     ----------

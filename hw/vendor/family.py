@@ -122,7 +122,7 @@ class VendorFamily:
 
     @property
     def has_tools(self) -> bool:
-        """Whether bitstreams can be made."""
+        """True if bitstreams can be made."""
         return hasattr(self, "tools")
 
     def multiply(self, a: Value, b: Value, p: Signal, plus: Value | None = None) -> Any:
