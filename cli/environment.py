@@ -166,6 +166,7 @@ def doctor(args: argparse.Namespace, console: Console) -> dict[str, Any]:
         "missing": [need.name for need in missing],
         "ok": not missing,
         "cache": simulators,
+        "golden": _golden(console),
     }
     if missing:
         commands = list(dict.fromkeys(need.install for need in missing))
@@ -175,6 +176,16 @@ def doctor(args: argparse.Namespace, console: Console) -> dict[str, Any]:
         raise with_result(error, result)
     console.say("\neverything that every command needs is there")
     return result
+
+
+def _golden(console: Console) -> dict[str, Any]:
+    """Say in which form the golden model runs, after building the compiled one if need be."""
+    from ..compiler.compiled.library import library
+
+    made = library()
+    form = "compiled" if made.run else "NumPy, slower with equal codes"
+    console.say(f"golden model: {form} ({made.reason})")
+    return {"compiled": made.run is not None, "reason": made.reason}
 
 
 def _cache(clear: bool, console: Console) -> dict[str, Any]:

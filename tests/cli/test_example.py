@@ -10,6 +10,7 @@ import pytest
 from gatewright.cli import environment
 from gatewright.cli.main import main
 from gatewright.compiler import Program
+from gatewright.compiler.compiled import library
 from gatewright.compiler.frontends import registry as load
 from support.command_line import assert_refused
 
@@ -36,6 +37,13 @@ def test_doctor(cli):
     assert done.code == 0, done.err
     assert done.json["ok"] is True
     assert done.json["found"]["verilator"]
+    assert done.json["golden"]["compiled"] is True, done.json["golden"]["reason"]
+
+
+def test_doctor_says_why_the_golden_model_is_not_compiled(cli, monkeypatch):
+    monkeypatch.setattr(library, "library", lambda: library.Library(None, "no g++ on the path"))
+    text = cli("doctor").out
+    assert "golden model: NumPy, slower with equal codes (no g++ on the path)" in text
 
 
 def test_doctor_names_what_is_missing(cli, monkeypatch):
