@@ -10,7 +10,7 @@ from ...compiler.layout.images import MemoryImages, beats_file
 from ...compiler.layout.latency import Timing
 from ..blocks.arith import Delay
 from ..blocks.memory import CHUNK, Table
-from ..vendor.family import GENERIC, VendorFamily
+from .options import CoreOptions
 
 __all__ = ["AHEAD", "Beats"]
 
@@ -27,10 +27,7 @@ class Beats(wiring.Component):
     Parameters
     ----------
     images : MemoryImages
-    loadable : bool
-    files : bool
-        Take the contents from hexadecimal files, :func:`~gatewright.compiler.layout.images.hex_files`.
-    family : VendorFamily
+    options : CoreOptions
         Where tables are far there is a register between a part's table and its use.
 
     Members
@@ -70,16 +67,13 @@ class Beats(wiring.Component):
     w_en: Signal
     w_data: Signal
 
-    def __init__(
-        self, *, images: MemoryImages, loadable: bool = False, files: bool = False,
-        family: VendorFamily = GENERIC,
-    ) -> None:  # fmt: skip
-        self.bridged = family.far_tables
+    def __init__(self, *, images: MemoryImages, options: CoreOptions) -> None:
+        self.bridged = options.family.far_tables
         self.images, self.number = images, len(images.beats)
         self.tables = {
             part: Table(
-                words=images.beat_part(part), width=width, loadable=loadable, family=family,
-                file=beats_file(part) if files else "",
+                words=images.beat_part(part), width=width, loadable=options.loadable,
+                family=options.family, file=beats_file(part) if options.rom_files else "",
             )
             for part, (_, width) in images.beat_parts.items()
         }  # fmt: skip

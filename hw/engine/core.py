@@ -13,7 +13,8 @@ from ..blocks.arith import Delay, count
 from ..blocks.memory import Ram, Table
 from ..vendor import find_family
 from .elementwise import Elementwise
-from .lanes import Lanes
+from .lanes import LaneArray, Lanes
+from .options import CoreOptions
 from .port import Port
 from .queue import Queue
 from .sequencer import Sequencer
@@ -82,19 +83,18 @@ class Core(wiring.Component):
     ) -> None:  # fmt: skip
         self.family = vendor = find_family(family)
         program.network.check_hardware()
-        self.program, self.rom_files = program, rom_files
-        self.loadable = loadable
+        self.program, self.rom_files, self.loadable = program, rom_files, loadable
         self.multipliers = vendor.multiplier_blocks if multipliers is None else multipliers
+        options = CoreOptions(vendor, loadable, rom_files, self.multipliers)
         self.schedule = s = program.schedule
         n, images, widths = program.network.numbers, program.images, program.hardware
         self.elementwise = Elementwise(
             schedule=s, images=images, acc_bits=widths.acc_bits, sum_bits=widths.sum_bits,
-            loadable=loadable, files=rom_files, family=vendor,
-            hard=self.multipliers,
+            options=options,
         )  # fmt: skip
         self.weights = Weights(
             images=images, lanes=s.geometry.rows * s.geometry.split, bits=n.weight_bits,
-            family=vendor, loadable=loadable, files=rom_files,
+            options=options,
         )  # fmt: skip
         self.initialized = self.weights.initialized
         self.port = Port(
@@ -116,30 +116,81 @@ class Core(wiring.Component):
         m = Module()
         s, geometry, net = self.schedule, self.schedule.geometry, self.program.network
         n = net.numbers
-        split, bits = geometry.split, n.activation_bits
         m.submodules.elementwise = el = self.elementwise
         m.submodules.sequencer = seq = Sequencer(schedule=s)
         m.submodules.lanes = lanes = Lanes(
-            rows=geometry.rows, split=split, beat=geometry.beat, weight_bits=n.weight_bits,
-            operand_bits=net.operand_bits, acc_bits=self.program.hardware.acc_bits, family=self.family,
+            array=LaneArray(
+                geometry.rows, geometry.split, geometry.beat, n.weight_bits, net.operand_bits,
+                self.program.hardware.acc_bits,
+            ),
+            family=self.family,
             hard=None if self.multipliers is None else self.multipliers - el.multipliers,
         )  # fmt: skip
         m.submodules.weights = weights = self.weights
         m.submodules.port = port = self.port
 
-        # -- Input buffer: two steps, one being read while the next is written.
+        after_reset = Signal(init=1)
+        inputs, held, closed = self._inputs(m, seq, after_reset)
+        operands, write_parity = self._operands(m, seq, el, lanes, inputs)
+        # Weights and operands meet in cycle 3: the weight's address is there in cycle 1, or, where weights take
+        # a cycle more, in cycle 0.
+        weight_address = Signal.like(seq.weight_address, reset_less=True)
+        ahead = seq.weight_next if weights.latency > Table.latency else seq.weight_address
+        m.d.sync += weight_address.eq(Mux(port.m_busy, port.m_addr, ahead))
+        m.d.comb += [
+            weights.addr.eq(weight_address),
+            lanes.weight.eq(weights.weight),
+            lanes.valid.eq(Delay(m, seq.valid, reset_less=False).at(3)),
+        ]
+        for name in ("tile_first", "tile_last", "part_first", "reset"):
+            m.d.comb += getattr(lanes, name).eq(Delay(m, getattr(seq, name)).at(3))
+
+        m.d.comb += [
+            el.chain_next.eq(lanes.chain_next),
+            el.chain_reset.eq(lanes.chain_reset),
+            lanes.take.eq(el.take),
+            lanes.release.eq(el.release),
+            seq.released.eq(el.release),
+            seq.state_word.eq(el.word_done),
+        ]
+        for e in range(geometry.beat):
+            m.d.comb += [el.first[e].eq(lanes.first[e]), el.second[e].eq(lanes.second[e])]
+
+        self._outputs(m, el)
+        # No step begins while a command waits, from a cycle later on.
+        idle = Signal()
+        m.d.sync += idle.eq(seq.idle & (held == 0) & el.idle & closed & self.c.valid)
+        self._connect_port(m, el, weights)
+        m.d.comb += [port.idle.eq(idle), port.fresh.eq(after_reset)]
+        with m.If(port.loaded):
+            m.d.sync += after_reset.eq(0)
+        self._write_operands(m, el, operands, write_parity)
+        return m
+
+    def _inputs(self, m: Module, seq: Sequencer, after_reset: Signal) -> tuple[Ram, Signal, Signal]:
+        """Buffer the inputs of two steps, one being read while the next is written.
+
+        Returns
+        -------
+        inputs : Ram
+        held : Signal
+            Steps that are there, or begun, and not yet issued whole.
+        closed : Signal
+            No step begins, since a command waits.
+        """
+        s, port = self.schedule, self.port
+        split, bits = s.geometry.split, s.network.numbers.activation_bits
         depth = power_of_two(s.input_words)
         m.submodules.inputs = inputs = Ram(
             banks=split, width=bits, depth=2 * depth, family=self.family
         )
-        size = net.input_size
+        size = s.network.input_size
         element = Signal(count(size))
         first, last = Signal(init=1), Signal(init=size == 1)  # the next element's place
         in_bank, in_word, in_parity = Signal(count(split)), Signal(count(depth)), Signal()
         held = Signal(range(3))  # steps begun to load and not yet issued whole
         open_, closed = Signal(init=1), Signal()
         resets = Signal(2)
-        after_reset = Signal(init=1)
         take = self.i.valid & self.i.ready
         full_bank = (in_bank == split - 1) | last
         m.d.comb += [
@@ -173,8 +224,22 @@ class Core(wiring.Component):
                 m.d.sync += in_word.eq(Mux(last, 0, in_word + 1))
             with m.If(last):
                 m.d.sync += in_parity.eq(~in_parity)
+        return inputs, held, closed
 
-        # -- Operand memory: every vector twice, for this step and the step before.
+    def _operands(
+        self, m: Module, seq: Sequencer, el: Elementwise, lanes: Lanes, inputs: Ram
+    ) -> tuple[Ram, Signal]:
+        """Give operands to the lanes; every vector is kept twice, for this step and the one before.
+
+        Returns
+        -------
+        operands : Ram
+        write_parity : Signal
+            Half that the step writes.
+        """
+        s, net = self.schedule, self.program.network
+        split, bits = s.geometry.split, net.numbers.activation_bits
+        depth = inputs.depth // 2
         words = power_of_two(s.memory_words)
         m.submodules.operands = operands = Ram(
             banks=split, width=bits, depth=2 * words, family=self.family
@@ -183,12 +248,9 @@ class Core(wiring.Component):
         with m.If(el.step_end):
             m.d.sync += write_parity.eq(~write_parity)
 
-        def half(address: Signal, parity: Value, size: int) -> object:
-            return Cat(address[: (size - 1).bit_length()], parity) if size > 1 else parity
-
         m.d.comb += [
-            inputs.r_addr[0].eq(half(seq.address, seq.parity, depth)),
-            operands.r_addr[0].eq(half(seq.address, seq.parity ^ seq.old, words)),
+            inputs.r_addr[0].eq(_half(seq.address, seq.parity, depth)),
+            operands.r_addr[0].eq(_half(seq.address, seq.parity ^ seq.old, words)),
         ]
         # Cycle 2: the operands are there; choose, blank the state of a step that starts afresh.
         chosen = Delay(m, seq.is_input).at(2)
@@ -199,41 +261,14 @@ class Core(wiring.Component):
             operand = Signal(signed(net.operand_bits), name=f"operand_{b}", reset_less=True)
             m.d.sync += operand.eq(Mux(blank, 0, value) << amount)
             m.d.comb += lanes.operand[b].eq(operand)
-        # Weights and operands meet in cycle 3: the weight's address is there in cycle 1, or, where weights take
-        # a cycle more, in cycle 0.
-        weight_address = Signal.like(seq.weight_address, reset_less=True)
-        ahead = seq.weight_next if weights.latency > Table.latency else seq.weight_address
-        m.d.sync += weight_address.eq(Mux(port.m_busy, port.m_addr, ahead))
-        m.d.comb += [
-            weights.addr.eq(weight_address),
-            lanes.weight.eq(weights.weight),
-            lanes.valid.eq(Delay(m, seq.valid, reset_less=False).at(3)),
-        ]
-        for name in ("tile_first", "tile_last", "part_first", "reset"):
-            m.d.comb += getattr(lanes, name).eq(Delay(m, getattr(seq, name)).at(3))
+        return operands, write_parity
 
-        m.d.comb += [
-            el.chain_next.eq(lanes.chain_next),
-            el.chain_reset.eq(lanes.chain_reset),
-            lanes.take.eq(el.take),
-            lanes.release.eq(el.release),
-            seq.released.eq(el.release),
-            seq.state_word.eq(el.word_done),
-        ]
-        for e in range(geometry.beat):
-            m.d.comb += [el.first[e].eq(lanes.first[e]), el.second[e].eq(lanes.second[e])]
-
-        self._outputs(m, el)
-        # No step begins while a command waits, from a cycle later on.
-        idle = Signal()
-        m.d.sync += idle.eq(seq.idle & (held == 0) & el.idle & closed & self.c.valid)
-        self._connect_port(m, el, weights)
-        m.d.comb += [port.idle.eq(idle), port.fresh.eq(after_reset)]
-        with m.If(port.loaded):
-            m.d.sync += after_reset.eq(0)
-
-        # -- Operand writes: the elementwise unit's, or a loaded state's into the older half.
-        e = geometry.beat
+    def _write_operands(
+        self, m: Module, el: Elementwise, operands: Ram, write_parity: Signal
+    ) -> None:
+        """Write operands of the elementwise unit, or a loaded state into the older half."""
+        port, e, split = self.port, self.schedule.geometry.beat, self.schedule.geometry.split
+        words = operands.depth // 2
         m.d.comb += [
             operands.w_en.eq(
                 Mux(
@@ -245,8 +280,8 @@ class Core(wiring.Component):
             operands.w_addr.eq(
                 Mux(
                     port.busy,
-                    half(port.o_word, ~write_parity, words),
-                    half(el.w_addr, write_parity, words),
+                    _half(port.o_word, ~write_parity, words),
+                    _half(el.w_addr, write_parity, words),
                 )
             ),
         ]
@@ -254,7 +289,6 @@ class Core(wiring.Component):
             operands.w_data[b].eq(Mux(port.busy, port.o_code, el.w_data[b % e]))
             for b in range(split)
         ]
-        return m
 
     def _outputs(self, m: Module, el: Elementwise) -> None:
         """Queue beats of outputs; send their elements one by one with first and last."""
@@ -327,7 +361,12 @@ class Core(wiring.Component):
             # The weights' address is a cycle late, so is what is written.
             m.d.sync += [weights.w_en.eq(port.m_weights), weights.w_data.eq(port.m_data)]
             m.d.comb += [
-                                beats.held.eq(port.m_busy), beats.addr.eq(port.m_addr),
+                beats.held.eq(port.m_busy), beats.addr.eq(port.m_addr),
                 beats.w_en.eq(port.m_table), beats.w_data.eq(port.m_data),
                 port.m_read.eq(Mux(port.m_beats, beats.word, weights.data)),
             ]  # fmt: skip
+
+
+def _half(address: Signal, parity: Value, size: int) -> Value:
+    """Return the address of a word in one half of a memory of two halves of ``size`` words."""
+    return Cat(address[: (size - 1).bit_length()], parity) if size > 1 else parity

@@ -23,9 +23,10 @@ from ...compiler.layout.tables import POSTS
 from ...compiler.numerics.activation import ACTIVATIONS
 from ..blocks.arith import Delay, count, round_shift, saturate
 from ..blocks.memory import Ram
-from ..vendor.family import FABRIC, GENERIC, VendorFamily
+from ..vendor.family import FABRIC, VendorFamily
 from .activation import ActivationUnit
 from .beats import AHEAD, Beats
+from .options import CoreOptions
 from .preactivation import PreActivation
 from .update import Update
 
@@ -42,11 +43,8 @@ class Elementwise(wiring.Component):
         Contents and layout of the beat table.
     acc_bits, sum_bits : int
         Widths from ``QNetwork.bounds``.
-    loadable, files : bool
-        Of the beat table, see :class:`~.beats.Beats`.
-    family : VendorFamily
-    hard : int, optional
-        Multipliers of the device that may be used, of three a row; the others are made of adders.
+    options : CoreOptions
+        The unit takes its multipliers first, up to three a row; the lanes get the rest.
 
     Attributes
     ----------
@@ -108,12 +106,12 @@ class Elementwise(wiring.Component):
 
     def __init__(
         self, *, schedule: Schedule, images: MemoryImages, acc_bits: int, sum_bits: int,
-        loadable: bool = False, files: bool = False, family: VendorFamily = GENERIC, hard: int | None = None,
+        options: CoreOptions,
     ) -> None:  # fmt: skip
         self.schedule, self.images = schedule, images
         self.acc_bits, self.sum_bits = acc_bits, sum_bits
-        self.family, self.hard = family, hard
-        self.beats = Beats(images=images, loadable=loadable, files=files, family=family)
+        self.family, self.hard = options.family, options.multipliers
+        self.beats = Beats(images=images, options=options)
         n = schedule.network.numbers
         e = schedule.geometry.beat
         self.has_cell = any(layer.has_cell_state for layer in schedule.network.layers)
@@ -158,21 +156,32 @@ class Elementwise(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        s, n, e = self.schedule, self.schedule.network.numbers, self.schedule.geometry.beat
+        s, e = self.schedule, self.schedule.geometry.beat
         acts = {ACTIVATIONS[b.act] for b in s.beats if b.lanes}
         posts = {POSTS[b.post] for b in s.beats if b.lanes}
 
         m.submodules.beats = beats = self.beats
         busy_now = Signal()
         m.d.comb += beats.next.eq(busy_now)
-        fields = {name: self._field(m, name) for name in self.images.layout}
+        self._fields = {name: self._field(m, name) for name in self.images.layout}
+        fresh = self._start(m, busy_now)
+        kept, states = self._memories(m)
+        for i in range(e):
+            self._row(m, i, acts, posts, fresh, kept, states)
+        self._write(m)
+        return m
 
-        # -- Cycle 0: start the beat when its rows and its place at the output are there. Whether it
-        # starts is decided a cycle ahead, for both cases: that a beat is started now, and that none is.
-        take, sends = fields["take"].at(0), fields["output"].at(0)
+    def _start(self, m: Module, busy_now: Signal) -> Delay:
+        """Start a beat when its rows and its place at the output are there.
+
+        Whether it starts is decided a cycle ahead, for both cases: that a beat is started now, and
+        that none is. Returns whether its step starts from the reset state.
+        """
+        beats = self.beats
+        take, sends = self._fields["take"].at(0), self._fields["output"].at(0)
         m.d.comb += [
             self.take.eq(busy_now & take),
-            self.release.eq(busy_now & take & fields["tile_end"].at(0)),
+            self.release.eq(busy_now & take & self._fields["tile_end"].at(0)),
             self.output_start.eq(busy_now & sends),
         ]
 
@@ -188,8 +197,8 @@ class Elementwise(wiring.Component):
             Mux(moves, may(beats.follows, after_take, after_sends, room),
                 may(beats.valid, take, sends, self.output_room[0]))
         )  # fmt: skip
-        busy = Delay(m, busy_now, reset_less=False)
-        m.d.comb += beats.reach.eq(Cat(busy.at(c - AHEAD) for c in Timing.PARTS[1:]))
+        self._busy = Delay(m, busy_now, reset_less=False)
+        m.d.comb += beats.reach.eq(Cat(self._busy.at(c - AHEAD) for c in Timing.PARTS[1:]))
         reset = Signal()
         now_reset = Mux(take, self.chain_reset, reset)
         with m.If(busy_now):
@@ -199,14 +208,17 @@ class Elementwise(wiring.Component):
         open_ = Signal()
         with m.If(busy_now):
             m.d.sync += open_.eq(~beats.last)
-        running = Cat(busy.at(i) for i in range(1, Timing.VISIBLE + 1)).any()
+        running = Cat(self._busy.at(i) for i in range(1, Timing.VISIBLE + 1)).any()
         m.d.sync += self.idle.eq(~busy_now & ~open_ & ~running)
+        return fresh
 
-        def flag(name: str, cycle: int) -> Value:
-            """Return whether there is a beat in a cycle that has a field set."""
-            return busy.at(cycle) & fields[name].at(cycle).any()
+    def _flag(self, name: str, cycle: int) -> Value:
+        """Return whether there is a beat in a cycle that has a field set."""
+        return self._busy.at(cycle) & self._fields[name].at(cycle).any()
 
-        # -- Memories: kept gates, states; an address is followed by its word after two cycles.
+    def _memories(self, m: Module) -> tuple[Ram, Ram]:
+        """Place kept gates and states; an address is followed by its word after two cycles."""
+        s, e = self.schedule, self.schedule.geometry.beat
         # Kept gates are sigmoids, unsigned and up to 1; an LSTM keeps products as well.
         w = Timing.WRITE
         m.submodules.kept = kept_ram = Ram(
@@ -219,98 +231,112 @@ class Elementwise(wiring.Component):
             reads=2 if self.has_cell else 1,
             family=self.family,
         )
-        store = flag("store", w)
-        if "early" in fields:
-            m.d.comb += kept_ram.r_addr[0].eq(fields["early"].at(Timing.EARLY))
+        store = self._flag("store", w)
+        if "early" in self._fields:
+            m.d.comb += kept_ram.r_addr[0].eq(self._fields["early"].at(Timing.EARLY))
         m.d.comb += [
-            kept_ram.r_addr[1].eq(fields["kept"].at(Timing.LATE)),
-            kept_ram.w_en.eq(Mux(flag("keep", s.keep_cycle), (1 << e) - 1, 0)),
-            kept_ram.w_addr.eq(fields["kept_write"].at(s.keep_cycle)),
-            state_ram.r_addr[0].eq(Mux(self.held, self.read_addr, fields["state"].at(Timing.LATE))),
+            kept_ram.r_addr[1].eq(self._fields["kept"].at(Timing.LATE)),
+            kept_ram.w_en.eq(Mux(self._flag("keep", s.keep_cycle), (1 << e) - 1, 0)),
+            kept_ram.w_addr.eq(self._fields["kept_write"].at(s.keep_cycle)),
+            state_ram.r_addr[0].eq(
+                Mux(self.held, self.read_addr, self._fields["state"].at(Timing.LATE))
+            ),
             state_ram.w_en.eq(Mux(self.held, self.load_en, Mux(store, (1 << e) - 1, 0))),
-            state_ram.w_addr.eq(Mux(self.held, self.load_addr, fields["state_write"].at(w))),
+            state_ram.w_addr.eq(Mux(self.held, self.load_addr, self._fields["state_write"].at(w))),
         ]
         if self.has_cell:
-            m.d.comb += state_ram.r_addr[1].eq(fields["cell"].at(Timing.CELL))
+            m.d.comb += state_ram.r_addr[1].eq(self._fields["cell"].at(Timing.CELL))
+        return kept_ram, state_ram
 
-        for i in range(e):
-            units = [self._unit(i, k) for k in range(3)]
-            m.submodules[f"preactivation_{i}"] = pre = PreActivation(
-                schedule=s, acc_bits=self.acc_bits, sum_bits=self.sum_bits, family=units[0]
-            )
-            for part in ("first", "second"):
-                m.d.comb += [
-                    getattr(pre, part).eq(getattr(self, part)[i]),
-                    getattr(pre, f"shift_{part}").eq(fields[f"shift_{part}[{i}]"].at(Timing.SHIFT)),
-                ]
+    def _row(
+        self, m: Module, i: int, acts: set[str], posts: set[str], fresh: Delay, kept_ram: Ram,
+        state_ram: Ram,
+    ) -> None:  # fmt: skip
+        """Compute a row of a beat: sum, activation, and what the cell does with them."""
+        s, n, w = self.schedule, self.schedule.network.numbers, Timing.WRITE
+        units = [self._unit(i, k) for k in range(3)]
+        m.submodules[f"preactivation_{i}"] = pre = PreActivation(
+            schedule=s, acc_bits=self.acc_bits, sum_bits=self.sum_bits, family=units[0]
+        )
+        for part in ("first", "second"):
             m.d.comb += [
-                pre.bias_first.eq(fields[f"bias_first[{i}]"].at(Timing.SHIFT + pre.bias_cycle)),
-                pre.source_c.eq(fields["source_c"].at(Timing.SOURCE)),
+                getattr(pre, part).eq(getattr(self, part)[i]),
+                getattr(pre, f"shift_{part}").eq(
+                    self._fields[f"shift_{part}[{i}]"].at(Timing.SHIFT)
+                ),
             ]
-            if pre.has_reset:
-                m.d.comb += [
-                    pre.bias_second.eq(
-                        fields[f"bias_second[{i}]"].at(Timing.SHIFT + pre.bias_cycle)
-                    ),
-                    pre.swap.eq(fields["swap"].at(Timing.EARLY)),
-                    pre.use_reset.eq(fields["reset"].at(Timing.EARLY)),
-                    pre.gate.eq(kept_ram.r_data[0][i]),
-                ]
-            if self.has_cell:
-                m.d.comb += pre.cell.eq(state_ram.r_data[1][i])
-            at_pre = Timing.SHIFT + pre.latency
-            m.submodules[f"activation_{i}"] = unit = ActivationUnit(
-                tables=n.tables, used=acts, family=self.family, multiplier=units[2]
-            )
-            m.d.comb += [unit.act.eq(fields["act"].at(Timing.ACT)), unit.pre.eq(pre.result)]
-            at_act = at_pre + unit.latency
-            k = kept_ram.r_data[1][i]
-            m.submodules[f"update_{i}"] = update = Update(
-                network=s.network, posts=posts, acts=acts, keep_bits=s.keep_bits,
-                state_bits=self.state_bits, family=units[1],
-            )  # fmt: skip
+        m.d.comb += [
+            pre.bias_first.eq(self._fields[f"bias_first[{i}]"].at(Timing.SHIFT + pre.bias_cycle)),
+            pre.source_c.eq(self._fields["source_c"].at(Timing.SOURCE)),
+        ]
+        if pre.has_reset:
             m.d.comb += [
-                update.act.eq(fields["act"].at(at_act)),
-                update.post.eq(fields["post"].at(at_act)),
-                update.a.eq(unit.result),
-                update.kept.eq(k),
-                update.old.eq(Mux(fresh.at(at_act), 0, state_ram.r_data[0][i])),
+                pre.bias_second.eq(
+                    self._fields[f"bias_second[{i}]"].at(Timing.SHIFT + pre.bias_cycle)
+                ),
+                pre.swap.eq(self._fields["swap"].at(Timing.EARLY)),
+                pre.use_reset.eq(self._fields["reset"].at(Timing.EARLY)),
+                pre.gate.eq(kept_ram.r_data[0][i]),
             ]
-            result = update.result
-            kept: Value = unit.result
-            if s.keep_cycle == w:
-                kept = Mux(fields["keep"].at(w) == 1, Delay(m, kept, at_act).at(w), result)
-            m.d.comb += [
-                kept_ram.w_data[i].eq(kept),
-                state_ram.w_data[i].eq(Mux(self.held, self.load_data, result)),
-                self.read_data[i].eq(state_ram.r_data[0][i].as_signed()),
-                self.o_data[i].eq(result),
-            ]
-            # The operand is rounded on the way and written a cycle later.
-            m.d.sync += self.w_data[i].eq(
-                saturate(round_shift(result, n.operand_shift), n.activation_bits)
-            )
+        if self.has_cell:
+            m.d.comb += pre.cell.eq(state_ram.r_data[1][i])
+        at_pre = Timing.SHIFT + pre.latency
+        m.submodules[f"activation_{i}"] = unit = ActivationUnit(
+            tables=n.tables, used=acts, family=self.family, multiplier=units[2]
+        )
+        m.d.comb += [unit.act.eq(self._fields["act"].at(Timing.ACT)), unit.pre.eq(pre.result)]
+        at_act = at_pre + unit.latency
+        k = kept_ram.r_data[1][i]
+        m.submodules[f"update_{i}"] = update = Update(
+            network=s.network, posts=posts, acts=acts, keep_bits=s.keep_bits,
+            state_bits=self.state_bits, family=units[1],
+        )  # fmt: skip
+        m.d.comb += [
+            update.act.eq(self._fields["act"].at(at_act)),
+            update.post.eq(self._fields["post"].at(at_act)),
+            update.a.eq(unit.result),
+            update.kept.eq(k),
+            update.old.eq(Mux(fresh.at(at_act), 0, state_ram.r_data[0][i])),
+        ]
+        result = update.result
+        kept: Value = unit.result
+        if s.keep_cycle == w:
+            kept = Mux(self._fields["keep"].at(w) == 1, Delay(m, kept, at_act).at(w), result)
+        m.d.comb += [
+            kept_ram.w_data[i].eq(kept),
+            state_ram.w_data[i].eq(Mux(self.held, self.load_data, result)),
+            self.read_data[i].eq(state_ram.r_data[0][i].as_signed()),
+            self.o_data[i].eq(result),
+        ]
+        # The operand is rounded on the way and written a cycle later.
+        m.d.sync += self.w_data[i].eq(
+            saturate(round_shift(result, n.operand_shift), n.activation_bits)
+        )
         ends = (at_pre, at_act, at_act + update.latency)
         if ends != (Timing.ACT, Timing.KEEP, w):
             raise RuntimeError("the pipeline and compiler.timing disagree")
-        operand = flag("operand", w)
-        # That a word is complete has far to go: where a register is between table and use, it starts from one.
+
+    def _write(self, m: Module) -> None:
+        """Write operands and outputs of a beat."""
+        beats, w = self.beats, Timing.WRITE
+        operand = self._flag("operand", w)
+        # `word_done` crosses the die. Where the beat table has an output register, it is taken from the
+        # stage before, to save a cycle.
         ends_word = [self.images.layout[name] for name in ("operand", "word_end")]
         if beats.bridged and all(not f.width or Timing.PARTS[f.part] == w for f in ends_word):
             both = [self._slice(beats.ahead, f).any() for f in ends_word]
-            m.d.sync += self.word_done.eq(busy.at(w - 1) & both[0] & both[1])
+            m.d.sync += self.word_done.eq(self._busy.at(w - 1) & both[0] & both[1])
         else:
-            m.d.comb += self.word_done.eq(operand & fields["word_end"].at(w))
+            m.d.comb += self.word_done.eq(operand & self._fields["word_end"].at(w))
         step_end = Delay(m, beats.ending, Timing.PARTS[-1] - AHEAD + 1, reset_less=False)
         m.d.sync += self.w_en.eq(operand)
         m.d.comb += [
-            self.o_valid.eq(flag("output_write", w)),
-            self.o_count.eq(fields["count"].at(w)),
-            self.w_addr.eq(fields["word"].at(w + 1)),
-            self.w_bank.eq(fields["bank"].at(w + 1)),
+            self.o_valid.eq(self._flag("output_write", w)),
+            self.o_count.eq(self._fields["count"].at(w)),
+            self.w_addr.eq(self._fields["word"].at(w + 1)),
+            self.w_bank.eq(self._fields["bank"].at(w + 1)),
             self.step_end.eq(step_end.at(w + 1)),
         ]
-        return m
 
     def _field(self, m: Module, name: str) -> Delay:
         """Slice a field out of the beat's word, to be carried along from where its part is there."""

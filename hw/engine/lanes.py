@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from amaranth.hdl import Module, Mux, Signal, signed
@@ -12,7 +13,32 @@ from ..blocks.arith import Delay, tree
 from ..blocks.multiplier import LATENCY, products
 from ..vendor.family import GENERIC, VendorFamily
 
-__all__ = ["Lanes"]
+__all__ = ["LaneArray", "Lanes"]
+
+
+@dataclass(frozen=True)
+class LaneArray:
+    """Numbers and widths of the lanes.
+
+    Parameters
+    ----------
+    rows, split, beat : int
+        Rows of a tile, lanes that share a row, and rows that are drained in a cycle; see
+        :class:`~gatewright.compiler.layout.geometry.Geometry`.
+    weight_bits, operand_bits, acc_bits : int
+        Widths of a lane's factors and of its accumulator.
+    """
+
+    rows: int
+    split: int
+    beat: int
+    weight_bits: int
+    operand_bits: int
+    acc_bits: int
+
+    def __post_init__(self) -> None:
+        if self.rows % self.beat:
+            raise ValueError(f"rows must be a multiple of beat, not {self.rows} of {self.beat}")
 
 
 class Lanes(wiring.Component):
@@ -24,9 +50,7 @@ class Lanes(wiring.Component):
 
     Parameters
     ----------
-    rows, split, beat : int
-        See :class:`~gatewright.compiler.layout.schedule.Geometry`.
-    weight_bits, operand_bits, acc_bits : int
+    array : LaneArray
     family : VendorFamily
     hard : int, optional
         Multipliers of the device that the lanes may use, see :func:`~.multiplier.products`.
@@ -67,29 +91,18 @@ class Lanes(wiring.Component):
     latency = LATENCY + 1
 
     def __init__(
-        self,
-        *,
-        rows: int,
-        split: int,
-        beat: int,
-        weight_bits: int,
-        operand_bits: int,
-        acc_bits: int,
-        family: VendorFamily = GENERIC,
-        hard: int | None = None,
+        self, *, array: LaneArray, family: VendorFamily = GENERIC, hard: int | None = None
     ) -> None:
-        if rows % beat:
-            raise ValueError(f"rows must be a multiple of beat, not {rows} of {beat}")
-        self.rows, self.split, self.beat = rows, split, beat
-        self.weight_bits, self.operand_bits, self.acc_bits = weight_bits, operand_bits, acc_bits
+        self.rows, self.split, self.beat = array.rows, array.split, array.beat
+        self.weight_bits, self.acc_bits = array.weight_bits, array.acc_bits
         self.family, self.hard = family, hard
         super().__init__({
             "valid": In(1), "tile_first": In(1), "tile_last": In(1), "part_first": In(1),
             "reset": In(1),
-            "weight": In(split * rows * weight_bits),
-            "operand": In(signed(operand_bits)).array(split),
-            "first": Out(signed(acc_bits)).array(beat),
-            "second": Out(signed(acc_bits)).array(beat),
+            "weight": In(array.split * array.rows * array.weight_bits),
+            "operand": In(signed(array.operand_bits)).array(array.split),
+            "first": Out(signed(array.acc_bits)).array(array.beat),
+            "second": Out(signed(array.acc_bits)).array(array.beat),
             "chain_next": Out(1), "chain_reset": Out(1), "take": In(1), "release": In(1),
         })  # fmt: skip
 

@@ -143,13 +143,6 @@ class Port(wiring.Component):
         m.d.comb += [self.s_i.ready.eq(accepts), self.s_o.valid.eq(offers)]
         m.d.sync += [accepts.eq(0), offers.eq(0)]
 
-        def finish(done: Value, otherwise: str) -> None:
-            with m.If(done):
-                m.d.sync += [self.busy.eq(0), self.m_busy.eq(0)]
-                m.next = "WAIT-COMMAND"
-            with m.Else():
-                m.next = otherwise
-
         with m.FSM():
             with m.State("WAIT-COMMAND"):
                 m.d.comb += self.c.ready.eq(self.idle)
@@ -172,77 +165,101 @@ class Port(wiring.Component):
                             with m.Else():
                                 m.next = "FETCH-CHUNK"
             if s.states:
-                with m.State("WAIT-WORD"):
-                    m.d.sync += [word.eq(self.s_i.payload), accepts.eq(~(accepts & self.s_i.valid))]
-                    with m.If(accepts & self.s_i.valid):
-                        m.next = "STORE"
-                with m.State("STORE"):
-                    m.d.comb += store.eq(1)
-                    m.next = "STORE-OPERAND"
-                with m.State("STORE-OPERAND"):
-                    m.d.comb += [step.eq(1), self.loaded.eq(last)]
-                    finish(last, "WAIT-WORD")
-                with m.State("FETCH"):
-                    m.d.sync += wait.eq(wait - 1)
-                    # Before the first step the memories hold nothing: the state is the reset state.
-                    m.d.sync += word.eq(Mux(self.fresh, 0, value))
-                    with m.If(wait == 0):
-                        m.d.sync += offers.eq(1)
-                        m.next = "SEND"
-                with m.State("SEND"):
-                    m.d.sync += offers.eq(~self.s_o.ready)
-                    with m.If(self.s_o.ready):
-                        m.next = "SENT"
-                with m.State("SENT"):
-                    m.d.comb += step.eq(1)
-                    m.d.sync += wait.eq(WAIT)
-                    finish(last, "FETCH")
+                self._state_states(m, word, value, accepts, offers, wait, store, step, last)
             if self.loadable:
-                with m.State("WAIT-CHUNK"):
-                    m.d.sync += [word.eq(self.s_i.payload), accepts.eq(~(accepts & self.s_i.valid))]
-                    with m.If(accepts & self.s_i.valid):
-                        m.next = "STORE-CHUNK"
-                with m.State("STORE-CHUNK"):
-                    m.d.comb += m_step.eq(1)
-                    with m.If(self.m_beats):
-                        m.d.comb += self.m_table.eq(1 << chunk)
-                    with m.Else():
-                        m.d.comb += self.m_weights.eq(1 << chunk)
-                    m.next = "STORED-CHUNK"
-                with m.State("STORED-CHUNK"):
-                    finish(m_last, "WAIT-CHUNK")
-                with m.State("FETCH-CHUNK"):
-                    m.d.sync += [wait.eq(wait - 1), word.eq(self.m_read.word_select(chunk, CHUNK))]
-                    with m.If(wait == 0):
-                        m.d.sync += offers.eq(1)
-                        m.next = "SEND-CHUNK"
-                with m.State("SEND-CHUNK"):
-                    m.d.sync += offers.eq(~self.s_o.ready)
-                    with m.If(self.s_o.ready):
-                        m.next = "SENT-CHUNK"
-                with m.State("SENT-CHUNK"):
-                    m.d.comb += m_step.eq(1)
-                    m.d.sync += wait.eq(WAIT)
-                    m.next = "NEXT-CHUNK"
-                with m.State("NEXT-CHUNK"):
-                    finish(m_last, "FETCH-CHUNK")
+                self._chunk_states(m, word, chunk, accepts, offers, wait, m_step, m_last)
         if self.loadable:
-            # Known long before they are used: an address stays for some cycles.
-            chunk_end, word_end = Signal(), Signal()
-            m.d.sync += [
-                chunk_end.eq(chunk == Mux(self.m_beats, self.chunks[1] - 1, self.chunks[0] - 1)),
-                word_end.eq(
-                    self.m_addr == Mux(self.m_beats, self.depths[1] - 1, self.depths[0] - 1)
-                ),
-            ]
-            with m.If(m_step):
-                m.d.sync += [
-                    chunk.eq(Mux(chunk_end, 0, chunk + 1)),
-                    m_last.eq(chunk_end & word_end),
-                ]
-                with m.If(chunk_end):
-                    m.d.sync += self.m_addr.eq(self.m_addr + 1)
+            self._count_chunks(m, chunk, m_step, m_last)
         return m
+
+    def _finish(self, m: Module, done: Value, otherwise: str) -> None:
+        """Wait for the next command where the last word is through, else go on."""
+        with m.If(done):
+            m.d.sync += [self.busy.eq(0), self.m_busy.eq(0)]
+            m.next = "WAIT-COMMAND"
+        with m.Else():
+            m.next = otherwise
+
+    def _state_states(
+        self, m: Module, word: Signal, value: Any, accepts: Signal, offers: Signal, wait: Signal,
+        store: Signal, step: Signal, last: Signal,
+    ) -> None:  # fmt: skip
+        """Store words of the state, or send them."""
+        with m.State("WAIT-WORD"):
+            m.d.sync += [word.eq(self.s_i.payload), accepts.eq(~(accepts & self.s_i.valid))]
+            with m.If(accepts & self.s_i.valid):
+                m.next = "STORE"
+        with m.State("STORE"):
+            m.d.comb += store.eq(1)
+            m.next = "STORE-OPERAND"
+        with m.State("STORE-OPERAND"):
+            m.d.comb += [step.eq(1), self.loaded.eq(last)]
+            self._finish(m, last, "WAIT-WORD")
+        with m.State("FETCH"):
+            m.d.sync += wait.eq(wait - 1)
+            # Before the first step the memories hold nothing: the state is the reset state.
+            m.d.sync += word.eq(Mux(self.fresh, 0, value))
+            with m.If(wait == 0):
+                m.d.sync += offers.eq(1)
+                m.next = "SEND"
+        with m.State("SEND"):
+            m.d.sync += offers.eq(~self.s_o.ready)
+            with m.If(self.s_o.ready):
+                m.next = "SENT"
+        with m.State("SENT"):
+            m.d.comb += step.eq(1)
+            m.d.sync += wait.eq(WAIT)
+            self._finish(m, last, "FETCH")
+
+    def _chunk_states(
+        self, m: Module, word: Signal, chunk: Signal, accepts: Signal, offers: Signal,
+        wait: Signal, m_step: Signal, m_last: Signal,
+    ) -> None:  # fmt: skip
+        """Store chunks of weights or beats, or send them."""
+        with m.State("WAIT-CHUNK"):
+            m.d.sync += [word.eq(self.s_i.payload), accepts.eq(~(accepts & self.s_i.valid))]
+            with m.If(accepts & self.s_i.valid):
+                m.next = "STORE-CHUNK"
+        with m.State("STORE-CHUNK"):
+            m.d.comb += m_step.eq(1)
+            with m.If(self.m_beats):
+                m.d.comb += self.m_table.eq(1 << chunk)
+            with m.Else():
+                m.d.comb += self.m_weights.eq(1 << chunk)
+            m.next = "STORED-CHUNK"
+        with m.State("STORED-CHUNK"):
+            self._finish(m, m_last, "WAIT-CHUNK")
+        with m.State("FETCH-CHUNK"):
+            m.d.sync += [wait.eq(wait - 1), word.eq(self.m_read.word_select(chunk, CHUNK))]
+            with m.If(wait == 0):
+                m.d.sync += offers.eq(1)
+                m.next = "SEND-CHUNK"
+        with m.State("SEND-CHUNK"):
+            m.d.sync += offers.eq(~self.s_o.ready)
+            with m.If(self.s_o.ready):
+                m.next = "SENT-CHUNK"
+        with m.State("SENT-CHUNK"):
+            m.d.comb += m_step.eq(1)
+            m.d.sync += wait.eq(WAIT)
+            m.next = "NEXT-CHUNK"
+        with m.State("NEXT-CHUNK"):
+            self._finish(m, m_last, "FETCH-CHUNK")
+
+    def _count_chunks(self, m: Module, chunk: Signal, m_step: Signal, m_last: Signal) -> None:
+        """Walk the chunks of a memory, one for each ``m_step``."""
+        # Known long before they are used: an address stays for some cycles.
+        chunk_end, word_end = Signal(), Signal()
+        m.d.sync += [
+            chunk_end.eq(chunk == Mux(self.m_beats, self.chunks[1] - 1, self.chunks[0] - 1)),
+            word_end.eq(self.m_addr == Mux(self.m_beats, self.depths[1] - 1, self.depths[0] - 1)),
+        ]
+        with m.If(m_step):
+            m.d.sync += [
+                chunk.eq(Mux(chunk_end, 0, chunk + 1)),
+                m_last.eq(chunk_end & word_end),
+            ]
+            with m.If(chunk_end):
+                m.d.sync += self.m_addr.eq(self.m_addr + 1)
 
     def _walk(self, m: Module, data: Signal, store: Signal, step: Signal, last: Signal) -> Any:
         """Walk the state vectors, one word for each ``step``; return the word that was read.

@@ -10,7 +10,8 @@ from ...compiler.layout.images import MemoryImages, weights_file
 from ...compiler.layout.planes import Plane
 from ..blocks.arith import Delay, count
 from ..blocks.memory import CHUNK, Table
-from ..vendor.family import GENERIC, VendorFamily
+from ..vendor.family import VendorFamily
+from .options import CoreOptions
 
 __all__ = ["Weights", "uses_spram"]
 
@@ -40,13 +41,9 @@ class Weights(wiring.Component):
     images : MemoryImages
     lanes, bits : int
         Number of lanes and width of the widest one.
-    family : VendorFamily
+    options : CoreOptions
         A loadable memory that is too large for block RAM is made of large RAM where there is some.
         Far weights pass one more register, between the blocks all over the device and the multipliers.
-    loadable : bool
-    files : bool
-        Take the contents from hexadecimal files, :func:`~gatewright.compiler.layout.images.hex_files`;
-        otherwise they are part of the design.
 
     Members
     -------
@@ -71,13 +68,12 @@ class Weights(wiring.Component):
     w_data: Signal
 
     def __init__(
-        self, *, images: MemoryImages, lanes: int, bits: int, family: VendorFamily = GENERIC,
-        loadable: bool = False, files: bool = False,
-    ) -> None:  # fmt: skip
-        self.images, self.lanes, self.bits = images, lanes, bits
-        self.loadable, self.files, self.family = loadable, files, family
+        self, *, images: MemoryImages, lanes: int, bits: int, options: CoreOptions
+    ) -> None:
+        self.images, self.lanes, self.bits, self.options = images, lanes, bits, options
+        self.family = family = options.family
         self.latency = Table.latency + family.far_weights
-        self.spram = uses_spram(images, family, loadable)
+        self.spram = uses_spram(images, family, options.loadable)
         self.initialized = not self.spram
         self.depth = max(2, images.planes[0].depth)
         self.chunks = -(-images.weight_width // CHUNK)
@@ -129,8 +125,8 @@ class Weights(wiring.Component):
     ) -> Value:  # fmt: skip
         """Make the table of a plane, which starts at a chunk of the word; return its output."""
         table = Table(
-            words=list(plane.words), width=plane.width, loadable=self.loadable,
-            file=weights_file(k) if self.files else "", family=self.family,
+            words=list(plane.words), width=plane.width, loadable=self.options.loadable,
+            file=weights_file(k) if self.options.rom_files else "", family=self.family,
         )  # fmt: skip
         m.submodules[f"table_{k}" if k else "table"] = table
         w_en = self.w_en[chunk : chunk + table.chunks]

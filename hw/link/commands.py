@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
@@ -158,74 +159,92 @@ class Commands(wiring.Component):
                         with m.Case(Op.LOADED):
                             m.next = "GATHER-DIGEST"
 
-            with m.State("GATHER-ELEMENT"):
-                with m.If(gather(z.input_bytes)):
-                    m.next = "GIVE-ELEMENT"
-            with m.State("GIVE-ELEMENT"):
-                m.d.comb += self.i.valid.eq(1)
-                with m.If(self.i.ready):
-                    m.d.sync += left.eq(left - 1)
-                    m.next = "GATHER-ELEMENT"
-                    with m.If(last):
-                        m.next = "WAIT-OP"
-
-            with m.State("WAIT-DRAINED"):
-                with m.If(drained):
-                    with m.Switch(op):
-                        with m.Case(Op.IDENTIFY, Op.COUNTERS):
-                            m.next = "REPLY"
-                        with m.Default():
-                            m.next = "GIVE-COMMAND"
-            with m.State("GIVE-COMMAND"):
-                m.d.comb += self.c.valid.eq(1)
-                with m.If(self.c.ready):
-                    m.next = "WAIT-OP"
-                    with m.If(left != 0):
-                        m.next = "TAKE-WORDS"
-                        with m.If(op[0]):
-                            m.next = "GATHER-WORD"
-                            m.d.comb += self.start.eq(op != Op.LOAD_STATE)
-            with m.State("GATHER-WORD"):
-                with m.If(gather(z.word_bytes)):
-                    m.d.sync += giving.eq(1)
-                    m.next = "GIVE-WORD"
-            with m.State("GIVE-WORD"):
-                m.d.sync += giving.eq(~self.s_i.ready)
-                with m.If(self.s_i.ready):
-                    m.d.sync += left.eq(left - 1)
-                    m.next = "GATHER-WORD"
-                    with m.If(last):
-                        m.next = "WAIT-OP"
-            with m.State("TAKE-WORDS"):
-                with m.If(taken):
-                    m.d.sync += left.eq(left - 1)
-                    with m.If(last):
-                        m.next = "WAIT-OP"
-
-            with m.State("REPLY"):
-                m.d.comb += self._reply_valid.eq(self.there)
-                with m.If(self.there & self._reply_ready):
-                    m.d.sync += place.eq(place + 1)
-                    with m.If(reply_last):
-                        m.next = "WAIT-OP"
-            if self.loadable:
-                with m.State("GATHER-DIGEST"):
-                    m.d.comb += self.down.ready.eq(1)
-                    m.d.comb += [
-                        self.digest.eq(self.down.payload), self.digest_valid.eq(self.down.valid),
-                        self.digest_place.eq(place),
-                    ]  # fmt: skip
-                    with m.If(self.down.valid):
-                        m.d.sync += place.eq(place + 1)
-                        with m.If(place == DIGEST_BYTES - 1):
-                            m.next = "ACCEPT-DIGEST"
-                with m.State("ACCEPT-DIGEST"):
-                    m.d.comb += self.good.eq(1)
-                    m.next = "WAIT-OP"
+            self._step_states(m, gather, left, last)
+            self._word_states(m, gather, op, drained, left, last, giving, taken)
+            self._reply_states(m, reply_last)
             with m.State("REFUSE"):
                 # The streams' order is lost: all is discarded until the session is opened anew.
                 m.d.comb += [self.refused.eq(1), self.down.ready.eq(1)]
         return m
+
+    def _step_states(
+        self, m: Module, gather: Callable[[int], Value], left: Signal, last: Signal
+    ) -> None:
+        """Give the elements of a step to the core."""
+        z = self.sizes
+        with m.State("GATHER-ELEMENT"):
+            with m.If(gather(z.input_bytes)):
+                m.next = "GIVE-ELEMENT"
+        with m.State("GIVE-ELEMENT"):
+            m.d.comb += self.i.valid.eq(1)
+            with m.If(self.i.ready):
+                m.d.sync += left.eq(left - 1)
+                m.next = "GATHER-ELEMENT"
+                with m.If(last):
+                    m.next = "WAIT-OP"
+
+    def _word_states(
+        self, m: Module, gather: Callable[[int], Value], op: Signal, drained: Signal, left: Signal,
+        last: Signal, giving: Signal, taken: Signal,
+    ) -> None:  # fmt: skip
+        """Give a command to the core, then words to it, or take words from it."""
+        z = self.sizes
+        with m.State("WAIT-DRAINED"):
+            with m.If(drained):
+                with m.Switch(op):
+                    with m.Case(Op.IDENTIFY, Op.COUNTERS):
+                        m.next = "REPLY"
+                    with m.Default():
+                        m.next = "GIVE-COMMAND"
+        with m.State("GIVE-COMMAND"):
+            m.d.comb += self.c.valid.eq(1)
+            with m.If(self.c.ready):
+                m.next = "WAIT-OP"
+                with m.If(left != 0):
+                    m.next = "TAKE-WORDS"
+                    with m.If(op[0]):
+                        m.next = "GATHER-WORD"
+                        m.d.comb += self.start.eq(op != Op.LOAD_STATE)
+        with m.State("GATHER-WORD"):
+            with m.If(gather(z.word_bytes)):
+                m.d.sync += giving.eq(1)
+                m.next = "GIVE-WORD"
+        with m.State("GIVE-WORD"):
+            m.d.sync += giving.eq(~self.s_i.ready)
+            with m.If(self.s_i.ready):
+                m.d.sync += left.eq(left - 1)
+                m.next = "GATHER-WORD"
+                with m.If(last):
+                    m.next = "WAIT-OP"
+        with m.State("TAKE-WORDS"):
+            with m.If(taken):
+                m.d.sync += left.eq(left - 1)
+                with m.If(last):
+                    m.next = "WAIT-OP"
+
+    def _reply_states(self, m: Module, reply_last: Signal) -> None:
+        """Send the identity or counters; take a digest."""
+        place = self.place
+        with m.State("REPLY"):
+            m.d.comb += self._reply_valid.eq(self.there)
+            with m.If(self.there & self._reply_ready):
+                m.d.sync += place.eq(place + 1)
+                with m.If(reply_last):
+                    m.next = "WAIT-OP"
+        if self.loadable:
+            with m.State("GATHER-DIGEST"):
+                m.d.comb += self.down.ready.eq(1)
+                m.d.comb += [
+                    self.digest.eq(self.down.payload), self.digest_valid.eq(self.down.valid),
+                    self.digest_place.eq(place),
+                ]  # fmt: skip
+                with m.If(self.down.valid):
+                    m.d.sync += place.eq(place + 1)
+                    with m.If(place == DIGEST_BYTES - 1):
+                        m.next = "ACCEPT-DIGEST"
+            with m.State("ACCEPT-DIGEST"):
+                m.d.comb += self.good.eq(1)
+                m.next = "WAIT-OP"
 
     def _serialize(self, m: Module) -> None:
         """Cut results, state words and reply bytes into bytes for the up stream."""

@@ -12,6 +12,7 @@ from gatewright.compiler.layout import planes
 from gatewright.compiler.layout.planes import plan
 from gatewright.compiler.program.program import Program
 from gatewright.compiler.quantizer.pipeline import quantize
+from gatewright.hw.engine.options import CoreOptions
 from gatewright.hw.engine.port import chunks
 from gatewright.hw.engine.weights import Weights
 from gatewright.sim.collisions import simulator
@@ -33,10 +34,11 @@ def mixed(lanes: int = 8, h: int = 12, seed: int = 0, cell: str = "gru") -> Prog
     return quantize(Model(5, layers), None, Config(5, weight_widths=widths, lanes=lanes))
 
 
-def weights(p: Program, **options: object) -> Weights:
+def weights(p: Program, *, loadable: bool = False) -> Weights:
     lanes = p.geometry.rows * p.geometry.split
     bits = p.network.numbers.weight_bits
-    return Weights(images=p.images, lanes=lanes, bits=bits, **options)  # type: ignore[arg-type]
+    options = CoreOptions(loadable=loadable)
+    return Weights(images=p.images, lanes=lanes, bits=bits, options=options)
 
 
 def walk(dut: Weights, addresses: list[int], load: list[int] = ()) -> tuple[list[int], list[int]]:  # type: ignore[assignment]
