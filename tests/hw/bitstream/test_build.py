@@ -11,7 +11,7 @@ from gatewright.cli.main import main
 from gatewright.compiler import quantize
 from gatewright.compiler.config import Config
 from gatewright.compiler.errors import CheckError, InputError, MissingToolError
-from gatewright.compiler.frontends import registry as load
+from gatewright.compiler.frontends.registry import load
 from gatewright.compiler.program.chain import load_program
 from gatewright.compiler.target.estimate import fits
 from gatewright.host.wire.flash_image import flash_image
