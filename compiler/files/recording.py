@@ -6,10 +6,6 @@ memory is taken, and what is not plainly a table of finite real numbers is refus
 
 from __future__ import annotations
 
-import math
-import tokenize
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -19,6 +15,8 @@ import numpy.typing as npt
 
 from ..errors import InputError
 from .atomic import atomic_folder, atomic_write, reason
+from .budget import one_import, spend
+from .npy import npz_keys, read_npy, read_npz
 
 __all__ = ["Recording", "atomic_folder", "atomic_write", "read_x", "write_y"]
 
@@ -28,7 +26,10 @@ IntArray = npt.NDArray[np.int64]
 VALUES_LIMIT = 1 << 27
 """Values in one recording: 1 GiB as float64."""
 CSV_BYTES_LIMIT = 1 << 28
-"""Text is parsed into Python numbers, which take several times its size."""
+CSV_EXPANSION = 16
+"""Text is parsed into Python numbers, which take up to 16 times its size."""
+COPIES = 3
+"""Arrays of 64 bits that a recording becomes: values, their codes, outputs."""
 SUFFIXES = (".npy", ".npz", ".csv")
 
 
@@ -51,6 +52,7 @@ class Recording:
     labels: IntArray | None = None
 
 
+@one_import()
 def read_x(path: str | Path, features: int | None = None) -> Recording:
     """Read a recording.
 
@@ -81,8 +83,7 @@ def read_x(path: str | Path, features: int | None = None) -> Recording:
         elif suffix == ".npz":
             arrays = _read_npz(path)
         else:
-            with path.open("rb") as file:
-                arrays = {"x": _read_npy(file, str(path))}
+            arrays = {"x": read_npy(path, limit=VALUES_LIMIT, copies=COPIES)}
     except OSError as error:
         raise InputError(f"cannot read {path}: {reason(error)}") from error
     x = _checked(arrays["x"], str(path), features)
@@ -138,67 +139,14 @@ def _companion(
     return array.astype(np.int64)
 
 
-def _read_npy(file: IO[bytes], what: str) -> npt.NDArray[Any]:
-    """Read one array; its header is judged before memory is taken for the data."""
-    headers = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }
-    try:
-        version = np.lib.format.read_magic(file)
-        if version not in headers:
-            raise ValueError(f"format version {version} is for structured data")
-        shape, fortran, dtype = headers[version](file)
-    except (ValueError, TypeError, SyntaxError, tokenize.TokenError, EOFError) as error:
-        raise InputError(f"{what} is no NumPy array or is damaged: {error}") from error
-    if dtype.hasobject or dtype.kind not in "fiu":
-        raise InputError(
-            f"{what} has dtype {dtype}; only real floats and integers are read: "
-            "save it with x.astype(float)"
-        )
-    values = math.prod(shape)
-    if min(shape, default=1) < 0 or values > VALUES_LIMIT:
-        raise InputError(
-            f"{what} announces shape {shape}, {values} values; the limit is {VALUES_LIMIT}: "
-            "split the recording"
-        )
-    size = values * dtype.itemsize
-    data = file.read(size)
-    # Reading past the end also makes a zip file check its sum.
-    if len(data) < size or file.read(1):
-        have = f"only {len(data)}" if len(data) < size else "more"
-        raise InputError(
-            f"{what} is damaged: shape {shape} of {dtype} takes {size} bytes, the file has {have}; "
-            "copy or save it again"
-        )
-    return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
-
-
 def _read_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
-    """Read the keys ``x``, ``len`` and ``y`` of a zip of ``.npy`` files."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = {info.filename: info for info in archive.infolist()}
-            keys = [name.removesuffix(".npy") for name in members]
-            if "x" not in keys:
-                raise InputError(
-                    f"{path} has no key 'x', only {keys[:8]}; save it with np.savez(path, x=x)"
-                )
-            arrays = {}
-            for key in {"x", "len", "y"} & set(keys):
-                info = members.get(f"{key}.npy", members.get(key))
-                if info is None or info.flag_bits & 1 or info.compress_type not in (0, 8):
-                    raise InputError(
-                        f"{path}: {key} is encrypted or compressed in a way that NumPy does not "
-                        "write; save it with np.savez or np.savez_compressed"
-                    )
-                with archive.open(info) as file:
-                    arrays[key] = _read_npy(file, f"{path}: {key}")
-            return arrays
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+    """Read the keys ``x``, ``len`` and ``y``."""
+    keys = npz_keys(path)
+    if "x" not in keys:
         raise InputError(
-            f"{path} is not a .npz file or is damaged ({error}); copy or save it again"
-        ) from error
+            f"{path} has no key 'x', only {keys[:8]}; save it with np.savez(path, x=x)"
+        )
+    return read_npz(path, {"x", "len", "y"}, limit=VALUES_LIMIT, copies=COPIES)
 
 
 def _read_csv(path: Path) -> FloatArray:
@@ -207,6 +155,7 @@ def _read_csv(path: Path) -> FloatArray:
         raise InputError(
             f"{path} has {size} bytes; the limit of a .csv is {CSV_BYTES_LIMIT}: use .npy"
         )
+    spend(CSV_EXPANSION * size, f"{path} ({size:,} bytes of text)")
     rows: list[list[float]] = []
     width = lines = 0
     try:

@@ -7,7 +7,7 @@ older ``.h5``. Nothing in a file is executed, and Keras itself is not needed.
 from __future__ import annotations
 
 import io
-import json
+import math
 import pathlib
 import re
 import zipfile
@@ -20,12 +20,17 @@ import numpy as np
 
 from ..arrays import FloatArray
 from ..errors import InputError, MissingToolError
+from ..files.boundary import parsing
+from ..files.budget import FILE_LIMIT, spend
+from ..files.json_file import read_json
 
 __all__ = ["KerasFile", "KerasLayer", "read_keras"]
 
-FILE_LIMIT = 1 << 30
 CONFIG_LIMIT = 16 << 20
 ARRAY_LIMIT = 1 << 27  # elements
+NAMES_LIMIT = 64  # arrays of one layer
+DEFLATE = 1032  # bytes that one byte of deflated data can become
+FILTERS = (1, 2, 3)  # of HDF5: deflate, shuffle, checksum
 
 # Where Keras 3 puts the arrays of a layer, below the layer's own group
 PLACES = {
@@ -91,16 +96,36 @@ def _array(group: Any, path: str) -> FloatArray:
         raise InputError(f"weights {path!r} are {node.dtype}, expected floating point")
     if node.size is None or node.size > ARRAY_LIMIT:
         raise InputError(f"weights {path!r} have {node.size} elements, up to {ARRAY_LIMIT} allowed")
+    _check_stored(node, path)
     return np.asarray(node[()], dtype=np.float64)
+
+
+def _check_stored(node: Any, path: str) -> None:
+    """Refuse a dataset that says more than is stored: HDF5 would make the rest up."""
+    stored, plan = node.id.get_storage_size(), node.id.get_create_plist()
+    filters = [plan.get_filter(k)[0] for k in range(plan.get_nfilters())]
+    if set(filters) - set(FILTERS):
+        raise InputError(
+            f"weights {path!r} are packed by filters {filters}; gzip, shuffle and checksums are read"
+        )
+    chunk = math.prod(node.chunks or ())
+    if node.chunks:
+        whole = math.prod(-(-n // k) for n, k in zip(node.shape, node.chunks, strict=True))
+        missing = node.id.get_num_chunks() < whole or node.nbytes > DEFLATE * stored
+    else:
+        missing = node.nbytes > stored
+    if missing:
+        raise InputError(
+            f"weights {path!r} take {node.nbytes} bytes, only {stored} are stored; save the model "
+            "again"
+        )
+    spend(node.nbytes + 8 * node.size + chunk * node.dtype.itemsize, f"weights {path!r}")
 
 
 def _json(text: str | bytes, what: str) -> dict[str, Any]:
     if len(text) > CONFIG_LIMIT:
         raise InputError(f"{what} has {len(text)} bytes, up to {CONFIG_LIMIT} allowed")
-    try:
-        data = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{what} is not JSON ({error}); save the model again") from None
+    data = read_json(text, what, "save the model again")
     if not isinstance(data, dict):
         raise InputError(f"{what} is not a JSON object; save the model again")
     return data
@@ -185,6 +210,7 @@ def _read_archive(path: pathlib.Path) -> KerasFile:
                 size = archive.getinfo(name).file_size
                 if size > limit:
                     raise InputError(f"{path.name}: {name} unpacks to {size} bytes, not to {limit}")
+                spend(size, f"{path.name}: {name}")
                 members[name] = archive.read(name)
     except KeyError as error:
         raise InputError(f"{path.name}: not a complete .keras file ({error.args[0]})") from None
@@ -204,7 +230,7 @@ def _read_archive(path: pathlib.Path) -> KerasFile:
             found: list[FloatArray] = []
             for place in PLACES.get(kind, ("vars",)):
                 base = f"layers/{group}/{place}"
-                count = len(file[base]) if base in file else 0
+                count = min(len(file[base]), NAMES_LIMIT) if base in file else 0
                 found += [_array(file, f"{base}/{k}") for k in range(count)]
             return tuple(found)
 
@@ -226,7 +252,12 @@ def _read_legacy(path: pathlib.Path) -> KerasFile:
 
         def arrays(kind: str, name: str) -> tuple[FloatArray, ...]:
             base = f"model_weights/{name}"
-            names = file[base].attrs.get("weight_names", ()) if base in file else ()
+            attributes = file[base].attrs if base in file else {}
+            if "weight_names" not in attributes:
+                return ()
+            if math.prod(attributes.get_id("weight_names").shape) > NAMES_LIMIT:
+                raise InputError(f"{base} has more than {NAMES_LIMIT} arrays; save the model again")
+            names = attributes["weight_names"]
             return tuple(_array(file, f"{base}/{_text(n)}") for n in names)
 
         version = _text(file.attrs.get("keras_version", ""))
@@ -251,7 +282,5 @@ def read_keras(path: pathlib.Path) -> KerasFile:
     size = path.stat().st_size
     if size > FILE_LIMIT:
         raise InputError(f"{path.name}: {size} bytes; a model may have up to {FILE_LIMIT}")
-    try:
+    with parsing(path.name, "a Keras model", "save the model again"):
         return _read_archive(path) if zipfile.is_zipfile(path) else _read_legacy(path)
-    except (OSError, KeyError, RuntimeError) as error:  # what h5py raises on damaged files
-        raise InputError(f"{path.name}: damaged ({error}); save the model again") from None

@@ -10,6 +10,8 @@ import numpy as np
 
 from ..arrays import FloatArray
 from ..errors import CheckError, InputError, MissingToolError
+from ..files.budget import FILE_LIMIT, spend
+from ..files.protobuf import count_parts
 from ..ir.model import Model
 from .onnx_cells import RECURRENT_OPS, attributes
 from .onnx_fold import constants, node_name
@@ -18,7 +20,8 @@ from .onnx_tensors import Array, Value
 
 __all__ = ["list_nodes", "load_onnx"]
 
-FILE_LIMIT = 1 << 30
+NODES_LIMIT = 20_000
+COPIES = 3  # of the weights: as read, as parsed, as arrays
 OLDEST = 7  # opset of the present meaning of GRU, LSTM and RNN
 TOLERANCE = 1e-5
 
@@ -40,10 +43,18 @@ def _read(path: pathlib.Path) -> Any:
     size = path.stat().st_size
     if size > FILE_LIMIT:
         raise InputError(f"{path.name}: {size} bytes; an ONNX file may have up to {FILE_LIMIT}")
+    spend(COPIES * size, path.name)
+    content = path.read_bytes()
+    count_parts(content, path.name)
     try:
-        model = onnx.load_model_from_string(path.read_bytes())
-    except (DecodeError, ValueError) as error:
+        model = onnx.load_model_from_string(content)
+    except (DecodeError, ValueError, RuntimeError) as error:
         raise InputError(f"{path.name}: not an ONNX file ({error}); export it again") from None
+    if len(model.graph.node) > NODES_LIMIT:
+        raise InputError(
+            f"{path.name}: {len(model.graph.node)} nodes; up to {NODES_LIMIT} are read: simplify "
+            "the graph, or export the recurrent part alone"
+        )
     for tensor in _tensors(model.graph):
         if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data:
             raise InputError(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError
+from ..files.budget import BudgetError, spend
 
 __all__ = ["ELEMENTS_LIMIT", "FOLDED", "GLUE", "constants", "evaluate", "node_name", "operator"]
 
@@ -15,6 +17,10 @@ Array = npt.NDArray[Any]
 
 ELEMENTS_LIMIT = 1 << 26
 """Largest tensor that is made while a graph is read."""
+
+BYTES = 16
+"""Bytes of memory for an element: it and a copy."""
+DIMENSIONS = 32
 
 GLUE = {"Transpose", "Reshape", "Squeeze", "Unsqueeze", "Identity", "Flatten", "Slice", "Gather",
         "Split", "Concat"}  # fmt: skip
@@ -35,22 +41,39 @@ def operator(node: Any) -> str:
     return f"{node.domain}::{node.op_type}" if node.domain not in ("", "ai.onnx") else node.op_type
 
 
+def _count(shape: Iterable[float]) -> int:
+    """Return the elements of a shape, at most 2**62."""
+    return int(min(np.prod(np.array([*shape], float)), 2.0**62))
+
+
 def _evaluate(node: Any, arrays: list[Array | None], model: Any) -> list[Array]:
     """Run one node in NumPy, after a look at how large its result can get."""
     from onnx import TensorProto, helper
     from onnx.reference import ReferenceEvaluator
 
     present = {n: a for n, a in zip(node.input, arrays, strict=True) if n and a is not None}
-    total = sum(a.size for a in present.values())
-    shapes = [a.shape for a in present.values()]
+    given = [a for a in arrays if a is not None]  # an input that is there twice counts twice
+    total = sum(a.size for a in given)
+    shapes = [a.shape for a in given]
     if node.op_type in ("ConstantOfShape", "Expand"):
-        total += int(np.prod(np.maximum(np.asarray(arrays[-1], float), 1.0)))
+        if given[-1].ndim != 1 or given[-1].size > DIMENSIONS:
+            raise InputError(f"{node.op_type} is given a shape of shape {given[-1].shape}")
+        wanted = np.maximum(given[-1].astype(float), 1.0)
+        if node.op_type == "Expand":  # both ways: neither of the two need be as large
+            old = np.array([*[1] * (len(wanted) - given[0].ndim), *given[0].shape], float)
+            wanted = np.maximum([*[1.0] * (len(old) - len(wanted)), *wanted], old)
+        total += _count(wanted)
+    elif node.op_type == "Cast" and any(a.i == TensorProto.STRING for a in node.attribute):
+        raise InputError("Cast to text is not supported")
+    elif node.op_type == "Constant" and any(a.name == "sparse_value" for a in node.attribute):
+        raise InputError("a sparse Constant is not supported; store it dense")
     elif node.op_type in ("Add", "Sub", "Mul", "Div", "Equal", "Where"):
-        total += int(np.prod(np.array(np.broadcast_shapes(*shapes), float)))
+        total += _count(np.broadcast_shapes(*shapes))
     elif node.op_type == "Gather":
-        total *= max(1, int(np.prod(np.array(shapes[-1], float))))
+        total *= max(1, _count(shapes[-1]))
     if total > ELEMENTS_LIMIT:
         raise InputError(f"{node.op_type} makes {total} elements, up to {ELEMENTS_LIMIT} allowed")
+    spend(BYTES * total, f"{node.op_type} of {total} elements")
     infos = [
         helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape)
         for n, a in present.items()
@@ -90,6 +113,8 @@ def constants(model: Any) -> dict[str, Array]:
             arrays = [known.get(n) for n in node.input]
             try:
                 results = evaluate(node, arrays, model)
+            except BudgetError:
+                raise
             except InputError:
                 continue  # whoever needs the value will name it
             known.update((n, a) for n, a in zip(node.output, results, strict=True) if n)

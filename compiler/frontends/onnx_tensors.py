@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError
-from .onnx_fold import ELEMENTS_LIMIT, constants, node_name
+from ..files.budget import spend
+from .onnx_fold import BYTES, ELEMENTS_LIMIT, constants, node_name
 
 __all__ = ["Span", "Tensors", "Value"]
 
@@ -118,6 +119,7 @@ class Tensors:
             if min(shape, default=1) < 1 or np.prod(np.array(shape, float)) > ELEMENTS_LIMIT:
                 raise InputError(f"input {info.name!r} has shape {shape}; 1 to 2**26 elements")
             self.shapes[info.name] = tuple(shape)
+            spend(BYTES * int(np.prod(shape)), f"input {info.name!r} of shape {shape}")
             size = shape[-1] if shape else 1
             count = int(np.prod(shape))
             span = self.add_span(info.name, "input", count // size, size)
@@ -147,6 +149,7 @@ class Tensors:
         """Give a new vector its numbers."""
         if rows * size > ELEMENTS_LIMIT:
             raise InputError(f"{name}: has {rows * size} values in a run, up to 2**26 allowed")
+        spend(BYTES * rows * size, f"{name}, {rows * size} values in a run,")
         self.spans.append(Span(name, kind, self.elements, rows, size))
         return self.spans[-1]
 

@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import InputError, MissingToolError
+from ..errors import InputError
+from ..files.boundary import parsing
+from ..files.budget import FILE_LIMIT, memory_limit, one_import, spend
+from ..files.npy import npz_keys, read_npz
 from ..ir.model import Model
 from .pytorch import from_module, from_state_dict
 
@@ -22,7 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["load"]
 
-FILE_LIMIT = 1 << 30  # bytes, also of what a compressed file unpacks to
 ZIPPED = (".pt", ".pth", ".npz", ".keras")
 
 
@@ -30,6 +32,7 @@ def load(
     source: torch.nn.Module | Mapping[str, Any] | str | os.PathLike[str],
     *,
     check: bool = True,
+    memory: int | None = None,
     **options: Any,
 ) -> Model:
     """Read a float model.
@@ -42,6 +45,8 @@ def load(
         0.1), ``.onnx``, ``.keras``/``.h5``, ``.json`` (RTNeural). Up to 1 GiB.
     check : bool
         Compare with the framework's own evaluation where that is installed.
+    memory : int, optional
+        Bytes that reading may take, default 2 GiB (:data:`~..files.budget.MEMORY`).
     **options
         Passed to the reader: of a state_dict those of :func:`~.from_torch.from_state_dict`
         (``ignore``, ``order``, ``key``, ``nonlinearity``, ``activations``).
@@ -53,6 +58,12 @@ def load(
     MissingToolError
         A package that is needed to read it is not installed.
     """
+    with memory_limit(memory), one_import():
+        return _load(source, check, options)
+
+
+def _load(source: Any, check: bool, options: dict[str, Any]) -> Model:
+    """Choose the reader by what is given."""
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(source, torch.nn.Module):
         return _call(from_module, source, type(source).__name__, check, options)
@@ -115,50 +126,20 @@ def _check_size(path: pathlib.Path) -> None:
 
 def _pt(path: pathlib.Path, *, check: bool = True, **options: Any) -> Model:
     """Read tensors that torch.save wrote."""
-    try:
-        import torch
-    except ImportError:
-        raise MissingToolError(
-            f"{path.name} needs torch: pip install 'gatewright[torch]', or save as .safetensors"
-        ) from None
-    import pickle
+    from .torch_file import read_torch
 
-    try:
-        values = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise InputError(
-            f"{path.name} was refused, nothing in it was run: it holds more than tensors "
-            f"({_brief(error)}). Where you trust it, load it with PyTorch yourself and save "
-            "model.state_dict() by torch.save, or as .safetensors"
-        ) from None
-    except Exception as error:  # damaged files make torch raise many types
-        raise InputError(
-            f"{path.name} is not a file of tensors, or damaged ({_brief(error)}): save "
-            "model.state_dict() by torch.save again"
-        ) from None
-    if not isinstance(values, Mapping):
-        raise InputError(
-            f"{path.name} holds {type(values).__name__}, not a state_dict: save model.state_dict()"
-        )
+    values = read_torch(path)
     return _call(from_state_dict, values, path.name, check, options | {"source": path.name})
-
-
-def _brief(error: Exception) -> str:
-    """Give the one line of torch's long message that says what was wrong."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    told = [line for line in lines if "WeightsUnpickler error" in line]
-    return (told or lines or [type(error).__name__])[0][:200]
 
 
 def _safetensors(path: pathlib.Path, *, check: bool = True, **options: Any) -> Model:
     """Read a safetensors file; its keys are sorted by name, so their order means nothing."""
     import safetensors
 
-    try:
+    spend(2 * path.stat().st_size, path.name)
+    with parsing(path.name, "a safetensors file", "save it again"):
         tensors = safetensors.deserialize(path.read_bytes())
-    except Exception as error:  # the library has an error type of its own kind for each format
-        raise InputError(f"{path.name} is not a safetensors file, or damaged: {error}") from None
-    values = {name: _decode(tensor) for name, tensor in tensors}
+        values = {name: _decode(tensor) for name, tensor in tensors}
     options |= {"source": path.name, "ordered": False}
     return _call(from_state_dict, values, path.name, check, options)
 
@@ -167,6 +148,7 @@ def _decode(tensor: Mapping[str, Any]) -> npt.NDArray[Any]:
     """Give one tensor as an array; of other types than floats only name and shape."""
     name, shape = tensor["dtype"], tensor["shape"]
     if name == "BF16":  # the upper half of a float32
+        spend(4 * len(tensor["data"]), "a tensor of bfloat16")
         upper = np.frombuffer(tensor["data"], "<u2").astype("<u4") << 16
         return upper.view("<f4").reshape(shape)
     if name in ("F64", "F32", "F16"):
@@ -176,15 +158,11 @@ def _decode(tensor: Mapping[str, Any]) -> npt.NDArray[Any]:
 
 def _npz(path: pathlib.Path, *, check: bool = True, **options: Any) -> Model:
     """Read plain arrays by name."""
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            values = {} if "vad_gru_weights" in archive.files else dict(archive.items())
-    except Exception as error:  # NumPy raises many types on damaged files
-        raise InputError(f"{path.name} is not a file of plain arrays: {error}") from None
-    if not values:
+    if "vad_gru_weights" in npz_keys(path, path.name):
         from .rnnoise import load_rnnoise
 
         return load_rnnoise(path, check=check, **options)
+    values = read_npz(path, name=path.name, kinds="fiubcSU", way_out="leave it out")
     return _call(from_state_dict, values, path.name, check, options | {"source": path.name})
 
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import pathlib
 import re
-import zipfile
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError
+from ..files.npy import npz_keys, read_npz
 from ..ir.model import Layer, Linear, Model, Recurrent
 from .stack import gate_columns
 
@@ -58,21 +58,9 @@ def _read_c(path: pathlib.Path) -> tuple[Arrays, dict[str, str]]:
 
 
 def _read_npz(path: pathlib.Path) -> Arrays:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            size = sum(info.file_size for info in archive.infolist())
-        if size > FILE_LIMIT:
-            raise InputError(f"{path.name}: unpacks to {size} bytes, more than {FILE_LIMIT}")
-        with np.load(path, allow_pickle=False) as data:
-            return {
-                name: np.asarray(data[name], dtype=np.float64)
-                for name in data.files
-                if name.endswith(("_weights", "_bias"))
-            }
-    except InputError:
-        raise
-    except Exception as error:  # zipfile, zlib and NumPy's header parser each have their own kinds
-        raise InputError(f"{path.name}: not a readable .npz ({error})") from None
+    names = [n for n in npz_keys(path, path.name) if n.endswith(("_weights", "_bias"))]
+    arrays = read_npz(path, names, path.name, limit=FILE_LIMIT // 8)
+    return {name: array.astype(np.float64) for name, array in arrays.items()}
 
 
 def load_rnnoise(path: pathlib.Path, *, check: bool = True) -> Model:

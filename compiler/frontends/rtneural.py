@@ -6,7 +6,6 @@ Format: ``in_shape`` and a list ``layers`` of objects with ``type``, ``shape``, 
 
 from __future__ import annotations
 
-import json
 import pathlib
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 
 from ..arrays import FloatArray
 from ..errors import InputError
+from ..files.json_file import read_json
 from ..ir.model import Model
 from .stack import Stack
 
@@ -29,12 +29,7 @@ def _read(path: pathlib.Path) -> dict[str, Any]:
     size = path.stat().st_size
     if size > FILE_LIMIT:
         raise InputError(f"{path.name}: {size} bytes; a JSON model may have up to {FILE_LIMIT}")
-    try:
-        data = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise InputError(
-            f"{path.name}: not a JSON file ({error}); export the model again"
-        ) from None
+    data = read_json(path.read_bytes(), path.name, "export the model again")
     if not isinstance(data, dict) or not isinstance(data.get("layers"), list):
         raise InputError(
             f"{path.name}: no list 'layers', so not RTNeural's JSON; export it with RTNeural's "
@@ -58,7 +53,7 @@ def _arrays(name: str, kind: str, weights: Any) -> list[FloatArray]:
     for index, (value, rank) in enumerate(zip(weights, ranks, strict=True)):
         try:
             array = np.array(value, dtype=np.float64)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             array = np.array(None)
         if array.ndim != rank:
             raise InputError(f"{name}: weights[{index}] is not an array of numbers of rank {rank}")

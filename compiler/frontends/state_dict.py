@@ -153,7 +153,9 @@ def _array(name: str, value: Any) -> FloatArray:
     if torch is not None and isinstance(value, torch.Tensor):
         if value.is_quantized or not value.is_floating_point():
             raise InputError(f"{name} is of type {value.dtype}: weights must be floating point")
-        array = value.detach().to_dense().to("cpu", torch.float64).numpy().copy()
+        if value.layout is not torch.strided:  # its indices may lie outside its shape
+            raise InputError(f"{name} is sparse ({value.layout}): give its to_dense()")
+        array = value.detach().to("cpu", torch.float64).numpy().copy()
     else:
         array = np.asarray(value)
         if array.dtype.kind != "f":

@@ -114,7 +114,7 @@ def test_npz_in_the_way_of_a_published_amplifier_model(tmp_path):
 def test_npz_of_objects_is_not_unpickled(tmp_path):
     path, trace = tmp_path / "model.npz", tmp_path / "trace"
     np.savez(path, weight=np.array([Hostile(trace)], dtype=object))
-    with pytest.raises(InputError, match="not a file of plain arrays"):
+    with pytest.raises(InputError, match="weight has dtype object"):
         load(path)
     assert not trace.exists()
 
@@ -238,7 +238,7 @@ def test_npz_that_announces_more_than_it_holds(tmp_path):
     )
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("weight.npy", header.getvalue())
-    with pytest.raises(InputError, match="not a file of plain arrays"):
+    with pytest.raises(InputError, match="takes 8796093022208 bytes, the file has only 0"):
         load(path)
 
 
