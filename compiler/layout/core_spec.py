@@ -20,7 +20,7 @@ from .planes import plan
 from .schedule import Schedule
 from .tables import POSTS
 
-__all__ = ["GATEWARE", "Hardware", "LaidOut", "describe", "differences", "digest"]
+__all__ = ["GATEWARE", "Hardware", "LaidOut", "describe", "differences", "digest", "layout_json"]
 
 GATEWARE = 4
 """Raised whenever the meaning of a memory word changes: older bitstreams must refuse it."""
@@ -87,9 +87,7 @@ class Hardware:
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object that :meth:`from_json` reads back."""
-        layout = {
-            k: [f.offset, f.width, f.base, int(f.signed), f.part] for k, f in self.layout.items()
-        }
+        layout = layout_json(self.layout)
         return {"acc_bits": self.acc_bits, "sum_bits": self.sum_bits, "layout": layout}
 
     @classmethod
@@ -104,6 +102,11 @@ class Hardware:
             raise ValueError(f"accumulators of {made.acc_bits} and sums of {made.sum_bits} bits")
         check_layout(layout)
         return made
+
+
+def layout_json(layout: Layout) -> dict[str, list[int]]:
+    """Return the fields of a beat's word as a JSON object."""
+    return {k: [f.offset, f.width, f.base, int(f.signed), f.part] for k, f in layout.items()}
 
 
 def describe(program: LaidOut) -> dict[str, Any]:

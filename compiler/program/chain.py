@@ -24,8 +24,16 @@ from .. import golden
 from ..arrays import FloatArray, IntArray, check_lengths, reverse_steps
 from ..config import Config
 from ..errors import InputError
+from ..files.budget import one_import
 from ..numerics.fixed import Format, saturate, shift
-from .folder import SCHEMA, check_digest, damaged, read_description
+from .folder import (
+    SCHEMA,
+    check_digest,
+    check_summary,
+    damaged,
+    read_description,
+    read_quality,
+)
 from .inputs import encode, read_exponents
 from .program import Program
 
@@ -342,6 +350,7 @@ class Chain:
                 program.save(tmp / f"pass{k}")
 
     @classmethod
+    @one_import()
     def load(cls, folder: str | Path) -> Chain:
         """Read what :meth:`save` wrote, and check every digest.
 
@@ -360,15 +369,15 @@ class Chain:
                 Stage(Program.load(folder / f"pass{k}"), tuple(item["reads"]), item["reverse"])
                 for k, item in enumerate(items)
             )
-            summary = data.get("summary", {})
             chain = cls(
                 Format.from_json(data["input"]["format"]), int(data["input"]["size"]), stages,
                 tuple(data["outputs"]), Config.from_json(data["config"]),
-                {k: summary[k] for k in ("error", "saturations", "calibration") if k in summary},
-                read_exponents(data),
+                read_quality(data), read_exponents(data),
             )  # fmt: skip
             digest = chain.digest
         check_digest(folder, digest, data)
+        with damaged(folder):
+            check_summary(folder, data, "summary", chain.summary)
         return chain
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,14 @@ import numpy as np
 
 from ..arrays import IntArray
 from ..errors import InputError
+from ..files.json_file import read_json
+from ..files.npy import read_npz
+from .schema import QUALITY, check_arrays, check_chain, check_program
 
-__all__ = ["SCHEMA", "check_digest", "damaged", "read_description", "write_npz"]
+__all__ = [
+    "SCHEMA", "check_digest", "check_files", "check_summary", "damaged", "read_arrays",
+    "read_description", "read_quality", "write_npz",
+]  # fmt: skip
 
 SCHEMA = 2
 
@@ -32,10 +38,7 @@ def damaged(folder: Path) -> Iterator[None]:
         raise
     except OSError as error:
         raise InputError(f"cannot read {folder}: {error}; {_again(folder)}") from error
-    except (
-        ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError,
-        zipfile.BadZipFile, MemoryError,
-    ) as error:  # fmt: skip
+    except Exception as error:  # what was edited may fail anywhere
         raise InputError(
             f"{folder} is damaged ({type(error).__name__}: {error}); {_again(folder)}"
         ) from error
@@ -49,13 +52,54 @@ def read_description(folder: Path) -> dict[str, Any]:
             f"{folder} is not a program folder: it has no program.json; {_again(folder)}"
         )
     with damaged(folder):
-        data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        data = read_json(path.read_bytes(), str(path), _again(folder))
+        if not isinstance(data, dict):
+            raise ValueError("program.json holds no object")
         if data.get("schema") != SCHEMA:
             raise InputError(
-                f"{path} has schema {data.get('schema')!r}, this version reads {SCHEMA}; "
+                f"{path} has schema {str(data.get('schema'))[:40]}, this version reads {SCHEMA}; "
                 f"{_again(folder)}"
             )
+        (check_chain if "passes" in data else check_program)(data)
     return data
+
+
+def read_arrays(folder: Path, data: dict[str, Any]) -> dict[str, IntArray]:
+    """Read ``weights.npz``, which must hold what ``program.json`` says, in its sizes."""
+    with damaged(folder):
+        arrays = read_npz(folder / "weights.npz", kinds="i", way_out=_again(folder))
+        check_arrays(data, arrays)
+    return arrays
+
+
+def read_quality(data: dict[str, Any]) -> dict[str, Any]:
+    """Return what the quantizer measured, of a description."""
+    return {key: data["summary"][key] for key in QUALITY if key in data.get("summary", {})}
+
+
+def check_summary(
+    folder: Path, data: dict[str, Any], key: str, expected: Mapping[str, Any]
+) -> None:
+    """Refuse an entry of ``program.json`` that the digest does not cover and that was edited."""
+    whole = json.loads(json.dumps(expected))
+    for name, stated in data.get(key, {}).items():
+        if name in whole and stated != whole[name]:
+            raise InputError(
+                f"{folder / 'program.json'} was edited: {key}.{name} says {str(stated)[:60]}, the "
+                f"program has {str(whole[name])[:60]}; {_again(folder)}"
+            )
+
+
+def check_files(folder: Path, files: Mapping[str, str]) -> None:
+    """Refuse memory images that were edited; one that is not there is none."""
+    for name, text in files.items():
+        path = folder / name
+        if not path.exists():
+            continue
+        if path.stat().st_size != len(text) or path.read_bytes() != text.encode():
+            raise InputError(
+                f"{path} was edited or is damaged: it is not what the program has; {_again(folder)}"
+            )
 
 
 def check_digest(folder: Path, digest: str, data: dict[str, Any]) -> None:

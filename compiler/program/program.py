@@ -16,15 +16,26 @@ from .. import golden
 from ..arrays import FloatArray, IntArray
 from ..config import Config
 from ..errors import InputError
+from ..files.budget import one_import
 from ..ir.cells import CELLS, LINEAR_GATE, Gate
 from ..ir.network import Network, Numbers, QGate, QLayer
-from ..layout.core_spec import Hardware
+from ..layout.core_spec import Hardware, layout_json
 from ..layout.core_spec import digest as hardware_digest
 from ..layout.geometry import Geometry, choose_geometry, choose_lanes
 from ..layout.images import Images, hex_files
 from ..layout.schedule import Schedule
 from ..numerics.fixed import Format
-from .folder import SCHEMA, check_digest, damaged, read_description, write_npz
+from .folder import (
+    SCHEMA,
+    check_digest,
+    check_files,
+    check_summary,
+    damaged,
+    read_arrays,
+    read_description,
+    read_quality,
+    write_npz,
+)
 from .inputs import encode, read_exponents
 
 __all__ = ["Program"]
@@ -257,10 +268,7 @@ class Program:
         description = self._describe() | {
             "digest": self.digest,
             "summary": self.summary,
-            "beat_layout": {
-                k: [f.offset, f.width, f.base, int(f.signed), f.part]
-                for k, f in self.images.layout.items()
-            },
+            "beat_layout": layout_json(self.images.layout),
         }
         with atomic_folder(folder, marker="program.json") as tmp:
             (tmp / "program.json").write_text(
@@ -271,13 +279,14 @@ class Program:
                 (tmp / name).write_text(text)
 
     @classmethod
+    @one_import()
     def load(cls, folder: str | Path) -> Program:
         """Read what :meth:`save` wrote, and check its digest.
 
         Raises
         ------
         InputError
-            Missing or damaged file, another schema, a digest that does not match.
+            Missing, damaged or edited file, another schema, a digest that does not match.
         """
         folder = Path(folder)
         data = read_description(folder)
@@ -286,9 +295,15 @@ class Program:
                 f"{folder} holds a program of {len(data['passes'])} passes, for layers that walk "
                 f"sequences from their end; name one of them, such as {folder / 'pass0'}"
             )
-        with damaged(folder), np.load(folder / "weights.npz", allow_pickle=False) as arrays:
-            program = cls._build(data, {name: arrays[name] for name in arrays.files})
-        check_digest(folder, program.digest, data)
+        arrays = read_arrays(folder, data)
+        with damaged(folder):
+            program = cls._build(data, arrays)
+            digest = program.digest
+        check_digest(folder, digest, data)
+        with damaged(folder):
+            check_summary(folder, data, "summary", program.summary)
+            check_summary(folder, data, "beat_layout", layout_json(program.images.layout))
+            check_files(folder, hex_files(program.images))
         return program
 
     @classmethod
@@ -334,7 +349,5 @@ class Program:
         config = Config.from_json(data["config"])
         if config.argmax:
             network = network.with_argmax()
-        summary = data.get("summary", {})
-        quality = {k: summary[k] for k in ("error", "saturations", "calibration") if k in summary}
         given = Hardware.from_json(data["hardware"]) if "hardware" in data else None
-        return cls(network, config, quality, given, read_exponents(data))
+        return cls(network, config, read_quality(data), given, read_exponents(data))
