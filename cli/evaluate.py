@@ -114,16 +114,11 @@ def read_state(path: Path, program: Program | Chain, sequences: int) -> State:
     """Read an initial state and round it to the formats of the layers."""
     import numpy as np
 
+    from ..compiler.files.npy import read_npy
     from ..compiler.golden import State
     from ..compiler.numerics.fixed import Format
 
-    try:
-        values = np.load(path, allow_pickle=False)
-        values = np.asarray(values, dtype=np.float64)
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist") from None
-    except (ValueError, TypeError, EOFError) as error:
-        raise InputError(f"{path} is not an .npy file of numbers: {error}") from None
+    values = read_npy(path).astype(np.float64)
     nets = [each.network for each in program.passes]
     formats = []
     for net in nets:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
-import tempfile
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ import numpy.typing as npt
 
 from ..compiler import golden
 from ..compiler.arrays import IntArray
-from ..compiler.errors import CheckError
+from ..compiler.errors import CheckError, InputError
+from ..compiler.files.temporary import is_safe, temporary_folder
 from ..compiler.program.program import Program
+from ..hw.bitstream.process import run_in_group
 from ..hw.export.verilog import TOP, write_verilog
 from .simulators import VERILATOR, environment, simulator_tools
 
@@ -68,11 +71,21 @@ class Bench:
         self.program, self.simulator, self.waves = program, simulator, waves
         self.environment = simulator_tools(simulator, self.optimize)
         self.cells: dict[str, int] = {}
-        self._temporary = None if folder else tempfile.TemporaryDirectory(prefix="gatewright-")
-        self.folder = Path(folder or self._temporary.name).resolve()  # type: ignore[union-attr]
-        self._write()
-        self.build_folder = self.folder / "build"
-        self._build()
+        if folder and not is_safe(folder):
+            raise InputError(
+                f"{folder}: make takes no folder whose path has a space or another sign; give "
+                "another folder, or none"
+            )
+        self._stack = contextlib.ExitStack()
+        try:
+            made = None if folder else self._stack.enter_context(temporary_folder())
+            self.folder = Path(folder or made or "").resolve()
+            self._write()
+            self.build_folder = self.folder / "build"
+            self._build()
+        except BaseException:
+            self.close()
+            raise
 
     def _write(self) -> None:
         """Write the Verilog and the images of its memories."""
@@ -93,6 +106,8 @@ class Bench:
 
         sources, arguments = self._sources(), self._arguments()
         self.runner = get_runner(self.simulator)
+        # What cocotb starts ends with us.
+        self.runner._execute_cmds = self._run_tools  # type: ignore[assignment, method-assign]
         self.log = self.folder / "build.log"
         with environment(**self.environment):
             try:
@@ -106,10 +121,17 @@ class Bench:
                     f"{self.simulator} could not build the core: {error}\n{tail}"
                 ) from error
 
+    def _run_tools(self, commands: Any, cwd: Any, stdout: Any = None) -> None:
+        """Run the commands of cocotb's runner, each in a process group that ends with us."""
+        stderr = None if stdout is None else subprocess.STDOUT
+        for command in commands:
+            done = run_in_group(command, cwd=cwd, env=self.runner.env, stdout=stdout, stderr=stderr)
+            if done.returncode:
+                raise RuntimeError(f"{command[0]} failed (exit code {done.returncode})")
+
     def close(self) -> None:
         """Remove the temporary folder."""
-        if self._temporary is not None:
-            self._temporary.cleanup()
+        self._stack.close()
 
     def __enter__(self) -> Bench:
         return self

@@ -9,6 +9,7 @@ from pathlib import Path
 from amaranth.back import rtlil, verilog  # type: ignore[attr-defined]
 
 from ..compiler.errors import CheckError
+from ..hw.bitstream.process import run_in_group
 from ..hw.blocks.collisions import release
 from ..hw.link.system import System
 from .board import SILENCE_BITS
@@ -52,9 +53,9 @@ def build_board(system: System, folder: str | Path, *, netlist: bool = False) ->
         "--Mdir", str(folder / "build"), "--top-module", TOP, *map(str, sources),
         str(Path(__file__).with_suffix("").parent / "board.cpp"),
     ]  # fmt: skip
-    done = subprocess.run(  # noqa: S603
-        command, env={**os.environ, **simulator_tools("verilator")}, capture_output=True, text=True,
-        check=False,
+    done = run_in_group(
+        command, env={**os.environ, **simulator_tools("verilator")}, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     if done.returncode:
         raise CheckError(

@@ -148,7 +148,7 @@ ROOMS = {
     " compiler.target compiler.files compiler.arrays compiler.errors",
     "hw": "hw.link hw.engine hw.export host",
     "sim": "hw.bitstream hw.link hw.engine hw.export hw.blocks host compiler.program"
-    " compiler.golden compiler.arrays compiler.errors",
+    " compiler.files compiler.golden compiler.arrays compiler.errors",
     "examples": "compiler sim hw.bitstream compiler.*",
     "cli": "compiler sim host hw hw.bitstream hw.boards examples compiler.*",
     "gatewright": "cli compiler sim host hw hw.bitstream hw.boards compiler.*",
@@ -277,7 +277,9 @@ def test_the_facade_names_what_it_has():
     """``import gatewright`` is quick; every public name is found, typed and documented."""
     import gatewright as gw
 
-    typed = set(re.findall(r"^    from .* as (\w+)$", (ROOT / "gatewright/__init__.py").read_text(), re.M))
+    typed = set(
+        re.findall(r"^    from .* as (\w+)$", (ROOT / "gatewright/__init__.py").read_text(), re.M)
+    )
     assert typed == set(gw.__all__) - {"__version__"}
     for name in gw.__all__:
         assert getattr(gw, name).__doc__, name

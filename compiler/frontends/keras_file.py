@@ -252,9 +252,9 @@ def _read_legacy(path: pathlib.Path) -> KerasFile:
 
         def arrays(kind: str, name: str) -> tuple[FloatArray, ...]:
             base = f"model_weights/{name}"
-            attributes = file[base].attrs if base in file else {}
-            if "weight_names" not in attributes:
+            if base not in file or "weight_names" not in file[base].attrs:
                 return ()
+            attributes = file[base].attrs
             if math.prod(attributes.get_id("weight_names").shape) > NAMES_LIMIT:
                 raise InputError(f"{base} has more than {NAMES_LIMIT} arrays; save the model again")
             names = attributes["weight_names"]

@@ -344,7 +344,7 @@ class Chain:
         """
         from ..files.recording import atomic_folder
 
-        with atomic_folder(folder, marker="program.json") as tmp:
+        with atomic_folder(folder) as tmp:
             (tmp / "program.json").write_text(self.describe())
             for k, program in enumerate(self.passes):
                 program.save(tmp / f"pass{k}")

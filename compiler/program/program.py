@@ -270,7 +270,7 @@ class Program:
             "summary": self.summary,
             "beat_layout": layout_json(self.images.layout),
         }
-        with atomic_folder(folder, marker="program.json") as tmp:
+        with atomic_folder(folder) as tmp:
             (tmp / "program.json").write_text(
                 json.dumps(description, indent=1, sort_keys=True) + "\n"
             )

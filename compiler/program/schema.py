@@ -86,7 +86,7 @@ def named(check: Check) -> Check:
     return inner
 
 
-def entries(optional: tuple[str, ...] = (), **checks: Check) -> Check:
+def entries(optional: tuple[str, ...] = (), /, **checks: Check) -> Check:
     """Return a check for objects with these entries; others are not looked at."""
 
     def inner(value: Any, where: str) -> None:
@@ -114,7 +114,7 @@ def summary(value: Any, where: str) -> None:
     """Check a summary: of the three figures that were measured all or none are there."""
     table(value, where)
     if any(name in value for name in QUALITY):
-        entries(**QUALITY)(value, where)
+        entries((), **QUALITY)(value, where)
         if value["calibration"] not in ("data", "synthetic"):
             raise _fail(f"{where}.calibration", value["calibration"], "data or synthetic")
 
