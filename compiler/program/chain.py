@@ -31,6 +31,7 @@ from .folder import (
     check_digest,
     check_summary,
     damaged,
+    quality_digest,
     read_description,
     read_quality,
 )
@@ -334,7 +335,11 @@ class Chain:
 
     def describe(self) -> str:
         """Return ``program.json``: which pass reads what, in which order, shifted by how much."""
-        made = self._describe() | {"digest": self.digest, "summary": self.summary}
+        made = self._describe() | {
+            "digest": self.digest,
+            "quality_digest": quality_digest(self.digest, self.quality),
+            "summary": self.summary,
+        }
         return json.dumps(made, indent=1, sort_keys=True) + "\n"
 
     def save(self, folder: str | Path) -> None:
@@ -372,7 +377,7 @@ class Chain:
             chain = cls(
                 Format.from_json(data["input"]["format"]), int(data["input"]["size"]), stages,
                 tuple(data["outputs"]), Config.from_json(data["config"]),
-                read_quality(data), read_exponents(data),
+                read_quality(folder, data), read_exponents(data),
             )  # fmt: skip
             digest = chain.digest
         check_digest(folder, digest, data)

@@ -31,6 +31,7 @@ from .folder import (
     check_files,
     check_summary,
     damaged,
+    quality_digest,
     read_arrays,
     read_description,
     read_quality,
@@ -267,6 +268,7 @@ class Program:
 
         description = self._describe() | {
             "digest": self.digest,
+            "quality_digest": quality_digest(self.digest, self.quality),
             "summary": self.summary,
             "beat_layout": layout_json(self.images.layout),
         }
@@ -297,7 +299,7 @@ class Program:
             )
         arrays = read_arrays(folder, data)
         with damaged(folder):
-            program = cls._build(data, arrays)
+            program = cls._build(data, arrays, read_quality(folder, data))
             digest = program.digest
         check_digest(folder, digest, data)
         with damaged(folder):
@@ -307,7 +309,9 @@ class Program:
         return program
 
     @classmethod
-    def _build(cls, data: dict[str, Any], arrays: dict[str, IntArray]) -> Program:
+    def _build(
+        cls, data: dict[str, Any], arrays: dict[str, IntArray], quality: dict[str, Any]
+    ) -> Program:
         layers = []
         for item in data["layers"]:
             if item["cell"] == "linear":
@@ -350,4 +354,4 @@ class Program:
         if config.argmax:
             network = network.with_argmax()
         given = Hardware.from_json(data["hardware"]) if "hardware" in data else None
-        return cls(network, config, read_quality(data), given, read_exponents(data))
+        return cls(network, config, quality, given, read_exponents(data))

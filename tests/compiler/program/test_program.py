@@ -160,6 +160,9 @@ def summary(**changes: object) -> Callable[[Path], None]:
         (summary(utilization=1.0), r"was edited: summary\.utilization"),
         (summary(error=0), r"summary\.error is 0, expected an object"),
         (summary(error={"max": "0", "mean": 0}), r"summary\.error\.max is 0, expected a finite"),
+        (summary(error={"max": 0, "mean": 0}), "was edited: summary has other error"),
+        (summary(saturations={"gru": [1, 2]}), "was edited: summary has other error"),
+        (edit(lambda d: d.update(quality_digest="0" * 64)), "was edited: summary has other"),
         (summary(saturations=[1]), r"summary\.saturations is \[1\]"),
         (summary(calibration="none"), "expected data or synthetic"),
         (edit(lambda d: d["summary"].pop("error")), r"summary has no error"),
@@ -197,6 +200,14 @@ def test_a_member_of_zeros_is_refused_before_it_is_unpacked(saved: Path, tmp_pat
         Program.load(folder)
     with memory_limit(1 << 20), pytest.raises(InputError, match="--memory"):
         Program.load(folder)
+
+
+def test_figures_without_a_digest_of_theirs_are_not_shown(saved: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(saved, folder)
+    edit(lambda d: d.pop("quality_digest"))(folder)
+    assert "error" not in Program.load(folder).summary
+    assert "error" in Program.load(saved).summary
 
 
 def test_images_that_are_not_there_are_not_missed(saved: Path, tmp_path: Path) -> None:
