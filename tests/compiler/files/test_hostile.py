@@ -19,6 +19,7 @@ from gatewright.compiler.files.budget import BudgetError, memory_limit, one_impo
 from gatewright.compiler.files.json_file import read_json
 from gatewright.compiler.files.npy import read_npy, read_npz
 from gatewright.compiler.files.recording import read_x
+from gatewright.compiler.frontends import keras_file
 from gatewright.compiler.frontends.registry import load
 from support.fuzz_files import KINDS, findings, fuzz
 
@@ -187,6 +188,26 @@ def test_hdf5_that_stores_less_than_it_says_is_refused(tmp_path):
         assert path.stat().st_size < 40_000
         with pytest.raises(InputError, match="only 0 are stored"):
             load(path, check=False)
+
+
+def test_hdf5_that_hangs_or_crashes_its_library_is_refused(tmp_path, monkeypatch):
+    path = tmp_path / "m.h5"
+    path.write_bytes(KINDS["h5"][1]()[0])
+    for code, message in (
+        ("while True: pass", "busy for more than 1 s"),
+        ("os.abort()", "crashes"),
+    ):
+        monkeypatch.setattr(keras_file, "CPU_SECONDS", 1)
+        limit = "resource.setrlimit(resource.RLIMIT_CPU, (1, 2))"
+        script = tmp_path / "python"
+        script.write_text(
+            f"#!/bin/sh\nexec {sys.executable} -c 'import os, resource\n{limit}\n{code}'\n"
+        )
+        script.chmod(0o755)
+        monkeypatch.setattr(keras_file.sys, "executable", str(script))
+        with pytest.raises(InputError, match=message):
+            load(path, check=False)
+        monkeypatch.undo()
 
 
 # -- parsers ------------------------------------------------------------------------
