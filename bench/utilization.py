@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 from gatewright.compiler.ir.cells import CELLS
-from gatewright.compiler.ir.network import Network, Numbers, QGate, QLayer
+from gatewright.compiler.ir.network import Datapath, QGate, QLayer, QNetwork
 from gatewright.compiler.layout.geometry import Geometry, choose_geometry
 from gatewright.compiler.layout.schedule import Schedule
 from gatewright.compiler.numerics.fixed import Format
@@ -26,7 +26,7 @@ from gatewright.compiler.numerics.fixed import Format
 GOALS = ((300, 0.95), (100, 0.85))  # useful cycles from which on, utilization
 
 
-def gru(inputs: int, hidden: int) -> Network:
+def gru(inputs: int, hidden: int) -> QNetwork:
     """Return a GRU of zero weights: the schedule depends on the shape only."""
     zero = np.zeros(hidden, np.int64)
     w, u = np.zeros((hidden, inputs), np.int8), np.zeros((hidden, hidden), np.int8)
@@ -35,8 +35,8 @@ def gru(inputs: int, hidden: int) -> Network:
         for g in CELLS["gru"].gates
     )
     layer = QLayer("gru", "gru", hidden, ("x",), gates, 15)
-    numbers = Numbers(8, 12, 16, 16, "interpolated", 0.2, 15, 15, 18, 18, 17)
-    return Network(inputs, Format(12, 11), (layer,), ("gru",), numbers)
+    numbers = Datapath(8, 12, 16, 16, "interpolated", 0.2, 15, 15, 18, 18, 17)
+    return QNetwork(inputs, Format(12, 11), (layer,), ("gru",), numbers)
 
 
 class Case(NamedTuple):

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..compiler.errors import GatewrightError, InputError
-from .common import Console, add_verb, read_program, table, with_result
+from .common import Console, add_verb, read_program, table
 
 if TYPE_CHECKING:
-    from ..compiler.config import Config
-    from ..compiler.program.chain import Chain
     from ..compiler.program.program import Program
     from ..hw.boards import Board
 
-__all__ = ["Target", "add_verbs", "describe_build", "placed"]
+__all__ = ["add_verbs", "describe_build", "describe_target", "placed"]
 
 
 def add_verbs(verbs: Any) -> None:
@@ -55,74 +52,17 @@ def add_verbs(verbs: Any) -> None:
     )
 
 
-class Target:
-    """The board that ``quantize`` chooses lanes for.
-
-    Parameters
-    ----------
-    board : Board
-    config : Config
-        To quantize with: lanes are chosen afterwards, for the network as it then is.
-    wanted : int
-        Lanes that the user gave; 0: chosen.
-    """
-
-    def __init__(self, board: Board, config: Config, wanted: int) -> None:
-        self.board, self.config, self.wanted = board, config, wanted
-
-    @classmethod
-    def of(cls, name: str, config: Config, *, clock_given: bool) -> Target:
-        """Look a board up; its usual clock counts where the user gave none."""
-        from ..hw.boards import find_board
-
-        board = find_board(name)
-        clock = config.clock if clock_given else float(board.usual)
-        return cls(board, replace(config, lanes=config.lanes or 1, clock=clock), config.lanes)
-
-    def lay_out(self, program: Program | Chain) -> Program:
-        """Return the program with the lanes that the board has room for, or the rate needs."""
-        from ..compiler.program.program import Program
-        from ..compiler.target.estimate import choose_lanes
-
-        if not isinstance(program, Program):
-            raise InputError(
-                f"--board takes programs of one pass, this one has {len(program.passes)}: leave out "
-                "--board and give --lanes"
-            )
-        if self.wanted:
-            return program
-        return program.with_lanes(choose_lanes(program, self.board.capacity, self.config.clock))
-
-    def estimate(self, program: Program) -> dict[str, Any]:
-        """Return what the program takes of the board."""
-        from ..hw.bitstream.fit import expect
-        from ..hw.bitstream.plan import Options
-
-        found, loadable, short = expect(program, self.board, Options().loadable)
-        have = self.board.capacity.resources
-        return {
-            "name": self.board.name,
-            "loadable": loadable,
-            "fits": short or True,
-            "resources": {n: {"estimate": found.resources[n], "available": have[n]} for n in have},
-            "steps_per_second": round(self.config.clock / found.cycles_per_step, 1),
-        }
-
-    def describe(self, program: Program) -> str:
-        """Return the estimate as text."""
-        found = self.estimate(program)
-        rows = [
-            (name.replace("_", " "), x["estimate"], x["available"])
-            for name, x in found["resources"].items()
-            if x["available"]
-        ]
-        text = table(rows, (f"on {self.board.name}", "estimated", "of"))
-        if found["fits"] is not True:
-            text += f"\ndoes not fit: {found['fits']}"
-        return (
-            f"{text}\n{found['steps_per_second']:,.0f} steps a second at "
-            f"{self.config.clock / 1e6:g} MHz"
-        )
+def describe_target(estimate: dict[str, Any], clock: float) -> str:
+    """Return an estimate of :class:`~..hw.bitstream.target.Target` as text; clock in hertz."""
+    rows = [
+        (name.replace("_", " "), x["estimate"], x["available"])
+        for name, x in estimate["resources"].items()
+        if x["available"]
+    ]
+    text = table(rows, (f"on {estimate['name']}", "estimated", "of"))
+    if estimate["fits"] is not True:
+        text += f"\ndoes not fit: {estimate['fits']}"
+    return f"{text}\n{estimate['steps_per_second']:,.0f} steps a second at {clock / 1e6:g} MHz"
 
 
 def boards(args: argparse.Namespace, console: Console) -> dict[str, Any]:
@@ -147,13 +87,13 @@ def boards(args: argparse.Namespace, console: Console) -> dict[str, Any]:
         row = [board.name, board.device, have["luts"], have["multipliers"], have["block_rams"],
                entry["block_ram_kbit"], board.capacity.spram_bits // 8192, board.price]  # fmt: skip
         if program is not None:
-            key = board.device, board.usual
+            key = board.device, board.typical_clock
             if key not in known:
                 known[key] = _fit(program.passes[0], board)
             entry |= known[key]
             row.append(entry["fits"] if entry["fits"] is not True else
                        f"{entry['lanes']} lanes, {entry['cycles_per_step']:,} cycles, "
-                       f"{entry['steps_per_second']:,.0f} steps/s at {board.usual / 1e6:g} MHz")  # fmt: skip
+                       f"{entry['steps_per_second']:,.0f} steps/s at {board.typical_clock / 1e6:g} MHz")  # fmt: skip
         rows.append(row)
         found.append(entry)
     head = ["board", "device", "LUTs", "multipliers", "block RAMs", "kbit", "SPRAM kB", "price"]
@@ -161,7 +101,7 @@ def boards(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     return {"boards": found}
 
 
-def _fit(program: Program, board: Any) -> dict[str, Any]:
+def _fit(program: Program, board: Board) -> dict[str, Any]:
     """Say how a program would be laid out on a board, or why it cannot."""
     from ..hw.bitstream.plan import Options, prepare
 
@@ -172,7 +112,7 @@ def _fit(program: Program, board: Any) -> dict[str, Any]:
     return {
         "fits": True, "lanes": laid.geometry.lanes, "loadable": options.loadable,
         "cycles_per_step": expected.cycles_per_step, "estimate": expected.resources,
-        "steps_per_second": round(board.usual / expected.cycles_per_step, 1),
+        "steps_per_second": round(board.typical_clock / expected.cycles_per_step, 1),
     }  # fmt: skip
 
 
@@ -197,8 +137,9 @@ def build(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     try:
         report = make(program, board, args.output, options, console.note)
     except GatewrightError as error:
-        result = getattr(error, "result", None)
-        raise with_result(error, placed(result, args.output)) if result else error from None
+        if error.result:
+            error.result = placed(error.result, args.output)
+        raise
     report = placed(report, args.output)
     console.say(describe_build(report))
     return report

@@ -1,4 +1,4 @@
-"""What every verb shares: where text goes, how arguments read, how long things take."""
+"""Console, argument parser and tables that every verb shares."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Verb = Callable[[argparse.Namespace, "Console"], dict[str, Any]]
 
 def with_result(error: GatewrightError, result: dict[str, Any]) -> GatewrightError:
     """Attach what was found all the same to an error, for ``--json``."""
-    error.result = result  # type: ignore[attr-defined]
+    error.result = result
     return error
 
 

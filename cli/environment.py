@@ -18,6 +18,7 @@ __all__ = ["add_verbs"]
 
 FILES = (
     (".pt .pth", "PyTorch state_dict or checkpoint of tensors; code in it is never run", "torch"),
+    (".pt2", "torch.export.save: the module's own forward; code in it is never run", ""),
     (".safetensors", "state_dict", ""),
     (".npz", "state_dict of plain arrays; RNNoise 0.1", ""),
     (".onnx", "GRU, LSTM, RNN, Gemm, MatMul and activations", "onnx"),
@@ -74,7 +75,12 @@ TOOLS = (
 def add_verbs(verbs: Any) -> None:
     """Add the verbs of this group."""
     add_verb(verbs, "supported", supported, "list cells, file formats and limits")
-    add_verb(verbs, "doctor", doctor, "check this machine and say how to get what is missing")
+    parser = add_verb(
+        verbs, "doctor", doctor, "check this machine and say how to get what is missing"
+    )
+    parser.add_argument(
+        "--clear-cache", action="store_true", help="remove the simulators that were built before"
+    )
 
 
 def supported(args: argparse.Namespace, console: Console) -> dict[str, Any]:
@@ -82,7 +88,7 @@ def supported(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     from ..compiler.config import LANES_MAX
     from ..compiler.frontends.registry import FILE_LIMIT
     from ..compiler.ir.cells import CELLS
-    from ..compiler.ir.model import SIZE_LIMIT
+    from ..compiler.ir.layers import SIZE_LIMIT
     from ..compiler.numerics.activation import ACTIVATIONS, KINDS
 
     cells = [("linear", "fully connected layer", "y = act(Wx + b)")]
@@ -140,7 +146,7 @@ def _tool(name: str) -> str:
 
 
 def doctor(args: argparse.Namespace, console: Console) -> dict[str, Any]:
-    """Check Python, packages and tools."""
+    """Check Python, packages and tools, and show the cache of simulators."""
     rows, found, missing = [], {}, []
     python = sys.version.split()[0]
     rows.append(("python", python, "", ""))
@@ -153,11 +159,13 @@ def doctor(args: argparse.Namespace, console: Console) -> dict[str, Any]:
             if not there and need.needed:
                 missing.append(need)
     console.say(table(rows, ("what", "version", "used for", "get it by")))
+    simulators = _cache(args.clear_cache, console)
     result = {
         "python": python,
         "found": found,
         "missing": [need.name for need in missing],
         "ok": not missing,
+        "cache": simulators,
     }
     if missing:
         commands = list(dict.fromkeys(need.install for need in missing))
@@ -167,3 +175,22 @@ def doctor(args: argparse.Namespace, console: Console) -> dict[str, Any]:
         raise with_result(error, result)
     console.say("\neverything that every command needs is there")
     return result
+
+
+def _cache(clear: bool, console: Console) -> dict[str, Any]:
+    """Show the cache of simulators, emptied before if asked for."""
+    from ..sim import cache
+
+    freed = cache.clear() if clear else 0
+    entries = cache.entries()
+    path, size = cache.cache_folder(), sum(entry.size for entry in entries)
+    if clear:
+        console.say(f"\nremoved from the cache of simulators: {freed / 1e6:,.1f} MB")
+    console.say(
+        f"\ncache of simulators: {path}, {len(entries)} entries, {size / 1e6:,.1f} of at most "
+        f"{cache.LIMIT / 1e6:,.0f} MB; {cache.VARIABLE} names another folder, --clear-cache empties it"
+    )
+    return {
+        "path": str(path), "entries": len(entries), "bytes": size, "limit_bytes": cache.LIMIT,
+        "freed_bytes": freed,
+    }  # fmt: skip

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,21 +10,9 @@ from ..compiler.errors import CheckError, InputError
 from .common import Console, Parser, add_verb, percent, read_program, read_recording, with_result
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from ..compiler.files.recording import Recording
-    from ..compiler.golden import State
-    from ..compiler.program.chain import Chain
-    from ..compiler.program.program import Program
 
-__all__ = [
-    "accuracy",
-    "add_verbs",
-    "check_output",
-    "check_simulation",
-    "emulate_recording",
-    "read_state",
-]
+__all__ = ["add_verbs", "check_output", "check_simulation"]
 
 SIMULATORS = ("verilator", "icarus", "amaranth")
 
@@ -92,118 +79,11 @@ def _check_folder(path: Path) -> None:
         raise InputError(f"{path}: the folder {path.parent} does not exist; make it first")
 
 
-def accuracy(outputs: np.ndarray, data: Recording) -> float | None:
-    """Return the share of sequences whose largest output at the last valid step is the label.
-
-    Parameters
-    ----------
-    outputs : ndarray, shape (N, T, outputs)
-    data : Recording
-        With labels, shape (N,), or this is None.
-    """
-    import numpy as np
-
-    from ..compiler.analysis.metric import correct
-
-    if data.labels is None or outputs.ndim != 3 or np.shape(data.labels) != (len(outputs),):
-        return None
-    return float(correct(outputs, data.labels, data.lengths).mean())
-
-
-def read_state(path: Path, program: Program | Chain, sequences: int) -> State:
-    """Read an initial state and round it to the formats of the layers."""
-    import numpy as np
-
-    from ..compiler.files.npy import read_npy
-    from ..compiler.golden import State
-    from ..compiler.numerics.fixed import Format
-
-    values = read_npy(path).astype(np.float64)
-    nets = [each.network for each in program.passes]
-    formats = []
-    for net in nets:
-        n = net.numbers
-        for layer in net.layers:
-            if layer.recurrent:
-                formats += [Format(n.state_bits, layer.frac)] * layer.size
-            if layer.has_cell_state:
-                formats += [Format(n.cell_bits, n.cell_frac)] * layer.size
-    words = len(formats)
-    if values.shape not in ((words,), (sequences, words)):
-        raise InputError(
-            f"{path} has shape {values.shape}, expected ({words},) or ({sequences}, {words})"
-        )
-    if not np.isfinite(values).all():
-        raise InputError(f"{path} holds NaN or infinite values; a state must be finite")
-    values = np.broadcast_to(values, (sequences, words))
-    codes = [fmt.quantize(values[:, i]) for i, fmt in enumerate(formats)]
-    flat = np.stack(codes, axis=1) if codes else np.zeros((sequences, 0), np.int64)
-    state = State({}, {})
-    for net in nets:
-        words = State.zeros(net, 1).flat(net).shape[1]
-        part, flat = State.unflat(net, flat[:, :words]), flat[:, words:]
-        state.h |= part.h
-        state.c |= part.c
-    return state
-
-
-def emulate_recording(
-    program: Program | Chain, data: Recording, state: State | None = None
-) -> tuple[np.ndarray, dict[str, Any]]:
-    """Run the golden model.
-
-    Returns
-    -------
-    (outputs, figures)
-        Values shaped like the input, zero in the padding; and what ``emulate --json`` prints.
-    """
-    import numpy as np
-
-    from ..compiler.analysis.metric import class_count
-    from ..compiler.analysis.skipping import skipping
-    from ..compiler.program.chain import Chain
-    from ..compiler.program.program import Program
-    from ..compiler.quantizer.quality import clipped_inputs
-
-    codes = program.encode(data.x)
-    start = time.monotonic()
-    done = program.evaluate(codes, state, data.lengths)
-    seconds = time.monotonic() - start
-    outputs = program.decode(done.outputs)
-    steps, valid = outputs.shape[0] * outputs.shape[1], None
-    if data.lengths is not None:
-        valid = np.arange(outputs.shape[1]) < np.asarray(data.lengths)[:, None]
-        outputs = np.where(valid[..., None], outputs, 0.0)
-        steps = int(valid.sum())
-    real = np.ones(outputs.shape[:2], bool) if valid is None else valid
-    values = np.asarray(data.x, dtype=np.float64).reshape(codes.shape)
-    places = {p: [c, done.narrowings[p]] for p, c in sorted(done.saturations.items())}
-    places |= clipped_inputs(values, program.input_format, real, program.exponents)
-    delta = skipping(program, done, valid) if isinstance(program, Program) else None
-    return outputs, {
-        "steps": steps,
-        "sequences": len(outputs),
-        "seconds": round(seconds, 3),
-        "saturations": {
-            "total": sum(clipped for clipped, _ in places.values()),
-            "places": {p: {"clipped": c, "of": of} for p, (c, of) in places.items()},
-        },
-        "accuracy": accuracy(outputs, data) if class_count(program) > 1 else None,
-        **({"buffer": _buffer(program, data)} if isinstance(program, Chain) else {}),
-        **({"delta": delta} if delta else {}),
-    }
-
-
-def _buffer(chain: Chain, data: Recording) -> dict[str, int]:
-    """Return what the longest sequence takes outside the cores."""
-    longest = data.x.shape[-2] if data.lengths is None else int(max(data.lengths, default=0))
-    words, bits = chain.buffer(longest)
-    return {"steps": longest, "words": words, "bits": bits}
-
-
 def emulate(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Run the golden model on a file."""
+    from ..compiler.analysis.emulation import emulate_recording
     from ..compiler.files.recording import write_y
+    from ..compiler.program.states import read_state
 
     program = read_program(args.program)
     data = read_recording(args.x, program.input_size)

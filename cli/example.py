@@ -14,7 +14,7 @@ from .common import Console, Parser, add_verb, percent, read_recording, select, 
 if TYPE_CHECKING:
     from ..compiler.files.recording import Recording
     from ..compiler.ir.model import Model
-    from ..compiler.program.program import Program
+    from ..compiler.program.runnable import Runnable
 
 __all__ = ["add_verbs"]
 
@@ -69,15 +69,15 @@ def _make_files(
     """Train, or take the shipped network, and write the files that the other verbs read."""
     if not pretrained and args.epochs < 1:
         raise InputError(f"--epochs is 1 or more, not {args.epochs}")
-    import numpy as np
     import torch
     from safetensors.torch import save
 
     from ..compiler.files.recording import atomic_write
     from ..examples.japanese_vowels import train as example
 
+    metrics: dict[str, float] = {}
     if pretrained:
-        module, metrics = example.pretrained(), {}
+        module = example.pretrained()
     else:
         module, metrics = example.train(args.seed, args.epochs, console.note)
     args.output.mkdir(parents=True, exist_ok=True)
@@ -85,13 +85,18 @@ def _make_files(
     atomic_write(args.output / "model.pt", lambda file: torch.save(tensors, file))
     atomic_write(args.output / "model.safetensors", lambda file: file.write(save(tensors)))
     for name, split in zip(("calibration", "test"), example.load_data(), strict=True):
-        arrays = {"x": split.x, "len": split.lengths, "y": split.labels}
-
-        def write(file: Any, arrays: dict[str, Any] = arrays) -> None:
-            np.savez(file, allow_pickle=False, **arrays)
-
-        atomic_write(args.output / f"{name}.npz", write)
+        _write_data(args.output / f"{name}.npz", split.x, split.lengths, split.labels)
     return metrics
+
+
+def _write_data(path: Path, x: Any, lengths: Any, labels: Any) -> None:
+    """Write sequences as the other verbs read them."""
+    import numpy as np
+
+    from ..compiler.files.recording import atomic_write
+
+    arrays = {"x": x, "len": lengths, "y": labels}
+    atomic_write(path, lambda file: np.savez(file, allow_pickle=False, **arrays))
 
 
 def train(args: argparse.Namespace, console: Console) -> dict[str, Any]:
@@ -183,17 +188,18 @@ def demo(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     return result
 
 
-def _emulate(program: Program, model: Model, test: Recording, out: Path) -> dict[str, Any]:
+def _emulate(program: Runnable, model: Model, test: Recording, out: Path) -> dict[str, Any]:
     """Run the golden and the float model on the whole test set."""
     import numpy as np
 
+    from ..compiler.analysis.emulation import accuracy, emulate_recording
+    from ..compiler.arrays import valid_steps
     from ..compiler.files.recording import write_y
-    from .evaluate import accuracy, emulate_recording
 
     outputs, figures = emulate_recording(program, test)
     write_y(out / "emulated.npz", outputs)
     reference = model.run(test.x)
-    valid = np.arange(test.x.shape[1]) < np.asarray(test.lengths)[:, None]
+    valid = valid_steps(test.lengths, *test.x.shape[:2])
     error = np.abs(outputs - reference)[valid]
     return {
         "accuracy_float": accuracy(reference, test),
@@ -209,17 +215,12 @@ def _choose(test: Recording, count: int, out: Path) -> Recording:
     """Take utterances spread evenly over the test set, so that every speaker is among them."""
     import numpy as np
 
-    from ..compiler.files.recording import atomic_write
-
     some = select(test, np.linspace(0, len(test.x) - 1, count).round().astype(int))
-    atomic_write(
-        out / "simulated.npz",
-        lambda file: np.savez(file, x=some.x, len=some.lengths, y=some.labels),
-    )
+    _write_data(out / "simulated.npz", some.x, some.lengths, some.labels)
     return some
 
 
-def _report(program: Program, model: Model, test: Recording, out: Path, console: Console) -> None:
+def _report(program: Runnable, model: Model, test: Recording, out: Path, console: Console) -> None:
     """Write the page with plots, unless Matplotlib is missing."""
     from ..compiler.analysis.figures import analyze
     from ..compiler.errors import MissingToolError

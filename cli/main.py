@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 import traceback
 import warnings
@@ -13,9 +14,18 @@ from ..compiler.files.budget import memory_limit
 from . import board, environment, evaluate, example, program, report, run, tune
 from .common import Console, Parser, standard_output
 
-__all__ = ["build_parser", "main"]
+__all__ = ["build_parser", "main", "with_flags"]
 
 INTERRUPTED = 130
+FLAGS = {
+    "calibration": "--calibration",
+    "labels": "--labels",
+    "max_loss": "--max-loss",
+    "spare": "--spare",
+    "threshold": "--threshold",
+    "weight_bits": "--weight-bits",
+}
+"""Options of the command line by the parameters of the library that its messages name."""
 
 
 def build_parser() -> Parser:
@@ -106,10 +116,19 @@ def _code(error: BaseException) -> int:
     return 2
 
 
+def with_flags(message: str) -> str:
+    """Name options where the library names parameters: ``--threshold 0`` for ``threshold=0``."""
+    return re.sub(
+        rf"(?<!\S)({'|'.join(FLAGS)})=(\w?)",
+        lambda match: f"{FLAGS[match[1]]} {match[2]}".rstrip(),
+        message,
+    )
+
+
 def _message(error: BaseException) -> str:
     """Say in one message what went wrong."""
     if isinstance(error, GatewrightError):
-        return str(error)
+        return with_flags(str(error))
     if isinstance(error, KeyboardInterrupt):
         return "interrupted"
     if isinstance(error, ModuleNotFoundError):
@@ -137,7 +156,9 @@ def _failed(error: BaseException, console: Console, verbose: bool) -> int:
     """Report an error as text, and as JSON where asked; return the exit code."""
     _explain(error, verbose)
     code = _code(error)
-    console.result({**getattr(error, "result", {}), "error": _message(error), "exit_code": code})
+    console.result(
+        {**(getattr(error, "result", None) or {}), "error": _message(error), "exit_code": code}
+    )
     return code
 
 

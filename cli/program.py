@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 from ..compiler.config import Config
 from ..compiler.errors import InputError
+from .board import describe_target
 from .common import Console, Parser, add_verb, percent, read_program, read_recording, table
 from .knobs import add_knobs, read_config
 
 if TYPE_CHECKING:
     from ..compiler.ir.model import Layer, Model
-    from ..compiler.program.chain import Chain
-    from ..compiler.program.program import Program
-    from .board import Target
+    from ..compiler.program.runnable import Runnable
+    from ..hw.bitstream.target import Target
 
 __all__ = ["add_model", "add_verbs", "describe", "read_model"]
 
-MODEL = "trained model: .pt .pth .safetensors .npz .onnx .keras .h5 .json"
+MODEL = "trained model: .pt .pth .pt2 .safetensors .npz .onnx .keras .h5 .json"
 
 
 def add_verbs(verbs: Any) -> None:
@@ -133,15 +133,19 @@ def _layer(layer: Layer) -> dict[str, Any]:
     """Describe one layer of a float model."""
     from ..compiler.ir.model import Linear
 
-    linear = isinstance(layer, Linear)
+    if isinstance(layer, Linear):
+        cell, title, activations = "linear", "linear", [layer.activation]
+    else:
+        cell, title = layer.cell, layer.spec.title
+        activations = [layer.gate, layer.candidate]
     return {
         "name": layer.name,
-        "cell": "linear" if isinstance(layer, Linear) else layer.cell,
-        "title": "linear" if isinstance(layer, Linear) else layer.spec.title,
+        "cell": cell,
+        "title": title,
         "reads": list(layer.inputs),
         "inputs": layer.input_size,
         "size": layer.size,
-        "activations": [layer.activation] if linear else [layer.gate, layer.candidate],
+        "activations": activations,
         "macs": layer.macs,
         "reverse": getattr(layer, "reverse", False),
     }
@@ -178,17 +182,20 @@ def quantize(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     if like is not None:
         # Options that were not given are those of the other program.
         config = replace(read_config(args, like.config), lanes=like.config.lanes)
-    board = _board(args, config)
-    program = make(model, x, board.config if board else config, lengths=lengths, like=like)
-    if board:
-        program = board.lay_out(program)
-        config = program.config
+    target = _target(args, config)
+    program: Runnable = make(
+        model, x, target.config if target else config, lengths=lengths, like=like
+    )
+    board: dict[str, Any] = {}
+    if target:
+        program = laid_out = target.lay_out(program)
+        config, board = program.config, target.estimate(laid_out)
     program.save(args.output)
     # With the configuration on the screen, the summary would spoil it.
     if args.write_config != "-":
         console.say(describe(program))
         if board:
-            console.say("\n" + board.describe(program))
+            console.say("\n" + describe_target(board, config.clock))
         console.say(f"\nwritten: {args.output}")
     places = program.quality["saturations"]
     return {
@@ -199,22 +206,22 @@ def quantize(args: argparse.Namespace, console: Console) -> dict[str, Any]:
         },
         "config": config.to_json(),
         "output": str(args.output),
-        **({"board": board.estimate(program)} if board else {}),
+        **({"board": board} if board else {}),
     }
 
 
-def _board(args: argparse.Namespace, config: Config) -> Target | None:
+def _target(args: argparse.Namespace, config: Config) -> Target | None:
     """Return the board that lanes are chosen for."""
     if args.board is None:
         return None
-    from .board import Target
+    from ..hw.bitstream.target import Target
 
     if args.like:
         raise InputError("--like takes the lanes of the other program: leave out --board")
     return Target.of(args.board, config, clock_given=args.clock is not None)
 
 
-def describe(program: Program | Chain) -> str:
+def describe(program: Runnable) -> str:
     """Return a program's summary as text."""
     s, n = program.summary, program.config
     narrow = "".join(f", {name} {bits}" for name, bits in n.weight_widths.items())

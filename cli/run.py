@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..compiler.errors import CheckError, InputError
 from .common import Console, add_verb, percent, read_program, read_recording, with_result
-from .evaluate import accuracy, check_output, read_state
+from .evaluate import check_output
 
 if TYPE_CHECKING:
     from ..compiler.program.program import Program
@@ -50,7 +50,10 @@ def run(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Run data through a board."""
     import numpy as np
 
+    from ..compiler.analysis.emulation import accuracy
+    from ..compiler.arrays import valid_steps
     from ..compiler.files.recording import write_y
+    from ..compiler.program.states import read_state
     from ..host.device import Device
     from ..host.serial_port import SerialPort
 
@@ -74,10 +77,7 @@ def run(args: argparse.Namespace, console: Console) -> dict[str, Any]:
         seconds = time.monotonic() - start
         counters = device.counters()
 
-    length = (
-        np.full(len(codes), codes.shape[1]) if data.lengths is None else np.asarray(data.lengths)
-    )
-    valid = np.arange(codes.shape[1]) < length[:, None]
+    valid = valid_steps(data.lengths, *codes.shape[:2])
     steps = int(valid.sum())
     outputs = np.where(valid[..., None], program.decode(made), 0.0)
     result: dict[str, Any] = {

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 __all__ = ["CheckError", "GatewrightError", "InputError", "MissingToolError"]
 
 
 class GatewrightError(Exception):
-    """Base of every error that is shown to a user as one message without a traceback."""
+    """Base of every error that is shown to a user as one message without a traceback.
+
+    Attributes
+    ----------
+    exit_code : int
+        Exit code of the command line.
+    result : dict, optional
+        Figures known in spite of the failure, which ``--json`` prints.
+    """
 
     exit_code = 1
+    result: dict[str, Any] | None = None
 
 
 class InputError(GatewrightError, ValueError):

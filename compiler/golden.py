@@ -15,11 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from .arrays import FloatArray, IntArray
+from .compiled.evaluation import evaluate
 from .errors import InputError
-from .ir.network import BOUNDED, Network, QGate, QLayer
+from .ir.network import BOUNDED, QGate, QLayer, QNetwork
 from .numerics.fixed import Format, round_shift, saturate, shift
 
-__all__ = ["Result", "State", "run"]
+__all__ = ["Result", "State", "reference", "run"]
 
 
 @dataclass
@@ -43,14 +44,16 @@ class State:
     last: dict[str, IntArray] = field(default_factory=dict)
 
     @classmethod
-    def zeros(cls, network: Network, n: int) -> State:
+    def zeros(cls, network: QNetwork, n: int) -> State:
         """Return the reset state for ``n`` sequences."""
         layers = [layer for layer in network.layers if layer.recurrent]
         zero = {layer.name: np.zeros((n, layer.size), np.int64) for layer in layers}
         return cls(dict(zero), {x.name: zero[x.name] for x in layers if x.has_cell_state})
 
     @classmethod
-    def encode(cls, network: Network, values: Mapping[str, tuple[FloatArray, FloatArray]]) -> State:
+    def encode(
+        cls, network: QNetwork, values: Mapping[str, tuple[FloatArray, FloatArray]]
+    ) -> State:
         """Round states (h, c) by layer, as :meth:`.Model.run` takes them, to codes."""
         n, h, c = network.numbers, {}, {}
         for layer in network.layers:
@@ -61,7 +64,7 @@ class State:
                     c[layer.name] = cell.quantize(values[layer.name][1])
         return cls(h, c)
 
-    def flat(self, network: Network) -> IntArray:
+    def flat(self, network: QNetwork) -> IntArray:
         """Return the codes in the order of the hardware's state port, shape (N, words)."""
         parts = []
         for layer in network.layers:
@@ -73,7 +76,7 @@ class State:
         return np.concatenate(parts, axis=1) if parts else np.zeros((n, 0), np.int64)
 
     @classmethod
-    def unflat(cls, network: Network, codes: IntArray) -> State:
+    def unflat(cls, network: QNetwork, codes: IntArray) -> State:
         """Rebuild a state from codes in the order of :meth:`flat`, shape (N, words)."""
         state, at = cls.zeros(network, len(codes)), 0
         expected = state.flat(network).shape[1]
@@ -118,15 +121,39 @@ class Result:
     changed: dict[str, npt.NDArray[np.bool_]] = field(default_factory=dict)
 
 
-def _product(operand: IntArray, weight: IntArray) -> IntArray:
-    return (operand.astype(np.float64) @ weight.T.astype(np.float64)).astype(np.int64)
+class _Products:
+    """The products of one layer: all gates that multiply an operand at once, in float64."""
+
+    def __init__(self, layer: QLayer) -> None:
+        self.size = layer.size
+        self.joined = {name: layer.joined(name) for name in ("x", "h", "rh")}
+        self.weights = {
+            name: joined.weights.T.astype(np.float64)
+            for name, joined in self.joined.items()
+            if joined is not None
+        }
+        self.sums: dict[str, IntArray] = {}
+
+    def load(self, name: str, operand: IntArray) -> None:
+        """Multiply an operand, shape (N, K)."""
+        if name in self.weights:
+            self.sums[name] = (operand.astype(np.float64) @ self.weights[name]).astype(np.int64)
+
+    def of(self, name: str, gate: str) -> IntArray | int:
+        """Return the sums of one gate, shape (N, H), or 0 where it has no such product."""
+        joined = self.joined.get(name)
+        if joined is None or gate not in joined.first:
+            return 0
+        first = joined.first[gate]
+        return self.sums[name][:, first : first + self.size]
 
 
 class _Run:
     """One evaluation: the network, and the counters that every narrowing feeds."""
 
-    def __init__(self, network: Network, trace: bool, last: dict[str, IntArray]) -> None:
+    def __init__(self, network: QNetwork, trace: bool, last: dict[str, IntArray]) -> None:
         self.network, self.n, self.last = network, network.numbers, last
+        self.products = {layer.name: _Products(layer) for layer in network.layers}
         self.changed: dict[str, list[npt.NDArray[np.bool_]]] = {}
         self.tables = self.n.tables
         self.saturations: Counter[str] = Counter()
@@ -179,10 +206,11 @@ class _Run:
     ) -> tuple[IntArray, IntArray]:
         """Evaluate one layer: operand codes (N, I), state codes (N, H) -> new h and c."""
         n, old = self.n, h
-        operands: dict[str, IntArray] = {}
+        products = self.products[layer.name]
+        products.load("x", x)
         if layer.recurrent:
             code = self.operand(layer.name, h)
-            operands["h"] = self.passed(f"{layer.name}.h", code, code)
+            products.load("h", self.passed(f"{layer.name}.h", code, code))
         kept: dict[str, IntArray] = {}
         for g in (gate for block in layer.blocks for gate in block):
             gate, place = g.gate, f"{layer.name}.{g.gate.name}"
@@ -191,10 +219,9 @@ class _Run:
                     0
                 ]
             else:
-                u = np.zeros((len(x), layer.size), np.int64) if g.w is None else _product(x, g.w)
-                v = np.zeros_like(u) if g.u is None else _product(operands[gate.recurrent], g.u)
-                u = (u << g.shift_input) + g.bias_input
-                v = (v << g.shift_recurrent) + g.bias_recurrent
+                u = (products.of("x", gate.name) << g.shift_input) + g.bias_input
+                v = (products.of(gate.recurrent, gate.name) << g.shift_recurrent) + g.bias_recurrent
+                u, v = (np.broadcast_to(part, (len(x), layer.size)) for part in (u, v))
                 pre = self.pre(layer, g, u, v, kept)
             a = self.count(place, self.tables(g.act, pre))
             self.keep(place, a)
@@ -226,7 +253,7 @@ class _Run:
                 c = self.count(f"{layer.name}.c", saturate(y, n.cell_bits))
                 self.keep(f"{layer.name}.c", c)
             elif gate.to == "rh":
-                operands["rh"] = self.passed(f"{layer.name}.rh", self.operand(layer.name, y))
+                products.load("rh", self.passed(f"{layer.name}.rh", self.operand(layer.name, y)))
         if not layer.recurrent:
             h = y
         self.keep(layer.name, h)
@@ -234,13 +261,13 @@ class _Run:
 
 
 def run(
-    network: Network, x: IntArray, state: State | None = None, *, trace: bool = False
+    network: QNetwork, x: IntArray, state: State | None = None, *, trace: bool = False
 ) -> Result:
     """Evaluate the network on input codes.
 
     Parameters
     ----------
-    network : Network
+    network : QNetwork
     x : ndarray of int64, shape (N, T, I)
         Input codes of ``network.input_format``.
     state : State, optional
@@ -257,13 +284,25 @@ def run(
             f"x has shape {x.shape}, expected (sequences, steps, {network.input_size})"
         )
     state = State.zeros(network, len(x)) if state is None else state
-    state = State(dict(state.h), dict(state.c), dict(state.last))
-    work = _Run(network, trace, state.last)
     fmt = network.input_format
     if x.size and (x.min() < fmt.low or x.max() > fmt.high):
         raise InputError(
             f"input codes span {x.min()} to {x.max()}, {fmt} holds {fmt.low} to {fmt.high}"
         )
+    done = evaluate(network, x, state.h, state.c, state.last, trace)
+    if done is None:
+        return reference(network, x, state, trace=trace)
+    after = State(done.h, done.c, done.last)
+    return Result(done.outputs, after, done.saturations, done.narrowings, done.trace, done.changed)
+
+
+def reference(
+    network: QNetwork, x: IntArray, state: State | None = None, *, trace: bool = False
+) -> Result:
+    """Evaluate as :func:`run` does, in NumPy alone and without its checks: the contract."""
+    state = State.zeros(network, len(x)) if state is None else state
+    state = State(dict(state.h), dict(state.c), dict(state.last))
+    work = _Run(network, trace, state.last)
     outputs = np.zeros((*x.shape[:2], network.output_size), np.int64)
     none = np.zeros((len(x), 0), np.int64)
     for t in range(x.shape[1]):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..compiler.arrays import FloatArray, IntArray, check_lengths
+from ..compiler.arrays import FloatArray, IntArray, check_lengths, valid_steps
 from ..compiler.errors import CheckError, InputError
 from ..compiler.golden import State
 from ..compiler.program.program import Program
@@ -188,7 +188,7 @@ class Device:
         raw = self.session.exchange(
             b"".join(data), total * z.outputs * z.output_bytes, progress
         )  # fmt: skip
-        valid = np.arange(codes.shape[1]) < length[:, None]
+        valid = valid_steps(length, *codes.shape[:2])
         made = np.zeros((total, z.outputs), np.int64)
         made[:, self.program.schedule.output_order] = from_bytes(raw, z.output_bytes).reshape(
             made.shape

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,9 @@ from ..compiler.arrays import IntArray
 from ..compiler.errors import CheckError, InputError
 from ..compiler.files.temporary import is_safe, temporary_folder
 from ..compiler.program.program import Program
-from ..hw.bitstream.process import run_in_group
 from ..hw.export.verilog import TOP, write_verilog
-from .simulators import VERILATOR, environment, simulator_tools
+from .build import build_simulator, play_bench
+from .simulators import simulator_tools
 
 __all__ = ["Bench", "Recorded", "make_job", "state_port_bits"]
 
@@ -69,7 +68,7 @@ class Bench:
         waves: bool = False,
     ) -> None:
         self.program, self.simulator, self.waves = program, simulator, waves
-        self.environment = simulator_tools(simulator, self.optimize)
+        simulator_tools(simulator)  # complains before the first minute of work
         self.cells: dict[str, int] = {}
         if folder and not is_safe(folder):
             raise InputError(
@@ -96,38 +95,14 @@ class Bench:
         return [self.folder / "verilog" / "core.v"]
 
     def _arguments(self) -> list[str]:
-        """Return what the simulator's compiler is told."""
-        if self.simulator != "verilator":
-            return []
-        return [*VERILATOR, "--trace-structs"] if self.waves else list(VERILATOR)
+        """Return what Verilator is told besides what it always is."""
+        return []
 
     def _build(self) -> None:
-        from cocotb_tools.runner import get_runner
-
-        sources, arguments = self._sources(), self._arguments()
-        self.runner = get_runner(self.simulator)
-        # What cocotb starts ends with us.
-        self.runner._execute_cmds = self._run_tools  # type: ignore[assignment, method-assign]
-        self.log = self.folder / "build.log"
-        with environment(**self.environment):
-            try:
-                self.runner.build(
-                    sources=sources, hdl_toplevel=self.top, build_dir=self.build_folder, always=True,
-                    build_args=arguments, waves=self.waves, timescale=("1ns", "1ps"), log_file=self.log,
-                )  # fmt: skip
-            except (SystemExit, Exception) as error:
-                tail = self.log.read_text(errors="replace")[-2000:] if self.log.exists() else ""
-                raise CheckError(
-                    f"{self.simulator} could not build the core: {error}\n{tail}"
-                ) from error
-
-    def _run_tools(self, commands: Any, cwd: Any, stdout: Any = None) -> None:
-        """Run the commands of cocotb's runner, each in a process group that ends with us."""
-        stderr = None if stdout is None else subprocess.STDOUT
-        for command in commands:
-            done = run_in_group(command, cwd=cwd, env=self.runner.env, stdout=stdout, stderr=stderr)
-            if done.returncode:
-                raise RuntimeError(f"{command[0]} failed (exit code {done.returncode})")
+        build_simulator(
+            self._sources(), self.top, self.folder, simulator=self.simulator,
+            arguments=self._arguments(), optimize=self.optimize, waves=self.waves,
+        )  # fmt: skip
 
     def close(self) -> None:
         """Remove the temporary folder."""
@@ -164,38 +139,31 @@ class Bench:
         CheckError
             The bench failed or timed out.
         """
-        from cocotb_tools.runner import get_results
-
-        folder = self.folder / "run"
-        folder.mkdir(exist_ok=True)
+        run = self.folder / "run"
+        run.mkdir(exist_ok=True)
         for path in (self.folder / "verilog").glob("*.hex"):
-            shutil.copy(path, folder)
+            shutil.copy(path, run)
         job = make_job(self.program, codes, first, stall=stall, seed=seed, load=load)
-        np.savez(folder / "job.npz", **job)
-        result = folder / "result.npz"
-        result.unlink(missing_ok=True)
-        log = folder / "run.log"
-        with environment(**self.environment, COCOTB_LOG_LEVEL="WARNING"):
-            try:
-                xml = self.runner.test(
-                    test_module=self.bench, hdl_toplevel=self.top, build_dir=self.build_folder,
-                    test_dir=folder, seed=seed, waves=self.waves, log_file=log,
-                )  # fmt: skip
-                failed = get_results(xml)[1]
-            except (SystemExit, Exception):
-                failed = 1
-        if failed or not result.exists():
-            tail = log.read_text(errors="replace")[-3000:] if log.exists() else ""
-            raise CheckError(f"the simulation failed (seed {seed}):\n{tail}")
+        recorded = self._play(job, run)
         if wave is not None:
-            found = (
-                sorted(folder.glob("*.fst"))
-                + sorted(folder.glob("*.vcd"))
-                + sorted(self.build_folder.glob("*.fst"))
-            )
-            if not found:
+            waves = [*sorted(run.glob("*.fst")), *sorted(run.glob("*.vcd"))]
+            waves += sorted(self.build_folder.glob("*.fst"))
+            if not waves:
                 raise CheckError("the simulator wrote no waveform")
-            shutil.copy(found[0], wave)
+            shutil.copy(waves[0], wave)
+        return recorded
+
+    def _play(self, job: dict[str, Any], run: Path) -> Recorded:
+        """Play a job in a folder that holds the memories."""
+        np.savez(run / "job.npz", **job)
+        result = run / "result.npz"
+        result.unlink(missing_ok=True)
+        play_bench(
+            self.folder, self.top, self.bench, run, run / "run.log", simulator=self.simulator,
+            seed=int(job["seed"]), waves=self.waves,
+        )  # fmt: skip
+        if not result.exists():
+            raise CheckError(f"the simulation ended without a result, log: {run / 'run.log'}")
         with np.load(result) as data:
             return Recorded(data["outputs"], data["ends"], data["state"])
 
@@ -220,6 +188,4 @@ def make_job(
 
 def state_port_bits(program: Program) -> int:
     """Return the width of a word of the state port."""
-    n = program.network.numbers
-    cell = any(layer.has_cell_state for layer in program.network.layers)
-    return max(n.state_bits, n.cell_bits) if cell else n.state_bits
+    return program.network.state_width

@@ -2,6 +2,8 @@
 //
 //   arguments: cycles a bit, chance a cycle that the line turns over for a moment, seed
 //   'W' n bytes   queue n bytes for the board
+//   'F' n offset bytes   put bytes into the SPI flash, where the board has one; offset: 4 of the n bytes
+//   'T' cycle     lose the clock in that cycle: reset is 1 for three cycles
 //   'R' cycles    run until a byte has come from it, or for so many cycles
 //                 -> cycle (8 bytes), n (4 bytes), bytes
 //
@@ -13,7 +15,8 @@
 #include <random>
 #include <string>
 
-#include "Vgatewright_system.h"
+#include "Vtop.h"
+#include "board.h"  // FLASH: whether the board has an SPI flash
 #include "verilated.h"
 
 static double bit_cycles, glitch_chance;
@@ -73,6 +76,30 @@ struct Receiver {
     }
 };
 
+// An SPI flash as far as reading goes; it sleeps at first, as after a configuration.
+struct Flash {
+    std::string content;
+    uint32_t offset = 0, command = 0, bits = 0;
+    bool asleep = true, clock = false, out = true;
+    bool tick(bool deselected, bool sck, bool in) {
+        const bool rises = sck && !clock, falls = !sck && clock;
+        clock = sck;
+        if (deselected) {
+            // A command counts when the chip is let go after its last bit.
+            if (bits == 8 && command == 0xAB) asleep = false;
+            bits = command = 0;
+        } else if (rises) {
+            if (bits < 32) command = command << 1 | in;
+            ++bits;
+        } else if (falls && bits >= 32 && command >> 24 == 0x03 && !asleep) {
+            const uint32_t place = (command & 0xFFFFFF) + (bits - 32) / 8 - offset;
+            const uint8_t byte = place < content.size() ? content[place] : 255;
+            out = byte >> (7 - bits % 8) & 1;
+        }
+        return out;
+    }
+};
+
 static uint32_t number() {
     uint8_t raw[4];
     if (fread(raw, 1, 4, stdin) != 4) exit(0);
@@ -87,14 +114,19 @@ int main(int, char** arguments) {
     bit_cycles = atof(arguments[1]);
     glitch_chance = atof(arguments[2]);
     generator.seed(atoi(arguments[3]));
-    Vgatewright_system top;
+    Vtop top;
     Sender sender;
     Receiver receiver;
     Glitches down, up;
-    uint64_t now = 0;
+    Flash flash;
+    uint64_t now = 0, trip = UINT64_MAX;
     auto cycle = [&] {
         top.rst = now < 2;
+        top.reset = now >= trip && now - trip < 3;
         top.rx = down(sender.tick());
+#if FLASH
+        top.flash_miso = flash.tick(top.flash_cs_n, top.flash_sck, top.flash_mosi);
+#endif
         top.clk = 0;
         top.eval();
         receiver.tick(up(top.tx));
@@ -109,6 +141,16 @@ int main(int, char** arguments) {
         uint32_t count = number();
         if (command == 'W') {
             for (uint32_t k = 0; k < count; ++k) sender.bytes.push_back(getchar());
+            continue;
+        }
+        if (command == 'F') {
+            flash.offset = number();
+            flash.content.clear();
+            for (uint32_t k = 4; k < count; ++k) flash.content.push_back(getchar());
+            continue;
+        }
+        if (command == 'T') {
+            trip = count;
             continue;
         }
         for (uint32_t k = 0; k < count && receiver.bytes.empty(); ++k) cycle();

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ..compiler.errors import CheckError, InputError, MissingToolError
 from ..compiler.program.program import Program
-from ..hw.bitstream.toolchain import SYNTHESIS
+from ..hw.bitstream.toolchain import synthesis_command
 from ..hw.bitstream.tools import Progress, run_tool
 from ..hw.export.verilog import TOP, write_verilog
 from .bench import Bench
@@ -99,7 +99,7 @@ def synthesize(
     log = folder / "yosys.log"
     # Bits that no one has set (unused words of a memory) are zero in a bitstream.
     script = (
-        f"{source}; {SYNTHESIS[family]} -top {top}; setundef -params -zero; "
+        f"{source}; {synthesis_command(family)} -top {top}; setundef -params -zero; "
         "tee -q -o cells.json stat -json; splitnets; rename -hide; "
         "write_verilog -noattr netlist.v"
     )

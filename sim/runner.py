@@ -12,11 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..compiler import golden
-from ..compiler.arrays import FloatArray, IntArray, check_lengths
+from ..compiler.arrays import FloatArray, IntArray, check_lengths, valid_steps
 from ..compiler.errors import InputError
 from ..compiler.program.chain import Chain
 from ..compiler.program.program import Program
 from .bench import Bench, Recorded
+from .compiled import CompiledBench
 from .netlist import NetlistBench, family_of
 from .simulators import SIMULATORS
 
@@ -113,7 +114,8 @@ def simulate(
         Each sequence starts from the reset state; sequences follow without a pause.
     lengths : array_like of int, shape (N,), optional
         True lengths of zero-padded sequences; the padding is not simulated.
-    simulator : {'verilator', 'icarus', 'amaranth'}
+    simulator : {'verilator', 'verilator-cpp', 'icarus', 'amaranth'}
+        ``verilator-cpp`` has drivers in C++ in place of cocotb's: the quickest, without waveforms.
     stall : float
         Chance of a pause before each transfer, below 1.
     seed : int
@@ -139,6 +141,8 @@ def simulate(
         raise InputError(f"netlists are simulated in verilator, not in {simulator}")
     if netlist:
         family_of(netlist)
+    if wave is not None and simulator == "verilator-cpp":
+        raise InputError("verilator-cpp writes no waveform; take verilator, icarus or amaranth")
     ending = ".fst" if simulator == "icarus" else ".vcd"
     if wave is not None and Path(wave).suffix != ending:
         raise InputError(f"{wave}: {simulator} writes waveforms as {ending}; name the file so")
@@ -200,6 +204,8 @@ def _bench(
     program: Program, simulator: str, netlist: str, folder: str | Path | None, waves: bool
 ) -> Bench:
     """Build what is to be simulated."""
+    if simulator == "verilator-cpp":
+        return CompiledBench(program, folder=folder)
     if not netlist:
         return Bench(program, simulator, folder=folder, waves=waves)
     return NetlistBench(program, netlist, folder=folder, waves=waves)
@@ -212,7 +218,7 @@ def _simulate(
 ) -> Simulation:  # fmt: skip
     """Simulate a program on codes (N, T, I), without the padding."""
     n, steps = codes.shape[:2]
-    valid = np.arange(steps) < length[:, None]
+    valid = valid_steps(length, n, steps)
     flat = codes[valid]
     first = (np.broadcast_to(np.arange(steps) == 0, valid.shape))[valid]
     cells: dict[str, int] = {}

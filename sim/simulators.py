@@ -18,7 +18,8 @@ VERILATOR = (
     # The bench looks at ports alone; access to every signal would triple the build time.
     "--no-public-flat-rw", "--public-depth", "1",
 )  # fmt: skip
-SIMULATORS = ("verilator", "icarus", "amaranth")
+SIMULATORS = ("verilator", "verilator-cpp", "icarus", "amaranth")
+"""Verilator with cocotb, Verilator with drivers in C++, Icarus with cocotb, and Amaranth's own."""
 
 
 @contextlib.contextmanager
@@ -51,8 +52,9 @@ def simulator_tools(simulator: str, optimize: str = "-O1") -> dict[str, str]:
     MissingToolError
         The simulator, or what it needs, is not installed.
     """
-    if importlib.util.find_spec("cocotb_tools") is None:
-        raise MissingToolError("cocotb is not installed: pip install 'gatewright[sim]'")
+    for module, name in (("cocotb_tools", "cocotb"), ("filelock", "filelock")):
+        if importlib.util.find_spec(module) is None:
+            raise MissingToolError(f"{name} is not installed: pip install 'gatewright[sim]'")
     if simulator == "icarus":
         if shutil.which("iverilog") is None:
             raise MissingToolError("Icarus Verilog is not installed: apt-get install iverilog")

@@ -12,69 +12,12 @@ from typing import Any
 import cocotb
 import numpy as np
 from cocotb.clock import Clock
-from cocotb.triggers import ClockCycles, RisingEdge
-from cocotb.utils import get_sim_time
+from cocotb.triggers import ClockCycles
+from cocotb.utils import get_sim_steps
+
+from .streams import StreamSink, StreamSource
 
 PERIOD = 10  # ns
-
-
-class Stream:
-    """One side of a valid/ready stream of the core.
-
-    Parameters
-    ----------
-    dut : handle
-        The core.
-    name : str
-        ``i``, ``o``, ``c``, ``s_i`` or ``s_o``, after a prefix where the design holds many cores.
-    stall : float
-        Chance of a pause before each transfer.
-    rng : random.Random
-    """
-
-    def __init__(self, dut: Any, name: str, stall: float, rng: random.Random) -> None:
-        self.clk, self.stall, self.rng = dut.clk, stall, rng
-        self.payload = getattr(dut, f"{name}__payload")
-        self.valid = getattr(dut, f"{name}__valid")
-        self.ready = getattr(dut, f"{name}__ready")
-
-    async def send(self, code: int) -> int:
-        """Transfer one payload; return the cycle of the transfer."""
-        while self.stall and self.rng.random() < self.stall:
-            self.valid.value = 0
-            await RisingEdge(self.clk)
-        self.payload.value = code
-        self.valid.value = 1
-        while True:
-            await RisingEdge(self.clk)
-            if self.ready.value == 1:
-                return round(get_sim_time("ns")) // PERIOD
-
-    def stop(self) -> None:
-        """Offer nothing more."""
-        self.valid.value = 0
-
-    async def receive(self) -> tuple[int, int]:
-        """Take one payload; return it with the cycle of the transfer.
-
-        Checks that a payload once offered stays until it is taken.
-        """
-        offered = None
-        while True:
-            go = not self.stall or self.rng.random() >= self.stall
-            self.ready.value = int(go)
-            await RisingEdge(self.clk)
-            if self.valid.value == 1:
-                code = self.payload.value.to_unsigned()
-                if offered not in (None, code):
-                    raise AssertionError(
-                        f"payload changed from {offered} to {code} while it waited"
-                    )
-                offered = code
-                if go:
-                    return code, round(get_sim_time("ns")) // PERIOD
-            elif offered is not None:
-                raise AssertionError("valid was withdrawn before the transfer")
 
 
 class Player:
@@ -97,16 +40,12 @@ class Player:
         self.budget = int(job["budget"])
         stall, seed = float(job["stall"]), int(job["seed"])
         rng = random.Random(seed)  # noqa: S311
-        self.i, self.c, self.s_i, self.s_o = (
-            Stream(dut, prefix + name, stall, rng) for name in ("i", "c", "s_i", "s_o")
+        self.i, self.c, self.s_i = (
+            StreamSource(dut, prefix + name, stall=stall, seed=rng) for name in ("i", "c", "s_i")
         )
-        self.o = Stream(dut, f"{prefix}o", stall, random.Random(seed + 1))  # noqa: S311
-        for stream in (self.i, self.c, self.s_i):
-            stream.valid.value = 0
-            stream.payload.value = 0
-        for stream in (self.o, self.s_o):
-            stream.ready.value = 0
-        self.started: list[int] = []
+        self.s_o = StreamSink(dut, f"{prefix}s_o", stall=stall, seed=rng)
+        self.o = StreamSink(dut, f"{prefix}o", stall=stall, seed=seed + 1)
+        self.start = -1
         self.outputs = np.zeros((len(self.codes), int(job["outputs"])), np.int64)
         self.ends = np.zeros(len(self.codes), np.int64)
         self.state = np.zeros(self.words, np.int64)
@@ -121,9 +60,9 @@ class Player:
         mask, bit = (1 << self.data_bits) - 1, 1 << self.data_bits
         for row, fresh in zip(self.codes.tolist(), self.first.tolist(), strict=True):
             for k, code in enumerate(row):
-                cycle = await self.i.send((code & mask) | (bit if fresh and k == 0 else 0))
-                if not self.started:
-                    self.started.append(cycle)
+                sent = await self.i.send((code & mask) | (bit if fresh and k == 0 else 0))
+                if self.start < 0:
+                    self.start = sent.time
         self.i.stop()
 
     async def _sink(self) -> None:
@@ -131,13 +70,13 @@ class Player:
         steps, size = self.outputs.shape
         for step in range(steps):
             for k in range(size):
-                code, cycle = await self.o.receive()
+                code, time = await self.o.receive()
                 self.outputs[step, k] = ((code & (2 * sign - 1)) ^ sign) - sign
                 framing = code >> self.out_bits
                 if framing != int(k == 0) | int(k == size - 1) << 1:
                     raise AssertionError(f"step {step} element {k}: first/last are {framing}")
-            self.ends[step] = cycle
-        self.o.ready.value = 0
+            self.ends[step] = time
+        self.o.stop()
 
     async def _finish(self) -> None:
         cocotb.start_soon(self._source())
@@ -149,12 +88,13 @@ class Player:
             for k in range(self.words):
                 code, _ = await self.s_o.receive()
                 self.state[k] = (code ^ sign) - sign
+            self.s_o.stop()
 
     async def play(self, result: str) -> None:
         """Load a state where the job has one, run its steps, read the state; write ``result``."""
         task = cocotb.start_soon(self._finish())
         await cocotb.triggers.with_timeout(task, self.budget * PERIOD, "ns")
-        ends = self.ends - self.started[0]
+        ends = (self.ends - self.start) // get_sim_steps(PERIOD, "ns")
         np.savez(result, outputs=self.outputs, ends=ends, state=self.state)
 
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from pathlib import Path
 
 from amaranth.back import rtlil, verilog  # type: ignore[attr-defined]
 
-from ..compiler.errors import CheckError
-from ..hw.bitstream.process import run_in_group
 from ..hw.blocks.collisions import release
 from ..hw.link.system import System
 from .board import SILENCE_BITS
+from .build import build_simulator
 from .netlist import synthesize, verilator_arguments
-from .simulators import VERILATOR, simulator_tools
 
 __all__ = ["VerilatedBoard", "build_board"]
 
@@ -48,20 +45,10 @@ def build_board(system: System, folder: str | Path, *, netlist: bool = False) ->
         text = verilog.convert(system, name=TOP, emit_src=False, strip_internal_attrs=True)
         (folder / "system.v").write_text(text)
         sources, optimize, arguments = [folder / "system.v"], "-O1", []
-    command = [
-        "verilator", "--cc", "--exe", "--build", "-O3", "-CFLAGS", optimize, *VERILATOR, *arguments,
-        "--Mdir", str(folder / "build"), "--top-module", TOP, *map(str, sources),
-        str(Path(__file__).with_suffix("").parent / "board.cpp"),
-    ]  # fmt: skip
-    done = run_in_group(
-        command, env={**os.environ, **simulator_tools("verilator")}, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    if done.returncode:
-        raise CheckError(
-            f"Verilator could not build the design:\n{(done.stdout + done.stderr)[-2000:]}"
-        )
-    return folder / "build" / f"V{TOP}"
+    has_flash = int(system.flash_offset is not None)
+    (sources[0].parent / "board.h").write_text(f"#define FLASH {has_flash}\n")
+    main = Path(__file__).with_name("board.cpp")
+    return build_simulator(sources, TOP, folder, main=main, arguments=arguments, optimize=optimize)
 
 
 class VerilatedBoard:
@@ -98,6 +85,15 @@ class VerilatedBoard:
     def write(self, data: bytes) -> None:
         """Queue bytes for the board."""
         self._ask(b"W", len(data), data)
+
+    def write_flash(self, content: bytes, offset: int) -> None:
+        """Let the SPI flash hold bytes from an address on, and ones everywhere else."""
+        data = offset.to_bytes(4, "little") + content
+        self._ask(b"F", len(data), data)
+
+    def lose_clock(self, cycle: int) -> None:
+        """Let the clock be lost, and the design be reset, for three cycles from a cycle on."""
+        self._ask(b"T", cycle)
 
     def _ask(self, command: bytes, number: int, data: bytes = b"") -> None:
         assert self._process.stdin is not None  # noqa: S101

@@ -64,7 +64,7 @@ def test_wheel_holds_every_module_under_one_name(wheel):
     assert modules == sorted(name.removeprefix("gatewright/") for name in SOURCES)
     data = [
         name for name in project_files()
-        if name.startswith(("examples/", "sim/"))
+        if name.startswith(("compiler/", "examples/", "sim/"))
         and not name.endswith(".py") and not name.startswith(SCRIPTS)
     ]  # fmt: skip
     others = sorted(n[len("gatewright/") :] for n in names if not n.endswith(".py"))
@@ -123,29 +123,30 @@ ROOMS = {
     "compiler.numerics": "arrays errors",
     "compiler.config": "numerics errors",
     "compiler.ir": "numerics arrays errors",
-    "compiler.golden": "ir numerics arrays errors",
+    "compiler.compiled": "ir numerics arrays errors",
+    "compiler.golden": "compiled ir numerics arrays errors",
     "compiler.frontends": "ir numerics arrays errors files",
     "compiler.layout": "ir numerics arrays errors",
     "compiler.program": "layout golden config files ir numerics arrays errors",
     "compiler.quantizer": "program layout golden config ir numerics arrays errors",
     "compiler.target": "program layout numerics arrays errors",
-    "compiler.analysis": "quantizer program golden ir numerics arrays errors",
-    "compiler.report": "program errors",
+    "compiler.analysis": "target quantizer program golden files ir numerics arrays errors",
+    "compiler.report": "program arrays errors",
     "compiler.training": "quantizer frontends program config ir numerics arrays errors",
-    "compiler.tuning": "report analysis quantizer program layout config files ir arrays errors",
+    "compiler.tuning": "report analysis target quantizer program layout config files ir arrays errors",
     "compiler": "program quantizer frontends config ir errors",
-    "host.wire": "compiler.layout compiler.program",
+    "host.wire": "compiler.layout compiler.program compiler.arrays",
     "host": "host.wire compiler.program compiler.golden compiler.arrays compiler.errors",
     "hw.vendor": "compiler.target compiler.arrays compiler.errors",
     "hw.blocks": "hw.vendor compiler.layout compiler.target compiler.arrays compiler.errors",
     "hw.boards": "hw.vendor compiler.target compiler.errors",
     "hw.engine": "hw.blocks hw.vendor compiler.program compiler.layout compiler.ir"
     " compiler.numerics compiler.arrays compiler.errors",
-    "hw.link": "hw.engine hw.blocks host.wire compiler.program compiler.arrays compiler.errors",
+    "hw.link": "hw.engine hw.blocks hw.vendor host.wire compiler.program compiler.arrays compiler.errors",
     "hw.export": "hw.engine hw.blocks compiler.program compiler.layout compiler.files"
     " compiler.arrays compiler.errors",
     "hw.bitstream": "hw.link hw.engine hw.boards hw.blocks hw.vendor host.wire compiler.program"
-    " compiler.target compiler.files compiler.arrays compiler.errors",
+    " compiler.target compiler.config compiler.files compiler.arrays compiler.errors",
     "hw": "hw.link hw.engine hw.export host",
     "sim": "hw.bitstream hw.link hw.engine hw.export hw.blocks host compiler.program"
     " compiler.files compiler.golden compiler.arrays compiler.errors",

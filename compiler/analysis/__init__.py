@@ -1,1 +1,1 @@
-"""What a program computes, costs and loses, as data."""
+"""Figures of a program as data: results, cost, error."""

@@ -1,25 +1,26 @@
-"""What a program is made of, and how well it computes: formats, memories, cycles, error.
+"""Figures of a program: formats, memories, cycles, error.
 
-:func:`analyze` collects the figures as one JSON object; :mod:`.report_page` shows them.
+:func:`analyze` collects the figures as one JSON object; :mod:`..report.page` shows them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from .. import golden
-from ..arrays import IntArray
+from ..arrays import IntArray, check_lengths, valid_steps
 from ..errors import InputError
 from ..ir.model import Model
 from ..ir.network import BOUNDED
 from ..numerics.fixed import Format
 from ..program.chain import Chain
 from ..program.program import Program
+from ..program.runnable import Runnable
 from ..quantizer.quality import clipped_inputs
+from ..target.memories import memories
 from .metric import check_classes, class_count, correct
 from .noise import contributions, explain, noise_ratios
 from .skipping import skipping
@@ -30,7 +31,7 @@ TRACED = (64, 512)  # sequences and steps whose intermediate values are looked a
 
 
 def analyze(
-    program: Program | Chain,
+    program: Runnable,
     x: npt.ArrayLike | None = None,
     lengths: npt.ArrayLike | None = None,
     model: Model | None = None,
@@ -65,9 +66,9 @@ def analyze(
         A model without data, or another than the program's; labels that are not a class of each sequence.
     """
     if labels is not None and x is None:
-        raise InputError("the accuracy needs data as well: --data X")
+        raise InputError("the accuracy needs data as well: x=, or --data X")
     if model is not None and x is None:
-        raise InputError("the error against the float model needs data as well: --data X")
+        raise InputError("the error against the float model needs data as well: x=, or --data X")
     chain = program if isinstance(program, Chain) else None
     where = [f"pass{k}." if chain else "" for k in range(len(program.passes))]
     formats = [_formats(each, at) for each, at in zip(program.passes, where, strict=True)]
@@ -82,7 +83,7 @@ def analyze(
     if x is not None:
         codes = program.encode(x)
         values = np.asarray(x, dtype=np.float64).reshape(codes.shape)
-        valid = _valid(codes.shape[:2], lengths)
+        valid = valid_steps(check_lengths(lengths, *codes.shape[:2]), *codes.shape[:2])
         done = program.evaluate(codes, lengths=lengths)
         result["data"] = {
             "sequences": len(codes),
@@ -136,15 +137,6 @@ def _inputs(chain: Chain, codes: IntArray, valid: npt.NDArray[np.bool_]) -> list
 
     chain.walk(codes, run, valid.sum(axis=1))
     return given
-
-
-def _valid(shape: Sequence[int], lengths: npt.ArrayLike | None) -> npt.NDArray[np.bool_]:
-    """Tell real steps from padding, shape (N, T)."""
-    n, steps = shape
-    length = np.full(n, steps) if lengths is None else np.asarray(lengths)
-    if length.shape != (n,):
-        raise InputError(f"lengths has shape {length.shape}, expected ({n},)")
-    return np.asarray(np.arange(steps) < length[:, None])
 
 
 def _formats(program: Program, at: str = "") -> list[dict[str, Any]]:
@@ -227,24 +219,21 @@ def _accuracy(
 
 
 def _memories(program: Program, at: str = "") -> list[dict[str, Any]]:
-    """List the memories of the core: words, width and bits of each."""
-    s, n, images = program.schedule, program.network.numbers, program.images
-    split, beat = program.geometry.split, program.geometry.beat
-    cell = any(layer.has_cell_state for layer in program.network.layers)
-    state_bits = max(n.state_bits, n.cell_bits) if cell else n.state_bits
-
-    def power(words: int) -> int:
-        return 1 << (max(1, words) - 1).bit_length()
-
+    """List the memories of the core as they are laid out: words, width and bits of each."""
+    known = memories(program)
+    beats = [memory for name, memory in known.items() if name.startswith("beats")]
     rows = [
         *(
-            (f"weights{f', plane {k}' if k else ''}", "ROM", plane.depth, plane.width)
-            for k, plane in enumerate(images.planes)
+            (name.replace(" plane", ", plane"), "ROM", memory.words, memory.width)
+            for name, memory in known.items()
+            if name.startswith("weights")
         ),
-        ("control", "ROM", len(images.beats), images.beat_bits),
-        ("input", "RAM", 2 * power(s.input_words), split * n.activation_bits),
-        ("operands", "RAM", 2 * power(s.memory_words), split * n.activation_bits),
-        ("states", "RAM", s.state_words, beat * state_bits),
+        ("control", "ROM", beats[0].words, sum(memory.width for memory in beats)),
+        *(
+            (label, "RAM", known[name].depth, known[name].banks * known[name].width)
+            for label, name in (("input", "inputs"), ("operands", "operands"))
+        ),
+        ("states", "RAM", known["states"].words, known["states"].banks * known["states"].width),
     ]
     return [
         {
@@ -259,7 +248,7 @@ def _memories(program: Program, at: str = "") -> list[dict[str, Any]]:
     ]
 
 
-def _cycles(program: Program | Chain) -> dict[str, Any]:
+def _cycles(program: Runnable) -> dict[str, Any]:
     """Split the cycles of a step over the layers; what is left is waiting."""
     layers = [row for each in program.passes for row in _layer_cycles(each)]
     total = program.summary["cycles_per_step"]
@@ -294,7 +283,7 @@ def _layer_cycles(program: Program) -> list[dict[str, Any]]:
 
 
 def _reference(
-    program: Program | Chain, model: Model, x: npt.ArrayLike, lengths: npt.ArrayLike | None
+    program: Runnable, model: Model, x: npt.ArrayLike, lengths: npt.ArrayLike | None
 ) -> npt.NDArray[np.float64]:
     """Return the outputs of the float model the program was made of, shape (N, T, outputs)."""
     layers = [layer for each in program.passes for layer in each.network.layers]

@@ -1,9 +1,9 @@
-"""How much a quantized program loses, in the unit that the task is measured in."""
+"""Loss of a quantized program, in the unit that the task is measured in."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,10 +13,8 @@ from ..arrays import FloatArray, check_lengths
 from ..errors import InputError
 from ..ir.model import Model
 from ..program.program import Program
+from ..program.runnable import Runnable
 from ..quantizer.calibration import calibrate
-
-if TYPE_CHECKING:
-    from ..program.chain import Chain
 
 __all__ = ["METRICS", "Metric", "Score", "check_classes", "class_count", "correct"]
 
@@ -31,7 +29,7 @@ METRICS = {
 
 @dataclass(frozen=True)
 class Score:
-    """What one program loses.
+    """Loss of one program.
 
     Parameters
     ----------
@@ -46,7 +44,7 @@ class Score:
     error: float
 
 
-def class_count(program: Program | Chain) -> int:
+def class_count(program: Runnable) -> int:
     """Return how many classes a program tells apart: its outputs, before an argmax of them."""
     last = program.passes[-1].network
     return last.elements if last.argmax else program.output_size
@@ -137,11 +135,11 @@ class Metric:
         if self.kind == "accuracy" and not classes:
             raise InputError(
                 "the metric accuracy needs the class of each sequence: integers, as key y of the "
-                "data or by --labels"
+                "data or by labels="
             )
         if self.kind == "nmse" and not wanted:
             raise InputError(
-                "the metric nmse needs the outputs that are wanted, floats, by --labels; without "
+                "the metric nmse needs the outputs that are wanted, floats, by labels=; without "
                 "them use rms or max, which compare with the float model"
             )
         self.measured = calibrate(model, self.x, self.lengths)

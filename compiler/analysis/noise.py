@@ -1,4 +1,4 @@
-"""Where a program's error comes from: signal to noise of every tensor, and roundings switched off.
+"""Sources of a program's error: signal to noise of every tensor, and roundings switched off.
 
 A rounding is switched off in the program itself, with everything else as it is: the network is
 rewritten with finer accumulators, which changes no output, and then gets the float weights of one
@@ -17,7 +17,7 @@ import numpy.typing as npt
 from .. import golden
 from ..arrays import FloatArray, IntArray
 from ..ir.model import Linear, Model
-from ..ir.network import BOUNDED, Network, QGate, QLayer
+from ..ir.network import BOUNDED, QGate, QLayer, QNetwork
 from ..numerics.fixed import Format
 from ..program.program import Program
 from ..quantizer.calibration import calibrate
@@ -105,7 +105,7 @@ def _weights(
     return [(part, codes, frac, w) for part, codes, frac, w in pairs if codes is not None]
 
 
-def finer(network: Network, bits: int = FINER) -> Network:
+def finer(network: QNetwork, bits: int = FINER) -> QNetwork:
     """Return the same network with accumulators and sums of finer resolution: the same outputs."""
     layers = tuple(
         replace(
@@ -125,7 +125,7 @@ def finer(network: Network, bits: int = FINER) -> Network:
     return replace(network, layers=layers, numbers=numbers)
 
 
-def _with_float_weights(network: Network, model: Model, layer: QLayer, g: QGate) -> Network:
+def _with_float_weights(network: QNetwork, model: Model, layer: QLayer, g: QGate) -> QNetwork:
     """Return a finer network in which one gate has its float weights and biases, nearly."""
     fine = finer(network)
     frac = fine.numbers.sum_shift + (
@@ -160,7 +160,7 @@ def _with_float_weights(network: Network, model: Model, layer: QLayer, g: QGate)
     return replace(fine, layers=layers)
 
 
-def _with_wide_operands(network: Network) -> tuple[Network, int]:
+def _with_wide_operands(network: QNetwork) -> tuple[QNetwork, int]:
     """Return a finer network whose operands are not rounded, and how many bits they gain."""
     n = network.numbers
     bits = n.operand_shift
@@ -201,7 +201,7 @@ def contributions(
         model = model.with_input_scale(program.exponents)
     cuts = calibrate(model, x, lengths).cuts
 
-    def error(net: Network, codes: IntArray) -> float:
+    def error(net: QNetwork, codes: IntArray) -> float:
         done = golden.run(net, codes, golden.State.encode(net, cuts.state))
         return float(np.mean((done.outputs * net.output_steps - cuts.reference)[cuts.valid] ** 2))
 

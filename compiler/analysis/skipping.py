@@ -1,4 +1,4 @@
-"""What an engine that skips unchanged columns would save.
+"""Cycles that an engine would save by skipping unchanged columns.
 
 In integers ``W q(t) = W q(t-1) + W (q(t) - q(t-1))`` exactly, so columns whose operand is the one
 of the step before need not be walked (delta networks, Neil et al. 2017, arXiv 1612.05571). Here

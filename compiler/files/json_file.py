@@ -13,12 +13,12 @@ __all__ = ["read_json"]
 
 EXPANSION = 20
 """Bytes of memory a byte of JSON can become, as in ``[[],[],[]]``."""
-DIGITS = 18
+DIGITS = 19  # of the largest int64
 
 
 def _integer(text: str) -> int:
-    if len(text.lstrip("-")) > DIGITS:
-        raise ValueError(f"a number of {len(text)} digits; up to {DIGITS} are read")
+    if len(text.lstrip("-")) > DIGITS or not -(1 << 63) <= int(text) < 1 << 63:
+        raise ValueError(f"{text[:40]} is beyond the range of 64 bits")
     return int(text)
 
 

@@ -2,7 +2,7 @@
 
 torch is imported only where a module is given or a result is checked; a state_dict of
 plain arrays is read without it. What names and shapes mean is in :mod:`.state_dict`, the
-chain of layers in :mod:`.parts`, the comparison in :mod:`.torch_check`.
+chain of layers in :mod:`.parts`, the comparison in :mod:`.pytorch_check`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ import numpy as np
 from ..errors import InputError
 from ..ir.model import Model
 from .parts import Part, arrange, assemble, understood
-from .pytorch_check import check_module, check_parts
+from .pytorch_check import NotTheChain, check_module, check_parts
+from .pytorch_export import advice, from_example, unwrap_module
 from .state_dict import leave_out, recognize, refuse_projection, unwrap
 
 if TYPE_CHECKING:
@@ -32,7 +33,9 @@ ACTIVATIONS = {
     "Hardsigmoid": "hard_sigmoid",
 }
 CONTAINERS = ("Sequential", "ModuleList", "ModuleDict")
-NOTHING = ("Identity", "Flatten", "Unflatten", "Dropout", "Dropout1d", "AlphaDropout")
+NOTHING = ("Identity", "Flatten", "Unflatten", "Dropout", "Dropout1d", "AlphaDropout",
+           "QuantStub", "DeQuantStub")  # fmt: skip
+FORWARD_ONLY = ("Embedding", "BatchNorm1d")  # known where forward itself is read
 SOFTMAX = ("Softmax", "LogSoftmax")
 
 
@@ -105,40 +108,55 @@ def from_state_dict(
     return replace(model, notes=(*model.notes, *nested, *ignored, *arranged, *assumed))
 
 
-def from_module(module: torch.nn.Module, *, check: bool = True) -> Model:
-    """Take a module apart by its children, in the order of their registration.
+def from_module(module: torch.nn.Module, example: Any = None, *, check: bool = True) -> Model:
+    """Read a module: what its forward computes for an example, or the chain of its children.
 
     Parameters
     ----------
     module : torch.nn.Module
         ``GRU``, ``LSTM``, ``RNN``, their cells, ``Linear``, or any container of these and of
-        activations: a ``Sequential`` or a class of your own. It is not changed.
+        activations: a ``Sequential`` or a class of your own. It is not changed. Wrappers
+        (``torch.compile``, ``DataParallel``) are taken off, weight norm, other parametrizations
+        and pruning masks are multiplied out.
+    example : torch.Tensor or array, optional
+        An input, such as ``torch.zeros(1, 5, 3)``. With it ``forward`` is traced by
+        ``torch.export``, so that sums, normalization, functional activations and states are
+        seen. Without it the children are taken in the order of their registration.
     check : bool
-        Run a float64 copy on random sequences and compare within 1e-5. A class of your own can
-        compute anything in ``forward``; only this shows that it is the chain of its children.
+        Compare with the module itself in float64 on random sequences: within 1e-6 with an example,
+        1e-5 without. A class of your own can compute anything in ``forward``; without an example
+        only this shows that it is the chain of its children.
 
     Raises
     ------
     InputError
-        A child is not supported (named), or the module computes something else.
+        A child or an operator is not supported (named), or forward is not the chain.
+    CheckError
+        What was read of an example computes something else.
     """
-    source = type(module).__name__
+    if example is not None:
+        return from_example(module, example, check=check)
+    inner, unwrapped = unwrap_module(module)
+    source = type(inner).__name__
     found = _Found(check)
-    found.add(module, "")
-    if not found.parts:
-        raise InputError(f"{source} holds no GRU, LSTM, RNN or Linear module")
-    for before, after in zip(found.parts, found.parts[1:], strict=False):
-        if before.size != after.input_size:
-            raise InputError(
-                f"{source}: its modules make no chain in the order of their registration: "
-                f"{before}, then {after}; register them in the order of the data"
-            )
-    model = assemble(found.parts, source)
-    notes = [*found.notes]
-    if check:
-        notes += [check_parts(found.parts), check_module(module, model, found.softmax)]
-    else:
-        notes.append("not compared with PyTorch: check is off")
+    try:
+        found.add(inner, "")
+        if not found.parts:
+            raise InputError(f"{source} holds no GRU, LSTM, RNN or Linear module")
+        for before, after in zip(found.parts, found.parts[1:], strict=False):
+            if before.size != after.input_size:
+                raise NotTheChain(
+                    f"{source}: its modules make no chain in the order of their registration: "
+                    f"{before}, then {after}"
+                )
+        model = assemble(found.parts, source)
+        notes = [*unwrapped, *found.notes]
+        if check:
+            notes += [check_parts(found.parts), check_module(module, model, found.softmax)]
+        else:
+            notes.append("not compared with PyTorch: check is off")
+    except NotTheChain as error:
+        raise InputError(f"{error}; {advice(inner)}") from None
     return replace(model, notes=(*model.notes, *notes))
 
 
@@ -180,6 +198,8 @@ class _Found:
         elif ours or kind in CONTAINERS:
             self._container(module, path, label)
         else:
+            if kind in FORWARD_ONLY:
+                raise NotTheChain(f"{label} is not supported in a chain of modules")
             raise InputError(
                 f"{label} is not supported; use GRU, LSTM, RNN, their cells, Linear, "
                 f"{', '.join(ACTIVATIONS)}, Dropout, Identity and Sequential"
@@ -188,9 +208,9 @@ class _Found:
     def _container(self, module: torch.nn.Module, path: str, label: str) -> None:
         own = [name for name, value in module._parameters.items() if value is not None]
         if own:
-            raise InputError(
+            raise NotTheChain(
                 f"{label} holds parameters of its own, {', '.join(own)}; only those of GRU, LSTM, "
-                "RNN and Linear are understood: move it to the host, or make it one of these"
+                "RNN and Linear are understood"
             )
         if not module._modules and path:
             if not self.check:
@@ -212,7 +232,7 @@ class _Found:
                 f"{label} clips to {module.min_val} to {module.max_val}; only -1 to 1 is supported"
             )
         if not self.parts:
-            raise InputError(f"{label} comes before any layer: apply it to the input yourself")
+            raise NotTheChain(f"{label} comes before any layer")
         last = self.parts[-1]
         if last.linear and last.activation == "none":
             self.parts[-1] = replace(last, activation=name)

@@ -6,9 +6,10 @@ torch is imported only inside these functions.
 from __future__ import annotations
 
 import copy
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,20 +18,27 @@ import numpy as np
 from ..arrays import FloatArray
 from ..errors import InputError
 from ..ir.model import Model
+from .graph_output import softmax
 from .parts import Part
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["check_module", "check_parts"]
+__all__ = ["NotTheChain", "check_module", "check_parts", "copy_of", "float64"]
 
 TOLERANCE = 1e-5  # float64 against float64; relative to outputs larger than one
+
+
+class NotTheChain(InputError):
+    """The module's forward is not the chain of its modules; an example input would show it."""
+
+
 SEQUENCES, STEPS = 3, 20  # of a comparison; different, so that a mixed-up layout shows
 
 
 @contextmanager
-def _float64() -> Iterator[None]:
-    """Let torch make float64 by default, and leave its random numbers as they were.
+def float64() -> Iterator[None]:
+    """Let torch make float64 by default, run compiled modules eagerly, keep its random numbers.
 
     Modules often make their initial state by ``torch.zeros`` of the default type.
     """
@@ -40,7 +48,9 @@ def _float64() -> Iterator[None]:
     torch.set_default_dtype(torch.float64)
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            yield
+            compiles = "torch._dynamo" in sys.modules
+            with torch.compiler.set_stance("force_eager") if compiles else nullcontext():
+                yield
     finally:
         torch.set_default_dtype(default)
 
@@ -49,6 +59,19 @@ def _difference(got: FloatArray, want: FloatArray) -> float:
     """Largest difference, relative to outputs larger than one; infinite if not a number."""
     difference = float(np.max(np.abs(got - want)) / max(1.0, np.max(np.abs(want))))
     return difference if np.isfinite(difference) else np.inf
+
+
+def copy_of(module: torch.nn.Module) -> torch.nn.Module:
+    """Return a deep copy on the CPU; tensors that torch computed, as of weight norm, are copied too."""
+    import torch
+
+    memo: dict[int, Any] = {
+        id(value): value.detach().clone()
+        for one in module.modules()
+        for value in vars(one).values()
+        if isinstance(value, torch.Tensor) and not value.is_leaf
+    }
+    return copy.deepcopy(module, memo).to("cpu").eval()
 
 
 def check_parts(parts: Sequence[Part]) -> str:
@@ -61,7 +84,7 @@ def check_parts(parts: Sequence[Part]) -> str:
     for part in parts:
         if part.kind not in ("linear", "gru", "lstm", "rnn"):
             continue  # a cell that PyTorch lacks: the comparison of the whole module covers it
-        with _float64():
+        with float64():
             if part.linear:
                 theirs: nn.Module = nn.Linear(part.input_size, part.size, bias=part.bias)
             else:
@@ -87,21 +110,12 @@ def check_parts(parts: Sequence[Part]) -> str:
     return f"each layer compared with PyTorch: largest difference {largest:.1e}"
 
 
-def _softmax(kind: str, values: FloatArray) -> FloatArray:
-    """Apply the dropped last module, to compare with what the module gives."""
-    if not kind:
-        return values
-    values = values - values.max(axis=-1, keepdims=True)
-    logarithm = values - np.log(np.exp(values).sum(axis=-1, keepdims=True))
-    return np.exp(logarithm) if kind == "Softmax" else logarithm
-
-
-def check_module(module: torch.nn.Module, model: Model, softmax: str) -> str:
+def check_module(module: torch.nn.Module, model: Model, last_module: str) -> str:
     """Compare the model with the module itself, whichever layout it takes and gives."""
     import torch
 
     x = np.random.default_rng(1).standard_normal((SEQUENCES, STEPS, model.input_size))
-    want = _softmax(softmax, model.run(x))
+    want = softmax(last_module, model.run(x))
     last = ("only its last step is given out; the core gives every step", want[:, -1])
     layouts = [
         (x, [("batch first", want), last]),
@@ -113,8 +127,8 @@ def check_module(module: torch.nn.Module, model: Model, softmax: str) -> str:
         if data.ndim == 2 and closest < np.inf:
             break  # it takes sequences, so what it does with one step proves nothing
         try:
-            with _float64():
-                theirs = copy.deepcopy(module).to("cpu", torch.float64).eval()
+            with float64():
+                theirs = copy_of(module).to(torch.float64)
                 out: Any = theirs(torch.from_numpy(data.copy()))
         except Exception as error:  # forward is the user's code: anything can come
             trouble = trouble or f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
@@ -135,9 +149,8 @@ def check_module(module: torch.nn.Module, model: Model, softmax: str) -> str:
                 trouble = f"outputs of shape {got.shape} for inputs of shape {data.shape}"
     chain = f"the chain of its modules ({', '.join(layer.name for layer in model.layers)})"
     if closest < np.inf:
-        raise InputError(
+        raise NotTheChain(
             f"{model.source}: forward is not {chain}: outputs differ by {closest:.3g}, the limit "
-            f"is {TOLERANCE}. Register modules in the order of the data, with activations as "
-            "modules, or import its parts one by one"
+            f"is {TOLERANCE}"
         )
-    raise InputError(f"{model.source}: cannot be compared with {chain}: {trouble}")
+    raise NotTheChain(f"{model.source}: cannot be compared with {chain}: {trouble}")

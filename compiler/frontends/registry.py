@@ -25,11 +25,12 @@ if TYPE_CHECKING:
 
 __all__ = ["load"]
 
-ZIPPED = (".pt", ".pth", ".npz", ".keras")
+ZIPPED = (".pt", ".pth", ".pt2", ".npz", ".keras")
 
 
 def load(
     source: torch.nn.Module | Mapping[str, Any] | str | os.PathLike[str],
+    example: Any = None,
     *,
     check: bool = True,
     memory: int | None = None,
@@ -42,7 +43,10 @@ def load(
     source : torch.nn.Module, mapping of str -> array, or path
         Files by their ending: ``.pt``/``.pth`` (a state_dict or a checkpoint of tensors; code in
         a pickle is never run), ``.safetensors``, ``.npz`` (a state_dict of arrays, or RNNoise
-        0.1), ``.onnx``, ``.keras``/``.h5``, ``.json`` (RTNeural). Up to 1 GiB.
+        0.1), ``.onnx``, ``.keras``/``.h5``, ``.json`` (RTNeural), ``.pt2`` (``torch.export``).
+        Up to 1 GiB.
+    example : torch.Tensor, optional
+        Of a module: an input such as ``torch.zeros(1, 5, 3)``, for which ``forward`` is traced.
     check : bool
         Compare with the framework's own evaluation where that is installed.
     memory : int, optional
@@ -59,14 +63,17 @@ def load(
         A package that is needed to read it is not installed.
     """
     with memory_limit(memory), one_import():
-        return _load(source, check, options)
+        return _load(source, example, check, options)
 
 
-def _load(source: Any, check: bool, options: dict[str, Any]) -> Model:
+def _load(source: Any, example: Any, check: bool, options: dict[str, Any]) -> Model:
     """Choose the reader by what is given."""
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(source, torch.nn.Module):
+        options |= {} if example is None else {"example": example}
         return _call(from_module, source, type(source).__name__, check, options)
+    if example is not None:
+        raise InputError("an example belongs to a module only: gw.load(net, torch.zeros(1, 5, 3))")
     if isinstance(source, Mapping):
         return _call(from_state_dict, source, "state_dict", check, options)
     if not isinstance(source, (str, os.PathLike)):
@@ -188,9 +195,16 @@ def _rtneural(path: pathlib.Path, *, check: bool = True, **options: Any) -> Mode
     return load_rtneural(path, check=check, **options)
 
 
+def _pt2(path: pathlib.Path, *, check: bool = True, **options: Any) -> Model:
+    from .pytorch_export import load_pt2
+
+    return load_pt2(path, check=check, **options)
+
+
 READERS: dict[str, Callable[..., Model]] = {
     ".pt": _pt,
     ".pth": _pt,
+    ".pt2": _pt2,
     ".safetensors": _safetensors,
     ".npz": _npz,
     ".onnx": _onnx,

@@ -1,1 +1,1 @@
-"""What a network is: cells as data, the float model, the integer network. Reads nothing above it."""
+"""Networks: cells as data, the float model, the integer network. Reads nothing above it."""

@@ -121,7 +121,7 @@ class Cell:
 
     @property
     def has_cell_state(self) -> bool:
-        """Whether the cell carries a second state vector c (LSTM)."""
+        """True if the cell carries a second state vector c (LSTM)."""
         return any(gate.to == "c" for gate in self.gates)
 
 

@@ -19,6 +19,7 @@ is one constant of the whole program.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -28,13 +29,13 @@ from ..numerics.activation import Activation
 from ..numerics.fixed import Format, bits_signed
 from .cells import CELLS, Gate
 
-__all__ = ["Network", "Numbers", "QGate", "QLayer"]
+__all__ = ["Datapath", "Joined", "QGate", "QLayer", "QNetwork"]
 
 BOUNDED = ("tanh", "sigmoid", "hard_tanh", "hard_sigmoid")
 
 
 @dataclass(frozen=True)
-class Numbers:
+class Datapath:
     """Widths and constant shifts that one program uses everywhere.
 
     Parameters
@@ -130,6 +131,20 @@ class QGate:
     bits: int
 
 
+class Joined(NamedTuple):
+    """Weights that multiply one operand, the gates' matrices below each other.
+
+    Parameters
+    ----------
+    weights : ndarray (rows, K)
+    first : dict of str -> int
+        First row of each gate by name.
+    """
+
+    weights: IntArray
+    first: dict[str, int]
+
+
 @dataclass(frozen=True, eq=False)
 class QLayer:
     """One integer layer.
@@ -157,13 +172,26 @@ class QLayer:
 
     @property
     def recurrent(self) -> bool:
-        """Whether the layer has a state."""
+        """True if the layer has a state."""
         return self.cell != "linear"
 
     @property
     def has_cell_state(self) -> bool:
-        """Whether the layer has a second state vector c."""
+        """True if the layer has a second state vector c."""
         return self.recurrent and CELLS[self.cell].has_cell_state
+
+    def joined(self, operand: str) -> Joined | None:
+        """Return all weights that multiply ``x``, ``h`` or ``rh``; None where nothing does."""
+        parts = [
+            (g.gate.name, matrix)
+            for g in self.gates
+            for name, matrix in (("x", g.w), (g.gate.recurrent, g.u))
+            if name == operand and matrix is not None
+        ]
+        if not parts:
+            return None
+        first = {name: k * self.size for k, (name, _) in enumerate(parts)}
+        return Joined(np.concatenate([matrix for _, matrix in parts]), first)
 
     @property
     def blocks(self) -> tuple[tuple[QGate, ...], ...]:
@@ -175,7 +203,7 @@ class QLayer:
 
 
 @dataclass(frozen=True, eq=False)
-class Network:
+class QNetwork:
     """A quantized network.
 
     Parameters
@@ -187,7 +215,7 @@ class Network:
         In evaluation order.
     outputs : tuple of str
         Vectors that make the output, in order.
-    numbers : Numbers
+    numbers : Datapath
     argmax : bool
         Emit the index of the largest output instead of the outputs; the first of equals.
     """
@@ -196,7 +224,7 @@ class Network:
     input_format: Format
     layers: tuple[QLayer, ...]
     outputs: tuple[str, ...]
-    numbers: Numbers
+    numbers: Datapath
     argmax: bool = False
 
     def layer(self, name: str) -> QLayer:
@@ -206,6 +234,17 @@ class Network:
     def size(self, vector: str) -> int:
         """Return the number of elements of a vector."""
         return self.input_size if vector == "x" else self.layer(vector).size
+
+    @property
+    def has_cell_state(self) -> bool:
+        """True if any layer has a second state vector c."""
+        return any(layer.has_cell_state for layer in self.layers)
+
+    @property
+    def state_width(self) -> int:
+        """Bits of a word that holds an element of any state."""
+        numbers = self.numbers
+        return max(numbers.state_bits, numbers.cell_bits if self.has_cell_state else 0)
 
     def operand(self, vector: str) -> Format:
         """Return the format in which a vector is multiplied."""
@@ -223,7 +262,7 @@ class Network:
         frac = self.operand_frac(layer)
         return tuple(frac - self.operand(name).frac for name in layer.inputs)
 
-    def with_argmax(self) -> Network:
+    def with_argmax(self) -> QNetwork:
         """Return the network that emits the index of its largest output."""
         limit = 1 << (self.numbers.state_bits - 1)
         if len(self.outputs) > 1 or self.elements > limit:
@@ -246,7 +285,7 @@ class Network:
             raise InputError(
                 f"the program has delta thresholds of {n.threshold_input} for x and {n.threshold} for "
                 "states, and there is no gateware that skips columns yet: emulate and report work; "
-                "for hardware, quantize with --threshold 0"
+                "for hardware, quantize with threshold=0"
             )
 
     @property

@@ -1,4 +1,4 @@
-"""What a core is built from besides the contents of its memories, and its digest.
+"""Parameters of a core's gateware apart from the contents of its memories, and their digest.
 
 Two programs of one hardware digest run on one bitstream: their weights and beat tables can be
 exchanged. Widths of accumulators, sums and beat fields come from a program's own weights unless
@@ -13,14 +13,15 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from ..errors import InputError
-from ..ir.network import Network
+from ..ir.network import QNetwork
 from ..numerics.activation import ACTIVATIONS
-from .images import Field, Images, Layout, build, check_layout, ranges
+from .beat_word import Field, Layout, check_layout, ranges
+from .images import MemoryImages, build
 from .planes import plan
 from .schedule import Schedule
 from .tables import POSTS
 
-__all__ = ["GATEWARE", "Hardware", "LaidOut", "describe", "differences", "digest", "layout_json"]
+__all__ = ["GATEWARE", "CoreSpec", "LaidOut", "describe", "differences", "digest", "layout_json"]
 
 GATEWARE = 4
 """Raised whenever the meaning of a memory word changes: older bitstreams must refuse it."""
@@ -33,7 +34,7 @@ class LaidOut(Protocol):
     """A network laid out on an engine; :class:`~..program.program.Program` is one."""
 
     @property
-    def network(self) -> Network:
+    def network(self) -> QNetwork:
         """The integer network."""
 
     @property
@@ -41,18 +42,18 @@ class LaidOut(Protocol):
         """Its layout."""
 
     @property
-    def hardware(self) -> Hardware:
+    def hardware(self) -> CoreSpec:
         """Widths of the datapath."""
 
 
 @dataclass(frozen=True, eq=False)
-class Hardware:
+class CoreSpec:
     """Widths that depend on the weights.
 
     Parameters
     ----------
     acc_bits, sum_bits : int
-        Widths of an accumulator and of a row's sum, see :meth:`~.network.Network.bounds`.
+        Widths of an accumulator and of a row's sum, see :meth:`~.network.QNetwork.bounds`.
     layout : Layout
         Fields of a word of the beat table.
     """
@@ -62,12 +63,12 @@ class Hardware:
     layout: Layout
 
     @classmethod
-    def of(cls, network: Network, schedule: Schedule, spare: int = 0) -> Hardware:
+    def of(cls, network: QNetwork, schedule: Schedule, spare: int = 0) -> CoreSpec:
         """Return the fewest bits a network needs, and ``spare`` more for a later one."""
         acc_bits, sum_bits = network.bounds()
         return cls(acc_bits + spare, sum_bits + 2 * spare, ranges(schedule, spare))
 
-    def images(self, network: Network, schedule: Schedule) -> Images:
+    def images(self, network: QNetwork, schedule: Schedule) -> MemoryImages:
         """Pack the memories.
 
         Raises
@@ -81,7 +82,7 @@ class Hardware:
             if need > have:
                 raise InputError(
                     f"the network needs {name} of {need} bits, the hardware has {have}; build a new "
-                    "bitstream, or quantize the first program with more --spare bits"
+                    "bitstream, or quantize the first program with more spare= bits"
                 )
         return build(schedule, self.layout)
 
@@ -91,7 +92,7 @@ class Hardware:
         return {"acc_bits": self.acc_bits, "sum_bits": self.sum_bits, "layout": layout}
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Hardware:
+    def from_json(cls, data: dict[str, Any]) -> CoreSpec:
         """Read what :meth:`to_json` wrote."""
         layout = {
             str(name): Field(int(offset), int(width), int(base), bool(signed), int(part))

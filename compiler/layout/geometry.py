@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ..arrays import ceil_div
-from ..ir.network import Network
+from ..ir.network import QNetwork
 from .latency import Timing
 
 __all__ = ["Geometry", "choose_geometry", "choose_lanes", "estimate_cycles"]
@@ -34,7 +34,7 @@ class Geometry(NamedTuple):
         return self.lanes // self.split // self.beat * self.beat
 
 
-def choose_geometry(network: Network, lanes: int) -> Geometry:
+def choose_geometry(network: QNetwork, lanes: int) -> Geometry:
     """Choose split and beat for a number of lanes: little hardware, and nearly the fewest cycles.
 
     A wider split wastes fewer lanes where the rows do not fill the last tile; it costs a wider
@@ -50,14 +50,14 @@ def choose_geometry(network: Network, lanes: int) -> Geometry:
     return next(g for g in cycles if g.beat == beat and cycles[g] <= fastest * 1.01)
 
 
-def choose_lanes(network: Network, limit: int) -> int:
+def choose_lanes(network: QNetwork, limit: int) -> int:
     """Choose the fewest lanes up to ``limit`` that come within 2 % of the fastest."""
     cycles = {p: estimate_cycles(network, choose_geometry(network, p)) for p in range(1, limit + 1)}
     fastest = min(cycles.values())
     return min(p for p, c in cycles.items() if c <= fastest * 1.02)
 
 
-def estimate_cycles(network: Network, geometry: Geometry) -> float:
+def estimate_cycles(network: QNetwork, geometry: Geometry) -> float:
     """Estimate the cycles of a step, without building the schedule."""
     s, e, rows = geometry.split, geometry.beat, geometry.rows
     total, tail = 0, 0

@@ -1,4 +1,4 @@
-"""How weights are stored: every lane as wide as it must be, upper bits only where they are needed.
+"""Planes of the weight memory: each lane as wide as it must be, upper bits only if a word needs them.
 
 A lane's weights are as wide as those of the gates whose rows it computes, and that differs from
 layer to layer. Bits of all lanes that are needed over the same addresses make a *plane*, a memory
@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..arrays import IntArray
+from ..arrays import IntArray, ceil_div
 from .schedule import Schedule
 
 __all__ = ["CHUNK", "Plane", "expand", "offsets", "pack", "plan", "split"]
@@ -117,7 +117,7 @@ def _lane_widths(schedule: Schedule) -> tuple[IntArray, list[int]]:
 
 def offsets(planes: Sequence[Plane]) -> tuple[int, ...]:
     """Return the first bit of each plane in a word of all: a multiple of :data:`CHUNK`."""
-    chunks = [-(-plane.width // CHUNK) for plane in planes]
+    chunks = [ceil_div(plane.width, CHUNK) for plane in planes]
     return tuple(CHUNK * sum(chunks[:k]) for k in range(len(chunks)))
 
 

@@ -1,4 +1,4 @@
-"""How long a step takes: latencies the gateware keeps, and the replay of its handshakes."""
+"""Cycles of a step, by a replay of the gateware's handshakes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from ..arrays import IntArray
-from ..ir.network import Network
+from ..ir.network import QNetwork
 from .geometry import Geometry
 from .latency import Timing
 from .tables import Beat, Block
@@ -17,9 +17,9 @@ __all__ = ["replay"]
 
 
 class Tables(Protocol):
-    """What a replay walks; :class:`~.schedule.Schedule` is one."""
+    """Tables that a replay walks; :class:`~.schedule.Schedule` is one."""
 
-    network: Network
+    network: QNetwork
     geometry: Geometry
     blocks: list[Block]
     beats: list[Beat]

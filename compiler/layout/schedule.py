@@ -19,54 +19,16 @@ from functools import cached_property
 import numpy as np
 
 from ..arrays import IntArray, ceil_div
-from ..ir.network import Network, QGate, QLayer
+from ..ir.network import QGate, QLayer, QNetwork
 from ..numerics.activation import ACTIVATIONS
 from .geometry import Geometry
+from .groups import group_edges, reads
 from .latency import Timing
 from .replay import replay
 from .tables import POSTS, Beat, Block, Segment
+from .weight_codes import weight_codes
 
-__all__ = [
-    "Schedule",
-]
-
-
-BEAT_BITS = 48  # about the width of a beat table's word
-GROUP, CELL_GROUP = 10, 12  # beats of one gate before the next gate's, which hides the latency of
-# a kept reset gate, or that of the cell state
-
-
-def _group(block: tuple[QGate, ...]) -> int:
-    """Return the least beats of a gate in a group."""
-    return CELL_GROUP if any(g.gate.source == "c" for g in block) else GROUP
-
-
-def _idle(block: tuple[QGate, ...], length: int, keep: int) -> int:
-    """Return the idle beats in a group of ``length`` beats of every gate of a block.
-
-    ``keep`` is the cycle in which a beat writes what it keeps.
-    """
-    written: dict[tuple[str, int], int] = {}
-    at = 0
-    for g in block:
-        for b in range(length):
-            for name, latency in _reads(g):
-                if (name, b) in written:
-                    when = Timing.WRITE if name == "c" else keep
-                    at = max(at, written[name, b] + when + 1 - latency)
-            written[g.gate.name, b] = at
-            if g.gate.to == "c":
-                written["c", b] = at
-            at += 1
-    return at - length * len(block)
-
-
-def _reads(g: QGate) -> tuple[tuple[str, int], ...]:
-    """Return what a beat of a gate reads of earlier beats of the same neurons, and when."""
-    return (
-        (g.gate.reset, Timing.EARLY), (g.gate.by, Timing.LATE),
-        ("c" if g.gate.source == "c" else "", Timing.CELL),
-    )  # fmt: skip
+__all__ = ["Schedule"]
 
 
 class Schedule:
@@ -74,7 +36,7 @@ class Schedule:
 
     Parameters
     ----------
-    network : Network
+    network : QNetwork
     geometry : Geometry
 
     Attributes
@@ -97,7 +59,7 @@ class Schedule:
         ``outputs[output_order]`` is the order in which the hardware emits a step's outputs.
     """
 
-    def __init__(self, network: Network, geometry: Geometry) -> None:
+    def __init__(self, network: QNetwork, geometry: Geometry) -> None:
         if geometry.rows < 1:
             raise ValueError(f"{geometry} has no rows")
         self.network, self.geometry = network, geometry
@@ -241,7 +203,8 @@ class Schedule:
     ) -> None:  # fmt: skip
         e, rows = self.geometry.beat, self.geometry.rows
         segments, swap = self._segments(layer, block)
-        edges = self._edges(block, beats, segments)
+        columns = sum(s.words for s in segments)
+        edges = group_edges(block, beats, columns, self.geometry, self.keep_cycle)
         longest = max(b - a for a, b in itertools.pairwise(edges))
         where: dict[str, int] = {}
         for g in block:
@@ -277,7 +240,7 @@ class Schedule:
                             (g, b * e + k) if b * e + k < layer.size else None for k in range(e)
                         ]
                     # A value may be read only after it was written: pad with idle beats.
-                    for name, latency in _reads(g):
+                    for name, latency in reads(g):
                         if (name, b) in self._written:
                             written = Timing.WRITE if name == "c" else self.keep_cycle
                             ready = self._written[name, b] + written + 1 - latency
@@ -304,39 +267,6 @@ class Schedule:
     def _readers(layer: QLayer, name: str) -> int:
         """Return how often what a gate keeps is read."""
         return sum(name in (g.gate.by, g.gate.reset) for g in layer.gates)
-
-    def _edges(
-        self, block: tuple[QGate, ...], beats: int, segments: tuple[Segment, ...]
-    ) -> list[int]:
-        """Cut the beats of a gate into groups.
-
-        Where gates have weights of different widths, groups that fill just one tile let each lane
-        serve one gate, and be as narrow as that. Shorter groups need more idle beats; they are
-        taken if a tile still drains while the next one is computed, and if more bits of weights
-        are saved than the idle beats take.
-        """
-        e, rows, split = self.geometry.beat, self.geometry.rows, self.geometry.split
-        groups = max(1, beats // _group(block))
-        usual = [beats * i // groups for i in range(groups + 1)]
-        taken = [g for g in block if g.gate.source == "acc"]
-        length, rest = divmod(rows, e * len(taken))
-        if len({g.bits for g in taken}) < 2 or rest or not length or length >= beats:
-            return usual
-        columns = sum(s.words for s in segments)
-        idle = _idle(block, length, self.keep_cycle)
-        if len(block) * length + idle > columns:
-            return usual
-        mixed = np.zeros(rows, np.int64)
-        for at, g in enumerate(
-            g for first, end in itertools.pairwise(usual) for g in taken
-            for _ in range(e * (end - first))
-        ):  # fmt: skip
-            mixed[at % rows] = max(mixed[at % rows], g.bits)
-        words = ceil_div(e * beats * len(taken), rows) * columns
-        saved = split * words * int(mixed.sum() - e * length * sum(g.bits for g in taken))
-        short = [*range(0, beats, length), beats]
-        more = idle * len(short) - _idle(block, beats // groups, self.keep_cycle) * groups
-        return short if saved > BEAT_BITS * more else usual
 
     def _beat(
         self, layer: QLayer, g: QGate, b: int, state: dict[str, int], operand: bool, output: bool
@@ -383,75 +313,12 @@ class Schedule:
     @cached_property
     def weights(self) -> IntArray:
         """Weight codes in order of use, shape (words, split * rows); lane = s * rows + row."""
-        rows, split = self.geometry.rows, self.geometry.split
-        out = []
-        for block, taken in zip(self.blocks, self.rows, strict=True):
-            layer = self.network.layer(block.layer)
-            tiles = []
-            offset = 0
-            for seg in block.segments:
-                own = (
-                    seg.vector in (layer.name, f"{layer.name}.rh")
-                    and seg.vector not in layer.inputs
-                )
-                size = self.network.size(layer.name if own else seg.vector)
-                m = np.zeros((len(taken), seg.words * split), np.int64)
-                for i, row in enumerate(taken):
-                    if row is None:
-                        continue
-                    g, neuron = row
-                    if own and g.u is not None:
-                        m[i, :size] = g.u[neuron]
-                    elif not own and g.w is not None:
-                        m[i, :size] = g.w[neuron, offset : offset + size]
-                offset += 0 if own else size
-                tiles.append(m.reshape(block.tiles, rows, seg.words, split).transpose(0, 2, 3, 1))
-            walk = np.concatenate(tiles, axis=1)  # (tiles, columns, split, rows)
-            out.append(walk.reshape(block.tiles * block.columns, split * rows))
-        return np.concatenate(out)
+        return weight_codes(self.network, self.geometry, self.blocks, self.rows)
 
     @property
     def has_reset(self) -> bool:
-        """Whether any row has a reset product."""
+        """True if any row has a reset product."""
         return any(b.reset for b in self.beats)
-
-    def table(self, name: str) -> IntArray:
-        """Return one field of the beat table, shape (beats,).
-
-        What does not matter is what makes a constant the likeliest: ``word_end`` of beats that make no
-        operand, ``swap`` of beats without a reset product.
-        """
-        values = [getattr(b, name) for b in self.beats]
-        if name == "word_end":
-            values = [v or not b.operand for v, b in zip(values, self.beats, strict=True)]
-        if name == "swap":
-            usual = next((b.swap for b in self.beats if b.reset), 0)
-            values = [b.swap if b.reset else usual for b in self.beats]
-        return np.array(values, np.int64)
-
-    def row_table(self, name: str) -> IntArray:
-        """Return one per-row field, shape (beats, beat).
-
-        ``bias_first``, ``shift_second`` and so on follow the order of the walk. Biases hold the
-        halves of the two roundings: that of the sum, and of the part a reset gate multiplies.
-        Where no row has a reset product, ``bias_first`` is that of both parts, ``bias_second`` zero.
-        """
-        n = self.network.numbers
-        kind, part = name.split("_")
-        merged = kind == "bias" and not self.has_reset
-        out = np.zeros((len(self.beats), self.geometry.beat), np.int64)
-        for i, b in enumerate(self.beats):
-            if not b.take or (merged and part == "second"):
-                continue
-            which = "recurrent" if (part == "second") != bool(b.swap) else "input"
-            for k, (g, neuron) in enumerate(b.lanes):
-                for source in ("input", "recurrent") if merged else (which,):
-                    out[i, k] += getattr(g, f"{kind}_{source}")[neuron]
-                    if kind == "bias" and source == "input":
-                        out[i, k] += 1 << n.sum_shift >> 1
-                    if kind == "bias" and source == "recurrent" and b.reset:
-                        out[i, k] += 1 << n.hidden_shift >> 1
-        return out
 
     # -- time -----------------------------------------------------------------
 

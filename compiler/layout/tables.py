@@ -1,4 +1,4 @@
-"""What the tables of a schedule hold: operand segments, blocks of tiles, and beats."""
+"""Entries of a schedule's tables: operand segments, blocks of tiles, and beats."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Segment(NamedTuple):
 
     @property
     def is_input(self) -> bool:
-        """Whether the words come from the input buffer."""
+        """True if the words come from the input buffer."""
         return self.vector == "x"
 
 

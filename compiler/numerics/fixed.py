@@ -122,7 +122,8 @@ def saturate(code: IntArray, bits: int, signed: bool = True) -> tuple[IntArray, 
     """
     low = -(1 << (bits - 1)) if signed else 0
     high = (1 << (bits - signed)) - 1
-    clipped = np.clip(code, low, high)
+    # Not np.clip, which looks the limits of the type up each time.
+    clipped = np.minimum(np.maximum(code, low), high)
     return clipped, int(np.count_nonzero(clipped != code))
 
 

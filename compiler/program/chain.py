@@ -1,9 +1,9 @@
 """Programs in a row: a network whose layers walk sequences in both directions.
 
-Every pass (see :mod:`.passes`) is a :class:`~.program.Program` of its own, walked over the
+Every pass (see :mod:`..quantizer.sweeps`) is a :class:`~.program.Program` of its own, walked over the
 whole sequence before the next one starts. Whoever feeds the cores keeps the vectors in
 between. It is integers all the way: the codes that a pass hands out become the input codes
-of the next ones by :func:`convert`, and by nothing else.
+of the next ones by :func:`~.stage.convert`, and by nothing else.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from ..arrays import FloatArray, IntArray, check_lengths, reverse_steps
 from ..config import Config
 from ..errors import InputError
 from ..files.budget import one_import
-from ..numerics.fixed import Format, saturate, shift
+from ..numerics.fixed import Format
 from .folder import (
     SCHEMA,
     check_digest,
@@ -37,42 +36,11 @@ from .folder import (
 )
 from .inputs import encode, read_exponents
 from .program import Program
+from .stage import Stage, convert
 
-__all__ = ["Chain", "Stage", "convert", "load_program"]
+__all__ = ["Chain", "load_program"]
 
 PASSES_LIMIT = 64
-
-
-def convert(codes: IntArray, frac: int, target: Format) -> tuple[IntArray, int]:
-    """Bring codes of ``frac`` fraction bits to a format: round half up, then saturate.
-
-    Returns
-    -------
-    (ndarray of int64, int)
-        Codes of the format, and how many were clipped. As with operands inside a network,
-        rounding up to one beyond the top code does not count.
-    """
-    moved = shift(codes, frac - target.frac)
-    made, _ = saturate(moved, target.bits)
-    return made, int(np.count_nonzero(np.abs(moved - made) > 1))
-
-
-@dataclass(frozen=True, eq=False)
-class Stage:
-    """One pass of a chain.
-
-    Parameters
-    ----------
-    program : Program
-    reads : tuple of str
-        Vectors that are joined to make its input: ``x``, or what earlier passes hand out.
-    reverse : bool
-        Sequences are given end first, so its outputs come end first as well.
-    """
-
-    program: Program
-    reads: tuple[str, ...]
-    reverse: bool
 
 
 class Chain:
@@ -175,7 +143,7 @@ class Chain:
         -------
         (outputs, clipped)
             Codes (N, T, outputs), and for each pass how many input codes were clipped by
-            :func:`convert`, of how many.
+            :func:`~.stage.convert`, of how many.
         """
         real = check_lengths(lengths, *codes.shape[:2])
         vectors, clipped = {"x": codes}, []

@@ -1,4 +1,4 @@
-"""How values of ``x`` become input codes."""
+"""Quantization of ``x`` to input codes."""
 
 from __future__ import annotations
 

@@ -17,12 +17,11 @@ from ..arrays import FloatArray, IntArray
 from ..config import Config
 from ..errors import InputError
 from ..files.budget import one_import
-from ..ir.cells import CELLS, LINEAR_GATE, Gate
-from ..ir.network import Network, Numbers, QGate, QLayer
-from ..layout.core_spec import Hardware, layout_json
+from ..ir.network import QNetwork
+from ..layout.core_spec import CoreSpec, layout_json
 from ..layout.core_spec import digest as hardware_digest
 from ..layout.geometry import Geometry, choose_geometry, choose_lanes
-from ..layout.images import Images, hex_files
+from ..layout.images import MemoryImages, hex_files
 from ..layout.schedule import Schedule
 from ..numerics.fixed import Format
 from .folder import (
@@ -38,20 +37,11 @@ from .folder import (
     write_npz,
 )
 from .inputs import encode, read_exponents
+from .network_file import arrays, build_network, describe_network
 
 __all__ = ["Program"]
 
 DEFAULT_LANES = 24
-ARRAYS = (
-    "w",
-    "u",
-    "w_frac",
-    "u_frac",
-    "shift_input",
-    "shift_recurrent",
-    "bias_input",
-    "bias_recurrent",
-)
 
 
 class Program:
@@ -59,13 +49,13 @@ class Program:
 
     Parameters
     ----------
-    network : Network
+    network : QNetwork
     config : Config
         ``lanes`` 0 chooses: enough for ``rate`` steps per second at ``clock`` where a rate is
         given, else the best number up to 24.
     quality : dict, optional
         What the quantizer measured (error against float, saturations), for reports.
-    hardware : Hardware, optional
+    hardware : CoreSpec, optional
         Widths to use in place of the fewest that the network needs.
     exponents : tuple of int
         Feature i of x is divided by ``2**exponents[i]`` before it is quantized; empty: none is.
@@ -74,16 +64,16 @@ class Program:
     ----------
     geometry : Geometry
     schedule : Schedule
-    hardware : Hardware
+    hardware : CoreSpec
         Widths of the datapath and of the beat table's fields.
     """
 
     def __init__(
         self,
-        network: Network,
+        network: QNetwork,
         config: Config,
         quality: dict[str, Any] | None = None,
-        hardware: Hardware | None = None,
+        hardware: CoreSpec | None = None,
         exponents: tuple[int, ...] = (),
     ) -> None:
         self.network, self.config = network, config
@@ -134,12 +124,12 @@ class Program:
         return self.network.output_size
 
     @cached_property
-    def hardware(self) -> Hardware:
+    def hardware(self) -> CoreSpec:
         """Widths of the datapath: the network's own, unless they were given."""
-        return self._given or Hardware.of(self.network, self.schedule, self.config.spare)
+        return self._given or CoreSpec.of(self.network, self.schedule, self.config.spare)
 
     @cached_property
-    def images(self) -> Images:
+    def images(self) -> MemoryImages:
         """Memory contents."""
         return self.hardware.images(self.network, self.schedule)
 
@@ -156,7 +146,7 @@ class Program:
         """SHA-256 over everything that decides the hardware's behaviour, in hex."""
         text = json.dumps(self._describe(), sort_keys=True)
         sha = hashlib.sha256(text.encode())
-        for name, array in self._arrays().items():
+        for name, array in arrays(self.network).items():
             sha.update(name.encode() + str(array.shape).encode())
             sha.update(np.ascontiguousarray(array, dtype="<i8").tobytes())
         return sha.hexdigest()
@@ -183,7 +173,12 @@ class Program:
         """
         return golden.run(self.network, codes, state)
 
-    def run(self, x: npt.ArrayLike, state: golden.State | None = None) -> FloatArray:
+    def run(
+        self,
+        x: npt.ArrayLike,
+        state: golden.State | None = None,
+        lengths: npt.ArrayLike | None = None,
+    ) -> FloatArray:
         """Evaluate the golden model on values.
 
         Parameters
@@ -191,12 +186,14 @@ class Program:
         x : array_like, shape (N, T, I) or (T, I)
         state : State, optional
             Default zero.
+        lengths : array_like of int, shape (N,), optional
+            As for a chain of programs; see :meth:`evaluate`.
 
         Returns
         -------
         ndarray of float64, shape (N, T, outputs) or (T, outputs)
         """
-        out = self.decode(self.evaluate(self.encode(x), state).outputs)
+        out = self.decode(self.evaluate(self.encode(x), state, lengths).outputs)
         return out[0] if np.ndim(x) == 2 else out
 
     # -- summary --------------------------------------------------------------
@@ -226,38 +223,13 @@ class Program:
     # -- disk -----------------------------------------------------------------
 
     def _describe(self) -> dict[str, Any]:
-        net, n = self.network, self.network.numbers
         given = {"hardware": self._given.to_json()} if self._given else {}
         return given | {
             "schema": SCHEMA,
             "config": self.config.to_json(),
             "geometry": self.geometry._asdict(),
-            "input": {
-                "size": net.input_size, "format": net.input_format.to_json(),
-                "exponents": list(self.exponents),
-            },
-            "outputs": list(net.outputs),
-            "numbers": {name: getattr(n, name) for name in n.__dataclass_fields__},
-            "layers": [
-                {
-                    "name": layer.name, "cell": layer.cell, "size": layer.size,
-                    "inputs": list(layer.inputs), "frac": layer.frac,
-                    "activations": {g.gate.name: g.act for g in layer.gates},
-                    "weight_bits": {g.gate.name: g.bits for g in layer.gates},
-                }
-                for layer in net.layers
-            ],
-        }  # fmt: skip
-
-    def _arrays(self) -> dict[str, IntArray]:
-        out = {}
-        for layer in self.network.layers:
-            for g in layer.gates:
-                for name in ARRAYS:
-                    array = getattr(g, name)
-                    if array is not None:
-                        out[f"{layer.name}/{g.gate.name}/{name}"] = array
-        return out
+            **describe_network(self.network, self.exponents),
+        }
 
     def save(self, folder: str | Path) -> None:
         """Write ``program.json``, ``weights.npz`` and the memory images (:func:`~.images.hex_files`).
@@ -276,7 +248,7 @@ class Program:
             (tmp / "program.json").write_text(
                 json.dumps(description, indent=1, sort_keys=True) + "\n"
             )
-            write_npz(tmp / "weights.npz", self._arrays())
+            write_npz(tmp / "weights.npz", arrays(self.network))
             for name, text in hex_files(self.images).items():
                 (tmp / name).write_text(text)
 
@@ -297,9 +269,16 @@ class Program:
                 f"{folder} holds a program of {len(data['passes'])} passes, for layers that walk "
                 f"sequences from their end; name one of them, such as {folder / 'pass0'}"
             )
-        arrays = read_arrays(folder, data)
+        weights = read_arrays(folder, data)
         with damaged(folder):
-            program = cls._build(data, arrays, read_quality(folder, data))
+            network, config = build_network(data, weights), Config.from_json(data["config"])
+            program = cls(
+                network.with_argmax() if config.argmax else network,
+                config,
+                read_quality(folder, data),
+                CoreSpec.from_json(data["hardware"]) if "hardware" in data else None,
+                read_exponents(data),
+            )
             digest = program.digest
         check_digest(folder, digest, data)
         with damaged(folder):
@@ -307,51 +286,3 @@ class Program:
             check_summary(folder, data, "beat_layout", layout_json(program.images.layout))
             check_files(folder, hex_files(program.images))
         return program
-
-    @classmethod
-    def _build(
-        cls, data: dict[str, Any], arrays: dict[str, IntArray], quality: dict[str, Any]
-    ) -> Program:
-        layers = []
-        for item in data["layers"]:
-            if item["cell"] == "linear":
-                gates: tuple[Gate, ...] = (LINEAR_GATE,)
-            elif item["cell"] in CELLS:
-                gates = CELLS[item["cell"]].gates
-            else:
-                raise InputError(
-                    f"layer {item['name']!r} has cell {item['cell']!r}, which this version lacks"
-                )
-            made = []
-            for gate in gates:
-                found: dict[str, Any] = {
-                    n: arrays.get(f"{item['name']}/{gate.name}/{n}") for n in ARRAYS
-                }
-                bits = int(item["weight_bits"][gate.name])
-                for weights in (found["w"], found["u"]):
-                    limit = 1 << max(0, bits - 1)
-                    if (
-                        weights is not None
-                        and not (-limit <= weights).all() & (weights < limit).all()
-                    ):
-                        raise ValueError(f"weights of {item['name']}.{gate.name} pass {bits} bits")
-                made.append(QGate(gate, item["activations"][gate.name], bits=bits, **found))
-            layers.append(
-                QLayer(
-                    item["name"],
-                    item["cell"],
-                    int(item["size"]),
-                    tuple(item["inputs"]),
-                    tuple(made),
-                    int(item["frac"]),
-                )
-            )
-        network = Network(
-            int(data["input"]["size"]), Format.from_json(data["input"]["format"]), tuple(layers),
-            tuple(data["outputs"]), Numbers(**data["numbers"]),
-        )  # fmt: skip
-        config = Config.from_json(data["config"])
-        if config.argmax:
-            network = network.with_argmax()
-        given = Hardware.from_json(data["hardware"]) if "hardware" in data else None
-        return cls(network, config, quality, given, read_exponents(data))

@@ -9,6 +9,7 @@ up the shift that explains the difference of its gate best, in the sense of leas
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -16,28 +17,36 @@ import numpy as np
 from .. import golden
 from ..arrays import FloatArray
 from ..ir.model import Model
-from ..ir.network import BOUNDED, Network, QGate, QLayer
+from ..ir.network import BOUNDED, QGate, QLayer, QNetwork
 from .calibration import Cuts
 
-__all__ = ["correct_bias"]
+__all__ = ["correct_bias", "float_gates"]
 
 LARGEST = 1.0  # change of a pre-activation: beyond that the difference is no matter of slope
 
 
-def correct_bias(network: Network, model: Model, cuts: Cuts, amount: float = 1.0) -> Network:
+def float_gates(model: Model, cuts: Cuts) -> dict[str, FloatArray]:
+    """Run the float model on the data; return every vector and gate by name, shape (S, L, size)."""
+    trace: dict[str, list[FloatArray]] = {}
+    model.run(cuts.x, dict(cuts.state), trace)
+    return {name: np.stack(steps, axis=1) for name, steps in trace.items()}
+
+
+def correct_bias(
+    network: QNetwork, gates: Mapping[str, FloatArray], cuts: Cuts, amount: float = 1.0
+) -> QNetwork:
     """Return the network with biases that make up for the mean error of each gate on the data.
 
     Parameters
     ----------
-    network : Network
-    model : Model
+    network : QNetwork
+    gates : mapping of str -> ndarray (S, L, H)
+        What the float model gives on the data: :func:`float_gates`.
     cuts : Cuts
     amount : float
         Part of the correction that is made: all gates are corrected at once, and where they act
         on each other a part can be better than the whole.
     """
-    trace: dict[str, list[FloatArray]] = {}
-    model.run(cuts.x, dict(cuts.state), trace)
     codes = network.input_format.quantize(cuts.x)
     start = golden.State.encode(network, cuts.state)
     made = golden.run(network, codes, start, trace=True).trace
@@ -47,7 +56,7 @@ def correct_bias(network: Network, model: Model, cuts: Cuts, amount: float = 1.0
             return g
         n, place = network.numbers, f"{layer.name}.{g.gate.name}"
         name = place if layer.recurrent else layer.name
-        goal = np.stack(trace[name], axis=1)[cuts.valid]
+        goal = gates[name][cuts.valid]
         bounded = g.act in BOUNDED
         found = made[place][cuts.valid] * 2.0 ** -(n.gate_frac if bounded else layer.frac)
         slope = _slope(g.act, goal, n.slope)

@@ -1,4 +1,4 @@
-"""What the quantizer learns from data: ranges of every vector, second moments of operands."""
+"""Statistics of calibration data: ranges of every vector, second moments of operands."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..arrays import FloatArray
+from ..arrays import FloatArray, ceil_div
 from ..errors import InputError
 from ..ir.model import Model, Recurrent
 
@@ -50,7 +50,7 @@ class Cuts:
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """What the quantizer knows of the data.
+    """Statistics of one calibration data set.
 
     Parameters
     ----------
@@ -189,7 +189,7 @@ def _cut(
     the state that the float model has there.
     """
     n, steps = data.shape[:2]
-    length = min(steps, max(CUT_LEAST, -(-steps // 16)))
+    length = min(steps, max(CUT_LEAST, ceil_div(steps, 16)))
     starts = [(k, t) for k in range(n) for t in range(0, steps - length + 1, length) if valid[k, t]]
     wanted = max(1, CUT_STEPS // length)
     every = np.linspace(0, len(starts) - 1, min(wanted, len(starts))).round().astype(int)

@@ -34,7 +34,7 @@ class Loss(NamedTuple):
 
 @dataclass(frozen=True)
 class Formats:
-    """Where the binary points of a program are.
+    """Binary points of a program.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""From a float model to a :class:`~.network.Network`: formats, shifts, biases.
+"""From a float model to a :class:`~.network.QNetwork`: formats, shifts, biases.
 
 Every vector gets a format, every row of every gate rounded weights and the shifts that
 bring its accumulators to the resolution of the sum.
@@ -15,13 +15,13 @@ from ..config import Config
 from ..errors import InputError
 from ..ir.cells import LINEAR_GATE
 from ..ir.model import Layer, Linear, Model, Recurrent
-from ..ir.network import BOUNDED, Network, Numbers, QGate, QLayer
+from ..ir.network import BOUNDED, Datapath, QGate, QLayer, QNetwork
 from ..numerics.activation import Activation
 from .calibration import Calibration
 from .formats import Formats, choose_formats
 from .rounding import RECIPES, FloatGate, Recipe, Rounded, Rounder
 
-__all__ = ["Like", "check_widths", "quantize_network"]
+__all__ = ["FrozenFormats", "check_widths", "quantize_network"]
 
 MOST_SHIFT = 20  # bits between the finest weights' accumulator and its pre-activation
 
@@ -91,18 +91,18 @@ def check_widths(model: Model, config: Config) -> None:
 
 
 @dataclass(frozen=True, eq=False)
-class Like:
+class FrozenFormats:
     """Formats and shifts to take over, so that another model fits in a given hardware.
 
     Parameters
     ----------
-    network : Network
+    network : QNetwork
         The network the hardware was made for.
     shift : int
         The least shift that a row may have.
     """
 
-    network: Network
+    network: QNetwork
     shift: int
 
     def formats(self) -> Formats:
@@ -152,8 +152,8 @@ def quantize_network(
     recipe: Recipe | None = None,
     formats: Formats | None = None,
     rounder: Rounder | None = None,
-    like: Like | None = None,
-) -> Network:
+    like: FrozenFormats | None = None,
+) -> QNetwork:
     """Quantize a model.
 
     Parameters
@@ -161,19 +161,19 @@ def quantize_network(
     model : Model
     config : Config
     calibration : Calibration
-        From :func:`calibrate`.
+        From :func:`~.calibration.calibrate`.
     recipe : Recipe, optional
         Default: the first of the configured rounding.
     formats : Formats, optional
         Default: :func:`~.formats.choose_formats`.
     rounder : Rounder, optional
         Of the same calibration; keeps what it has computed for the next time.
-    like : Like, optional
+    like : FrozenFormats, optional
         Formats and shifts to take over instead of those that the data asks for.
 
     Returns
     -------
-    Network
+    QNetwork
     """
     recipe = recipe or RECIPES[config.rounding][0]
     rounder = rounder or Rounder(calibration.moments)
@@ -220,7 +220,7 @@ def quantize_network(
 
     hidden_bits, cell_bits = config.gate_bits + 2, config.state_bits + 2
     hidden_frac = min(tables.pre_frac, hidden_bits - 1 - formats.hidden)
-    numbers = Numbers(
+    numbers = Datapath(
         max(d.bits for d in every),
         config.activation_bits, config.state_bits, config.gate_bits, config.activation, slope,
         sum_shift=sum_shift,
@@ -238,7 +238,7 @@ def quantize_network(
         )
         for layer, gates in drafts
     )  # fmt: skip
-    network = Network(model.input_size, formats.x, layers, model.outputs, numbers)
+    network = QNetwork(model.input_size, formats.x, layers, model.outputs, numbers)
     acc_bits, sum_bits = network.bounds()
     if sum_bits > 62 or acc_bits > 52:
         raise InputError(

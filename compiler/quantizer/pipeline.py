@@ -27,11 +27,12 @@ from ..errors import InputError
 from ..ir.model import Model
 from ..layout.core_spec import differences
 from ..numerics.fixed import Format
-from ..program.chain import Chain, Stage
+from ..program.chain import Chain
 from ..program.program import Program
+from ..program.stage import Stage
 from .calibration import calibrate, calibration_data
 from .formats import choose_input_format
-from .lowering import Like, check_widths
+from .lowering import FrozenFormats, check_widths
 from .quality import clipped_inputs, measured_quality
 from .sweeps import split
 from .trials import Trials
@@ -46,7 +47,7 @@ def quantize(
     *,
     lengths: npt.ArrayLike | None = None,
     state: Mapping[str, tuple[FloatArray, FloatArray]] | None = None,
-    like: Program | None = None,
+    like: Program | Chain | None = None,
 ) -> Program | Chain:
     """Quantize a float model and lay it out on an engine.
 
@@ -127,7 +128,7 @@ def quantize_stream(
     if like is not None:
         config = replace(config, lanes=like.geometry.lanes)
         shifts = [f.base for name, f in like.hardware.layout.items() if "shift" in name]
-        fixed = Like(like.network, max(shifts))
+        fixed = FrozenFormats(like.network, max(shifts))
     measured = calibrate(model, calibration, lengths, state)
     network = Trials(model, measured, input_format, fixed).network(config)
     start = golden.State.encode(network, measured.state)

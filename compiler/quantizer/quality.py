@@ -1,4 +1,4 @@
-"""What a quantization lost on its calibration data."""
+"""Error and clipping of a quantization on its calibration data."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def clipped_inputs(
     valid : ndarray of bool, shape (N, T)
         Steps that are not padding.
     exponents : tuple of int
-        As for :func:`encode`.
+        As for :func:`~..program.inputs.encode`.
 
     Returns
     -------

@@ -22,7 +22,7 @@ BLOCK = 32  # columns that are rounded before what they leave over reaches all c
 
 
 class Recipe(NamedTuple):
-    """How weights are rounded.
+    """Choices of rounding weights.
 
     Parameters
     ----------
@@ -152,18 +152,21 @@ class Rounder:
             ]
             for choice in choices
         ]
-        scales = np.concatenate([
-            np.concatenate(
-                [np.ones((len(w), 1)),
-                 *(np.repeat(2.0 ** f[:, None].astype(float), m.shape[1], 1)
-                   for f, (m, _, _) in zip(each, parts, strict=True))], axis=1,
-            )
-            for each in fracs
-        ])  # fmt: skip
+        scales = np.ones((len(choices), *w.shape))
+        for scale, each in zip(scales, fracs, strict=True):
+            first = 1
+            for f, (m, _, _) in zip(each, parts, strict=True):
+                scale[:, first : first + m.shape[1]] = 2.0 ** f[:, None].astype(float)
+                first += m.shape[1]
+        scales = scales.reshape(-1, w.shape[1])
         many = np.tile(w, (len(choices), 1))
         codes, biases = self._round(layer, index, many, scales, bits, recipe.damping)
-        off = np.concatenate([biases[:, None], codes[:, 1:] / scales[:, 1:]], axis=1) - many
-        errors = ((off @ moment) * off).sum(axis=1).reshape(len(choices), len(w))
+        off = np.divide(codes, scales, out=scales)
+        off[:, 0] = biases
+        off -= many
+        errors = off @ moment
+        errors *= off
+        errors = errors.sum(axis=1).reshape(len(choices), len(w))
         best, least = np.zeros(len(w), np.int64), errors[0]
         for k in range(1, len(choices)):
             take = errors[k] < least * (1 - 1e-9)
@@ -173,40 +176,47 @@ class Rounder:
             np.stack([each[k] for each in fracs])[best, np.arange(len(w))]
             for k in range(len(parts))
         ]
-        return codes[at, 1:], taken, biases[at]
+        return codes[at, 1:].astype(np.int64), taken, biases[at]
 
     def _round(
         self, layer: str, index: IntArray, w: FloatArray, scale: FloatArray, bits: int,
         damping: float,
-    ) -> tuple[IntArray, FloatArray]:  # fmt: skip
+    ) -> tuple[FloatArray, FloatArray]:  # fmt: skip
         """Round rows of weights (R, K) to codes; column 0 is the bias, which stays float.
 
-        Returns codes (R, K), of which column 0 is unused, and the bias (R,), which takes up the
-        mean error that is left.
+        Returns codes (R, K), whole numbers of which column 0 is unused, and the bias (R,), which
+        takes up the mean error that is left.
         """
         high = (1 << (bits - 1)) - 1
 
         def nearest(value: FloatArray) -> FloatArray:
-            return np.clip(np.floor(value + 0.5), -high - 1, high)
+            """Round in place."""
+            value += 0.5
+            np.floor(value, out=value)
+            np.maximum(value, -high - 1, out=value)
+            return np.minimum(value, high, out=value)
 
-        codes = np.zeros(w.shape, np.int64)
         if not damping:
-            codes[:, 1:] = nearest(w[:, 1:] * scale[:, 1:])
-            return codes, w[:, 0]
+            return nearest(w * scale), w[:, 0]
         order, upper = self._factor(layer, index, damping)
         # Transposed, each column of weights lies in one piece of memory.
         work = np.ascontiguousarray(w.T[order])
         scales = np.ascontiguousarray(scale.T[order])
+        rounded = np.zeros(work.shape)
         last = len(order) - 1
+        spread = np.empty((BLOCK, len(w)))
         for start in range(0, last, BLOCK):
             end = min(start + BLOCK, last)
             left = np.zeros((end - start, len(w)))
             for at in range(start, end):
-                code = nearest(work[at] * scales[at])
-                codes[:, order[at]] = code
+                code = nearest(np.multiply(work[at], scales[at], out=rounded[at]))
                 left[at - start] = (work[at] - code / scales[at]) / upper[at, at]
-                work[at + 1 : end] -= upper[at, at + 1 : end, None] * left[at - start]
+                behind = spread[: end - at - 1]
+                np.multiply(upper[at, at + 1 : end, None], left[at - start], out=behind)
+                work[at + 1 : end] -= behind
             work[end:] -= upper[start:end, end:].T @ left
+        codes = np.empty(w.shape)
+        codes[:, order] = rounded.T
         return codes, work[last]
 
     def _factor(self, layer: str, index: IntArray, damping: float) -> tuple[IntArray, FloatArray]:

@@ -15,11 +15,11 @@ import numpy as np
 from ..arrays import FloatArray
 from ..ir.model import Layer, Linear, Model, Recurrent
 
-__all__ = ["Pass", "split"]
+__all__ = ["Sweep", "split"]
 
 
 @dataclass(frozen=True, eq=False)
-class Pass:
+class Sweep:
     """Layers that are evaluated in one run over a sequence.
 
     Parameters
@@ -47,7 +47,7 @@ class _Group:
     reverse: bool | None
 
 
-def split(model: Model) -> tuple[Pass, ...]:
+def split(model: Model) -> tuple[Sweep, ...]:
     """Split a model into passes, in the order in which they run.
 
     Layers that no output depends on are left out. A model that streams gives one pass as
@@ -75,7 +75,7 @@ def split(model: Model) -> tuple[Pass, ...]:
         outputs = tuple(name for name in inside if name in read | set(model.outputs))
         layers = tuple(_rewired(layer, group.reads, model.sizes) for layer in group.layers)
         size = sum(model.sizes[name] for name in group.reads)
-        passes.append(Pass(Model(size, layers, outputs), group.reads, bool(group.reverse)))
+        passes.append(Sweep(Model(size, layers, outputs), group.reads, bool(group.reverse)))
     return tuple(passes)
 
 

@@ -1,7 +1,7 @@
 """Quantizing one model again and again on the same data, by what its outputs lose over time.
 
 :class:`Trials` keeps everything that does not depend on the widths, so that a search over widths
-(:mod:`.tune`) costs little more than the evaluations themselves.
+(:mod:`..tuning.search`) costs little more than the evaluations themselves.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from .. import golden
 from ..arrays import IntArray
 from ..config import Config
 from ..ir.model import Linear, Model
-from ..ir.network import Network
+from ..ir.network import QNetwork
 from ..numerics.fixed import Format
-from .bias import correct_bias
+from .bias import correct_bias, float_gates
 from .calibration import Calibration
 from .formats import Formats, Loss, choose_formats, improve
-from .lowering import Like, quantize_network
+from .lowering import FrozenFormats, quantize_network
 from .rounding import RECIPES, Recipe, Rounder
 
 __all__ = ["Trials"]
@@ -40,7 +40,7 @@ class Trials:
     measured : Calibration
     input_format : Format, optional
         Format of x, where it is not to be chosen.
-    like : Like, optional
+    like : FrozenFormats, optional
         Formats and shifts to take over.
     """
 
@@ -49,14 +49,14 @@ class Trials:
         model: Model,
         measured: Calibration,
         input_format: Format | None = None,
-        like: Like | None = None,
+        like: FrozenFormats | None = None,
     ) -> None:
         self.model, self.measured, self.input_format = model, measured, input_format
         self.like = like
         self.rounder = Rounder(measured.moments)
         self._formats: dict[tuple[object, ...], tuple[Formats, Loss]] = {}
 
-    def error(self, network: Network) -> Loss:
+    def error(self, network: QNetwork) -> Loss:
         """Measure the error of the outputs over time, on pieces of the data."""
         cuts = self.measured.cuts
         codes = network.input_format.quantize(cuts.x)
@@ -91,12 +91,12 @@ class Trials:
             self._formats[key] = found
         return self._formats[key]
 
-    def _quantize(self, config: Config, recipe: Recipe, formats: Formats) -> Network:
+    def _quantize(self, config: Config, recipe: Recipe, formats: Formats) -> QNetwork:
         return quantize_network(
             self.model, config, self.measured, recipe, formats, self.rounder, self.like
         )
 
-    def network(self, config: Config) -> Network:
+    def network(self, config: Config) -> QNetwork:
         """Quantize by the recipe that loses least; the error is that of outputs, argmax or not."""
         config = replace(config, argmax=False)
         formats, floor = self.formats(config)
@@ -113,9 +113,9 @@ class Trials:
                 return best
         if config.rounding == "nearest":
             return best
-        amount = 1.0
+        amount, gates = 1.0, float_gates(self.model, self.measured.cuts)
         for _ in range(CORRECTIONS):
-            network = correct_bias(best, self.model, self.measured.cuts, amount)
+            network = correct_bias(best, gates, self.measured.cuts, amount)
             error = self.error(network).mean
             if error < least:
                 best, least = network, error
@@ -123,8 +123,8 @@ class Trials:
                 amount /= 3
         return best
 
-    def _exact(self, network: Network) -> bool:
-        """Whether every weight is what it was: then there is nothing to choose."""
+    def _exact(self, network: QNetwork) -> bool:
+        """Return whether every weight is what it was: then there is nothing to choose."""
         for layer in self.model.layers:
             for g in network.layer(layer.name).gates:
                 if isinstance(layer, Linear):

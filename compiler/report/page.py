@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from ..program.chain import Chain
-from ..program.program import Program
+from ..program.runnable import Runnable
 
 __all__ = ["to_html", "to_text"]
 
@@ -153,7 +152,7 @@ def to_text(analysis: dict[str, Any]) -> str:
     return "\n\n".join([head, *parts])
 
 
-def to_html(analysis: dict[str, Any], program: Program | Chain) -> str:
+def to_html(analysis: dict[str, Any], program: Runnable) -> str:
     """Return a report as one page with its plots inside: no file, script or font from elsewhere.
 
     The same program and data give the same bytes.

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import ceil_div
 from ..errors import MissingToolError
-from ..program.chain import Chain
-from ..program.program import Program
+from ..program.runnable import Runnable
 from .style import BLUE, GREY, ORANGE
 
 __all__ = ["plots"]
@@ -47,7 +47,7 @@ ERROR = (
 )
 
 
-def plots(analysis: dict[str, Any], program: Program | Chain) -> list[tuple[str, str, str]]:
+def plots(analysis: dict[str, Any], program: Runnable) -> list[tuple[str, str, str]]:
     """Return (title, caption, SVG) of every plot the figures allow.
 
     Raises
@@ -110,11 +110,11 @@ def _cycles(analysis: dict[str, Any]) -> str:
     return _svg(figure, "cycles")
 
 
-def _weights(program: Program | Chain) -> str:
+def _weights(program: Runnable) -> str:
     """Draw a histogram of weight codes for every layer."""
     layers = [layer for each in program.passes for layer in each.network.layers]
     columns = min(2, len(layers))
-    rows = -(-len(layers) // columns)
+    rows = ceil_div(len(layers), columns)
     figure, axes = _figure(rows, columns, 8, 0.4 + 2.1 * rows)
     for axis in axes.flat[len(layers) :]:
         axis.set_visible(False)

@@ -1,1 +1,1 @@
-"""What an FPGA offers and what a program needs of it."""
+"""Capacity of FPGAs, and the share of it that a program needs."""

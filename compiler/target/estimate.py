@@ -1,4 +1,4 @@
-"""What a program takes of a device, estimated before synthesis.
+"""Estimate of the resources that a program takes of a device, before synthesis.
 
 Multipliers and block RAMs follow from the layout, nearly exactly; LUTs are a fit to builds
 (``docs/boards.md`` shows both beside each other).
@@ -15,17 +15,17 @@ from ..layout.planes import offsets, plan
 from ..layout.tables import POSTS
 from ..numerics.activation import ACTIVATIONS
 from ..program.program import Program
-from .devices import FAMILIES, Device, Family, bank_blocks, banks, block_rams, lut_rams, memory_kind
+from .family import Device, Family, Storage
 from .memories import memories
 
 __all__ = ["Estimate", "choose_lanes", "estimate", "needs_loading", "slowdown"]
 
-TABLES = ("weights", "beats")
-READ_ONLY = ("weights", "beats", "activation")
 EASY_SPLIT, SPLIT_DROP = 4, 12
 """Parts of a row whose sum limits no clock; how many more double the period."""
-SPRAM_DEPTH, SPRAM_WIDTH = 1 << 14, 16
-"""Words and bits of one single-port RAM of an UP5K."""
+LOADABLE, FLASH = 420, 250
+"""LUTs that read and load memories, and that fill them from flash."""
+LARGE_BLOCKS = 16
+"""Block RAMs that the weights may take before they go to large RAM, where there is some."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Estimate:
 
     @property
     def resources(self) -> dict[str, int]:
-        """What is needed of each resource."""
+        """Amount of each resource."""
         return {
             "luts": self.luts, "flip_flops": self.flip_flops, "multipliers": self.multipliers,
             "block_rams": self.block_rams, "spram": self.spram,
@@ -57,11 +57,6 @@ class Estimate:
     def to_json(self) -> dict[str, Any]:
         """Return every figure by name."""
         return asdict(self)
-
-
-def _table(width: int, depth: int, loadable: bool) -> int:
-    """Return the block RAMs of a table on ECP5."""
-    return sum(bank_blocks(size, width, loadable) for size in banks(depth, width, loadable))
 
 
 def estimate(program: Program, device: Device, loadable: bool = False) -> Estimate:
@@ -74,37 +69,32 @@ def estimate(program: Program, device: Device, loadable: bool = False) -> Estima
     loadable : bool
         Weights and beat table are RAM.
     """
-    family = FAMILIES[device.family]
-    geometry = program.geometry
-    rams, small, spram = LINK_RAMS[device.family], 0, 0
-    in_spram = loadable and _in_spram(program, device)
-    for name, (width, depth, copies) in memories(program).items():
-        if name.startswith("weights") and in_spram:
-            spram += _sprams(width, depth)
-        else:
-            rom = name.split()[0] in READ_ONLY and not loadable
-            if device.family == "ecp5" and name.split()[0] in TABLES:
-                kind, count = "block", _table(width, depth, loadable)
-            elif device.family == "ecp5" and name == "outputs":
-                kind, count = "lut", lut_rams(width, depth)
-            else:
-                kind, count = memory_kind(family, width, depth, rom)
-            rams += count * copies if kind == "block" else 0
-            small += count * copies if kind == "lut" else 0
-    acc, total = program.hardware.acc_bits, program.hardware.sum_bits
+    family, geometry = device.family, program.geometry
+    blocks, cells, large = family.link_rams, 0, 0
+    in_large = loadable and _in_large_ram(program, device)
+    for memory in memories(program).values():
+        if memory.name.startswith("weights") and in_large:
+            large += _large_rams(memory.width, memory.depth)
+            continue
+        storage, amount = family.storage(memory.kind, memory.width, memory.depth, loadable=loadable)
+        blocks += amount * memory.copies if storage is Storage.BLOCK else 0
+        cells += amount * memory.copies if storage is Storage.LUT else 0
     lanes = geometry.rows * geometry.split
-    blocks, soft = _multipliers(program, lanes, family)
-    base, lane, beat, ram, product = LUTS[device.family]
-    luts: float = LOADABLE * loadable + FLASH * in_spram
-    luts += base + lane * lanes * acc + beat * geometry.beat * total + ram * small + product * soft
-    base, lane, beat = FLIP_FLOPS.get(device.family, (0, 0, 0))
-    flip_flops = base + lane * lanes * acc + beat * geometry.beat * total
+    acc, total = program.hardware.acc_bits, program.hardware.sum_bits
+    multipliers, product_bits = _multipliers(program, lanes, family)
+    fit, flops = family.luts, family.flip_flops
+    luts: float = LOADABLE * loadable + FLASH * in_large
+    luts += (
+        fit.base + fit.lane * lanes * acc + fit.row * geometry.beat * total
+        + fit.lut_ram * cells + fit.product * product_bits
+    )  # fmt: skip
+    flip_flops = flops.base + flops.lane * lanes * acc + flops.row * geometry.beat * total
     return Estimate(
         luts=round(luts),
         flip_flops=round(flip_flops),
-        multipliers=blocks,
-        block_rams=rams,
-        spram=spram,
+        multipliers=multipliers,
+        block_rams=blocks,
+        spram=large,
         cycles_per_step=program.schedule.cycles()[0],
     )
 
@@ -139,37 +129,23 @@ def _multipliers(program: Program, lanes: int, family: Family) -> tuple[int, int
     return hard + lane_blocks, soft
 
 
-# Fits to builds: LUTs of link and control, of a bit of a lane's accumulator, of a bit of a beat's
-# sum, of 16 words of 4 bits in LUT RAM, and of a bit of a product that is made of adders.
-LUTS = {
-    "ice40up": (2510.0, 4.8, 42.0, 0.0, 2.6),
-    "ice40hx": (2280.0, 4.8, 42.0, 0.0, 2.6),
-    "ecp5": (2190.0, 3.1, 27.6, 0.0, 2.5),
-    "gowin": (750.0, 6.4, 71.0, 0.0, 2.5),  # with those that only pass a signal on to a flip-flop
-}
-# Flip-flops of link and control, of a bit of a lane's accumulator, of a bit of a beat's sum.
-FLIP_FLOPS = {"ecp5": (1030.0, 4.8, 50.0), "gowin": (645.0, 5.4, 59.5)}
-LOADABLE, FLASH = 420, 250
-"""LUTs that read and load memories, and that fill them from flash."""
-LINK_RAMS = {"ice40up": 4, "ice40hx": 4, "ecp5": 3, "gowin": 3}
-
-
-def _in_spram(program: Program, device: Device) -> bool:
-    """Return whether the weights go to single-port RAM: too large for block RAM, narrow enough."""
+def _in_large_ram(program: Program, device: Device) -> bool:
+    """Return whether the weights go to large RAM: too many for block RAM, narrow enough."""
     planes = plan(program.schedule)
     width, depth = offsets(planes)[-1] + planes[-1].width, planes[0].depth
-    blocks = block_rams(FAMILIES[device.family], width, depth)
-    return blocks > 16 and _sprams(width, depth) <= device.resources["spram"]
+    blocks = device.family.block_rams(width, depth)
+    return blocks > LARGE_BLOCKS and _large_rams(width, depth) <= device.large_rams
 
 
-def _sprams(width: int, depth: int) -> int:
-    """Return the single-port RAMs for words that lie side by side and one after the other."""
-    return -(-width // SPRAM_WIDTH) * -(-depth // SPRAM_DEPTH)
+def _large_rams(width: int, depth: int) -> int:
+    """Return the large RAMs for words that lie side by side and one after the other."""
+    bits, words = Device.LARGE_RAM
+    return -(-width // bits) * -(-depth // words)
 
 
 def needs_loading(program: Program, device: Device) -> bool:
     """Return whether the weights fit only in memory that has no contents after power-up."""
-    if not device.spram_bits:
+    if not device.large_rams:
         return False
     return estimate(program, device).block_rams > device.block_rams
 
@@ -181,7 +157,7 @@ def slowdown(geometry: Geometry, device: Device) -> float:
     (``docs/decisions.md``).
     """
     parts = max(0, geometry.split - EASY_SPLIT)
-    return (1 + geometry.lanes / FAMILIES[device.family].half_clock) * (1 + parts / SPLIT_DROP)
+    return (1 + geometry.lanes / device.family.half_clock) * (1 + parts / SPLIT_DROP)
 
 
 def choose_lanes(

@@ -1,6 +1,6 @@
 """The walk over time of a layer in training: forward, and backward by hand.
 
-Both loops interpret the gates of :mod:`.cells`; what they compute is said in :mod:`.qat_walk`.
+Both loops interpret the gates of :mod:`.cells`; what they compute is said in :mod:`.walk`.
 """
 
 from __future__ import annotations

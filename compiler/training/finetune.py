@@ -20,8 +20,8 @@ from torch import nn
 from ..arrays import FloatArray, check_lengths
 from ..errors import InputError
 from ..ir.model import Model
-from .layers import Quantizable
 from .network import State, Trainable
+from .quantizable import Quantizable
 
 __all__ = ["Training", "finetune", "windows"]
 
@@ -30,7 +30,7 @@ Tensor = torch.Tensor
 
 @dataclass
 class Training:
-    """What :func:`finetune` did.
+    """Record of a run of :func:`finetune`.
 
     Attributes
     ----------

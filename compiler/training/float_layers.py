@@ -1,4 +1,4 @@
-"""The modules of :mod:`.qat` before they are quantized: floating point, and how they are imported."""
+"""The modules of :mod:`.layers` before they are quantized: floating point, and how they are imported."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _compiled(module: Any, p: Parameters, x: Tensor, h: Tensor, c: Tensor) -> An
 def float_layer(
     module: Any, p: Parameters, x: Tensor, h: Tensor | None, c: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Evaluate a layer of a :class:`~.qat.Recurrent` in floating point.
+    """Evaluate a layer of a :class:`~.layers.Recurrent` in floating point.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ def float_layer(
 
 @dataclass(frozen=True, eq=False)
 class CellPart(Part):
-    """A part of any cell, in the row order of :func:`~.qat_plan.gate_order`.
+    """A part of any cell, in the row order of :func:`~.plan.gate_order`.
 
     Parameters
     ----------

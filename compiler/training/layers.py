@@ -1,8 +1,8 @@
 """Quantization-aware training: PyTorch modules whose evaluation is the golden model, code for code.
 
 ``GRU``, ``LSTM``, ``RNN``, ``MGU`` and ``Linear`` have the signature and the tensors of
-``torch.nn``'s modules of those names. Until :func:`~.trainable.calibrate` gives them formats they compute in
-floating point; then in integers, with straight-through gradients. :func:`~.trainable.trainable` makes a
+``torch.nn``'s modules of those names. Until :func:`~.network.calibrate` gives them formats they compute in
+floating point; then in integers, with straight-through gradients. :func:`~.network.trainable` makes a
 network of them from any float model, and :mod:`.finetune` trains it.
 
 In evaluation mode (``module.eval()``) everything is float64 and exact. In training mode it is
@@ -15,7 +15,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -24,101 +23,12 @@ from ..frontends.parts import HARD_SIGMOID_SLOPE, Part
 from ..ir.cells import CELLS
 from ..numerics.fixed import Format
 from .float_layers import CellPart, LinearPart, float_act, float_layer
-from .plan import Parameters, Plan, gate_order
+from .plan import Parameters, gate_order
+from .quantizable import Quantizable
 
-__all__ = ["GRU", "LSTM", "MGU", "RNN", "Linear", "Quantizable", "Recurrent", "encode", "run_layer"]
+__all__ = ["GRU", "LSTM", "MGU", "RNN", "Linear", "Recurrent", "encode", "run_layer"]
 
 Tensor = torch.Tensor
-SLACK = 0.0  # codes that a weight may start away from the quantizer's code
-
-
-class Quantizable(nn.Module):
-    """What the modules share: the plans of their layers, none before :func:`~.trainable.calibrate`."""
-
-    plans: tuple[Plan, ...] = ()
-    thresholds: tuple[int, int] = (0, 0)
-
-    def parameters_of(self, k: int, dtype: torch.dtype) -> Parameters:
-        """Return the parameters of layer ``k``."""
-        raise NotImplementedError
-
-    def gatewright_part(self, path: str) -> Part:
-        """Return the module as :func:`.from_module` takes it."""
-        raise NotImplementedError
-
-    @property
-    def working_type(self) -> torch.dtype:
-        """float32 in training, float64 in evaluation."""
-        return torch.float32 if self.training else torch.float64
-
-    def adopt(self, plans: tuple[Plan, ...], thresholds: tuple[int, int], learn: bool) -> None:
-        """Take formats, and start from the weights that the quantizer rounded."""
-        self.plans, self.thresholds = plans, thresholds
-        for k, plan in enumerate(plans):
-            for name, frac in zip(("frac_ih", "frac_hh"), plan.fracs(), strict=True):
-                key = f"{name}_l{k}"
-                self._parameters.pop(key, None)
-                self._buffers.pop(key, None)
-                if learn and frac.numel():
-                    self.register_parameter(key, nn.Parameter(frac.clone()))
-                else:
-                    self.register_buffer(key, frac, persistent=False)
-            self._start(k, plan)
-
-    def _start(self, k: int, plan: Plan) -> None:
-        """Move each weight to the nearest value that rounds to the quantizer's code."""
-        p = self.parameters_of(k, torch.float64)
-        size = plan.layer.size
-        with torch.no_grad():
-            for value, frac, gates, part, columns in (
-                (p.w, p.w_frac, plan.with_w, "w", plan.columns),
-                (p.u, p.u_frac, plan.with_u, "u", None),
-            ):
-                if not gates:
-                    continue
-                codes = torch.from_numpy(np.concatenate([getattr(g, part) for g in gates]))
-                low, high = ((codes + k * SLACK) * torch.exp2(-frac) for k in (-1, 1))
-                if columns is not None:
-                    low, high = low / columns, high / columns
-                value.copy_(torch.minimum(torch.maximum(value, low), high))
-            for j, g in enumerate(plan.gates):
-                at = slice(j * size, (j + 1) * size)
-                one = 2.0 ** (plan.target[g.gate.name] + plan.network.numbers.sum_shift)
-                b, c = (
-                    torch.from_numpy(v).double() / one for v in (g.bias_input, g.bias_recurrent)
-                )
-                if p.b is not None:
-                    # Without reset the two are one bias; the recurrent one keeps its value.
-                    fixed = p.c is not None and not g.gate.reset
-                    p.b[at] = b - p.c[at] if fixed and p.c is not None else b
-                if p.c is not None and g.gate.reset:
-                    p.c[at] = c
-            self._store(k, p)
-
-    def unit(self, name: str) -> Tensor | float:
-        """Return how far one code is in a parameter, (rows, columns or 1): of a bias, on average."""
-        kind, _, k = name.rpartition("_l")
-        plan = self.plans[int(k) if kind else 0]
-        p = self.parameters_of(int(k) if kind else 0, torch.float64)
-        with torch.no_grad():
-            if name.startswith("frac"):
-                return 0.5
-            if name.startswith("weight_hh"):
-                return torch.exp2(-p.u_frac)
-            if name.startswith("weight"):
-                return torch.exp2(-p.w_frac) / plan.columns
-            return float(torch.exp2(-torch.cat([p.w_frac, p.u_frac])).mean())
-
-    def _store(self, k: int, p: Parameters) -> None:
-        """Write parameters back."""
-        for name, value in self.named_of(k).items():
-            new = getattr(p, name)
-            if value is not None and new is not None:
-                value.copy_(new)
-
-    def named_of(self, k: int) -> dict[str, Tensor | None]:
-        """Return the parameter tensors of layer ``k`` by the field of :class:`Parameters`."""
-        raise NotImplementedError
 
 
 class Recurrent(Quantizable):

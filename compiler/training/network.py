@@ -22,9 +22,10 @@ from ..program.program import Program
 from ..quantizer.pipeline import quantize
 from ..quantizer.quality import clipped_inputs, measured_quality
 from .layers import Linear as QuantLinear
-from .layers import Quantizable, encode, run_layer
 from .layers import Recurrent as QuantRecurrent
+from .layers import encode, run_layer
 from .plan import Plan, gate_order
+from .quantizable import Quantizable
 
 __all__ = ["State", "Trainable", "calibrate", "to_program", "trainable"]
 
@@ -47,7 +48,7 @@ class Trainable(nn.Module):
     Attributes
     ----------
     layers : torch.nn.ModuleDict
-        A :class:`~.qat.Recurrent` or :class:`~.qat.Linear` for each layer, in float64: their
+        A :class:`~.layers.Recurrent` or :class:`~.layers.Linear` for each layer, in float64: their
         biases are fine enough that the network starts as the program, to the last bit.
     """
 
@@ -173,7 +174,7 @@ def trainable(
 
     Parameters
     ----------
-    source : Model, torch.nn.Module, or what :func:`~.load.load` reads
+    source : Model, torch.nn.Module, or what :func:`~..frontends.registry.load` reads
     x : array_like, shape (N, T, I) or (T, I)
         Calibration input.
     config : Config, optional

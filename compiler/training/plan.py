@@ -1,7 +1,7 @@
-"""How one quantized layer is trained: its formats, and its parameters as integer codes.
+"""Plan of a layer's training: its formats, and its parameters as integer codes.
 
 A :class:`Plan` holds what stays fixed in training (formats, shifts, widths) and turns the float
-parameters of a layer into the tensors of a :class:`~.qat_walk.Walk`, or into the integers of a
+parameters of a layer into the tensors of a :class:`~.walk.Walk`, or into the integers of a
 :class:`~.network.QLayer`.
 """
 
@@ -16,12 +16,12 @@ import torch
 
 from ..errors import InputError
 from ..ir.cells import CELLS, Gate
-from ..ir.network import BOUNDED, Network, QGate, QLayer
-from ..numerics.fixed import Format
+from ..ir.network import BOUNDED, QGate, QLayer, QNetwork
 from .autograd import run_walk
+from .rounding import Nearest, Round, round_to
 from .walk import Walk, act_layer
 
-__all__ = ["MANTISSA", "Parameters", "Plan", "gate_order", "round_to"]
+__all__ = ["MANTISSA", "Parameters", "Plan", "gate_order"]
 
 Tensor = torch.Tensor
 MANTISSA = 53
@@ -58,96 +58,23 @@ def gate_order(cell: str) -> tuple[Gate, ...]:
     return tuple(sorted(gates, key=lambda g: order.index(g.name))) if order else gates
 
 
-class _Round(torch.autograd.Function):
-    """Round half up to ``frac`` fraction bits and saturate; the gradient stops where clipped."""
-
-    @staticmethod
-    def forward(ctx: Any, v: Tensor, frac: Tensor, low: Tensor, high: Tensor) -> Tensor:  # type: ignore[override]
-        step = torch.exp2(-torch.floor(frac + 0.5))
-        code = torch.floor(v / step + 0.5)
-        out = torch.minimum(torch.maximum(code, low), high)
-        ctx.save_for_backward(v, out * step, code == out)
-        return out * step
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor):  # type: ignore[no-untyped-def, override]
-        v, out, inside = ctx.saved_tensors
-        d_frac = None
-        if ctx.needs_input_grad[1]:
-            # Learned step size quantization (Esser et al. 2020, arXiv 1902.08153), by log2(step).
-            by_step = torch.where(inside, out - v, out)
-            d_frac = -np.log(2.0) * (grad * by_step).sum(1, keepdim=True)
-        return grad * inside, d_frac, None, None
-
-
-class _Nearest(torch.autograd.Function):
-    """Round half up to whole numbers, straight through."""
-
-    @staticmethod
-    def forward(ctx: Any, v: Tensor) -> Tensor:  # type: ignore[override]
-        return torch.floor(v + 0.5)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:  # type: ignore[override]
-        return grad
-
-
-class _Operand(torch.autograd.Function):
-    """Values to values of a format, and by a threshold to the ones passed on."""
-
-    @staticmethod
-    def forward(  # type: ignore[override]
-        ctx: Any, v: Tensor, fmt: Format, threshold: int, last: Tensor | None
-    ) -> Tensor:
-        code = torch.floor(v * 2.0**fmt.frac + 0.5)
-        out = code.clamp(fmt.low, fmt.high)
-        # Rounding up to one beyond the top code is not a saturation.
-        ctx.save_for_backward((code - out).abs() <= 1)
-        if threshold and last is not None:
-            before = last * 2.0**fmt.frac
-            for now in out.unbind(0):
-                now.copy_(torch.where((now - before).abs() > threshold, now, before))
-                before = now
-        return out * 2.0**-fmt.frac
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:  # type: ignore[override]
-        (inside,) = ctx.saved_tensors
-        return grad * inside, None, None, None
-
-
-def round_to(v: Tensor, fmt: Format, threshold: int = 0, last: Tensor | None = None) -> Tensor:
-    """Round values to a format, straight through.
-
-    Parameters
-    ----------
-    v : (T, N, size)
-    fmt : Format
-    threshold : int
-        Codes by which a value must differ from the last one passed on to be passed on itself.
-    last : (N, size), optional
-        Values passed on before the first step; needed with a threshold.
-    """
-    return _Operand.apply(v, fmt, threshold, last)  # type: ignore[no-any-return]
-
-
 class Plan:
-    """What is fixed while a quantized layer is trained.
+    """Formats, shifts and widths that stay fixed while a quantized layer is trained.
 
     Parameters
     ----------
-    network : Network
+    network : QNetwork
     layer : QLayer
         One of its layers.
     exponents : tuple of int
         As in a :class:`~.program.Program`.
     smooth : bool
-        See :class:`~.qat_walk.Walk`; for tests.
+        See :class:`~.walk.Walk`; for tests.
     """
 
     def __init__(
         self,
-        network: Network,
+        network: QNetwork,
         layer: QLayer,
         exponents: tuple[int, ...] = (),
         smooth: bool = False,
@@ -208,11 +135,11 @@ class Plan:
             return v
         top = self.tops[part].to(v)
         frac = torch.minimum(frac.to(v), self.limits[part].to(v))
-        return _Round.apply(v, frac, -top, top - 1)  # type: ignore[no-any-return]
+        return Round.apply(v, frac, -top, top - 1)  # type: ignore[no-any-return]
 
     def _bias(self, v: Tensor, scale: float) -> Tensor:
         """Round a bias at a resolution, straight through."""
-        return v if self.smooth else _Nearest.apply(v * scale) / scale  # type: ignore[no-untyped-call]
+        return v if self.smooth else Nearest.apply(v * scale) / scale  # type: ignore[no-untyped-call]
 
     def quantized(self, p: Parameters) -> tuple[Tensor, Tensor]:
         """Return the values of the rounded weights, (R, I) and (Q, H)."""

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..ir.network import BOUNDED, Network, QGate, QLayer
+from ..ir.network import BOUNDED, QGate, QLayer, QNetwork
 from ..numerics.activation import Activation
 
 __all__ = ["Act", "Stack", "Walk", "act_layer"]
@@ -33,7 +33,7 @@ Tensor = torch.Tensor
 def _table(tables: Activation, act: str, align: int | None, dtype: torch.dtype) -> Tensor:
     """Return an activation's results for every pre-activation code, negative codes from the end.
 
-    ``align`` None gives gate values; a number gives codes of a state (see ``Numbers.align``).
+    ``align`` None gives gate values; a number gives codes of a state (see ``Datapath.align``).
     """
     from ..numerics.fixed import shift
 
@@ -129,7 +129,7 @@ class Walk:
 
     Parameters
     ----------
-    network : Network
+    network : QNetwork
     layer : QLayer
         One of its recurrent layers.
     threshold : int
@@ -140,7 +140,7 @@ class Walk:
     """
 
     def __init__(
-        self, network: Network, layer: QLayer, threshold: int = 0, smooth: bool = False
+        self, network: QNetwork, layer: QLayer, threshold: int = 0, smooth: bool = False
     ) -> None:
         self.n, self.layer, self.size = network.numbers, layer, layer.size
         self.threshold, self.smooth = threshold, smooth
@@ -198,7 +198,7 @@ class _ActNode(torch.autograd.Function):
         return None, d_out * ctx.act.slope(out, ctx.smooth), None
 
 
-def act_layer(network: Network, layer: QLayer, pre: Tensor, smooth: bool = False) -> Tensor:
+def act_layer(network: QNetwork, layer: QLayer, pre: Tensor, smooth: bool = False) -> Tensor:
     """Return a linear layer's vector, in codes, from its sums plus 1/2, any shape."""
     (g,) = layer.gates
     n = network.numbers

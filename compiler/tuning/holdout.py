@@ -57,9 +57,9 @@ def hold_out(data: Part, seed: int) -> tuple[Part, Part, str]:
         text = f"calibrated on {half} of {n} sequences, evaluated on the other {n - half} (seed {seed})"
         return pick(np.sort(order[:half])), pick(np.sort(order[half:])), text
     if steps < 2:
-        raise InputError("a sequence of one step cannot be split; give --calibration as well")
+        raise InputError("a sequence of one step cannot be split; give calibration= as well")
     if labels is not None and labels.ndim == 1:
-        raise InputError("one labelled sequence cannot be split; give --calibration as well")
+        raise InputError("one labelled sequence cannot be split; give calibration= as well")
     half = steps // 2
     ends = (None, None)
     if lengths is not None:

@@ -1,4 +1,4 @@
-"""What a search over widths has evaluated, on disk: it can be interrupted and go on."""
+"""Journal of a search over widths, on disk: an interrupted search goes on."""
 
 from __future__ import annotations
 

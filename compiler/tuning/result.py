@@ -1,4 +1,4 @@
-"""What a search over widths found: its points, the Pareto front, the chosen widths."""
+"""Result of a search over widths: its points, the Pareto front, the chosen widths."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ class Point:
 
     @property
     def cost(self) -> tuple[int, int, int]:
-        """What is minimized: memory, then multipliers, then cycles."""
+        """Costs to minimize: memory, then multipliers, then cycles."""
         return self.memory, self.multipliers, self.cycles
 
 
 @dataclass(frozen=True, eq=False)
 class Tuning:
-    """What a search found.
+    """Result of a search.
 
     Parameters
     ----------

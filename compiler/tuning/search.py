@@ -27,14 +27,13 @@ from ..config import Config
 from ..errors import CheckError, InputError
 from ..files.atomic import atomic_write
 from ..ir.model import Linear, Model
-from ..layout.images import parts
-from ..layout.planes import plan
 from ..program.program import Program
 from ..quantizer.calibration import calibrate, calibration_data
 from ..quantizer.lowering import check_widths
 from ..quantizer.pipeline import quantize, scale_features
 from ..quantizer.trials import Trials
 from ..report.style import need_plots
+from ..target.memories import memories
 from .holdout import Part, hold_out
 from .journal import Journal, search_key
 from .plot import draw
@@ -48,16 +47,20 @@ Progress = Callable[[float, str], None]
 
 
 def memory_bits(program: Program) -> tuple[int, int]:
-    """Return the bits of the weights, and of all memories of a core; nothing is packed for it."""
-    s, n = program.schedule, program.network.numbers
-    weights = sum(plane.size for plane in plan(s))
-    beats = len(s.beats) * sum(width for _, width in parts(program.hardware.layout).values())
-    split, beat = program.geometry.split, program.geometry.beat
-    cell = any(layer.has_cell_state for layer in program.network.layers)
-    operands = 2 * (s.input_words + s.memory_words) * split * n.activation_bits
-    states = s.state_words * beat * max(n.state_bits, n.cell_bits if cell else 0)
-    kept = 2 * beat * s.kept_depth * n.gate_bits
-    return weights, weights + beats + operands + states + kept
+    """Return the bits of the weights, and of all memories of a core; nothing is packed for it.
+
+    Bits that the network and the layout need, of :func:`~..target.memories.memories`: words that no
+    one uses, copies, the output queue and activations are left out. A kept gate counts twice.
+    """
+    known = memories(program)
+    bits = {name: memory.stored_bits for name, memory in known.items()}
+    weights = sum(count for name, count in bits.items() if name.startswith("weights"))
+    beats = sum(count for name, count in bits.items() if name.startswith("beats"))
+    kept = known["kept gates"]
+    gates = 2 * kept.banks * kept.words * program.network.numbers.gate_bits
+    return weights, weights + beats + gates + sum(
+        bits[name] for name in ("inputs", "operands", "states")
+    )  # fmt: skip
 
 
 class _Search:
@@ -158,7 +161,7 @@ def _descend(search: _Search, model: Model) -> Config:
             raise CheckError(
                 f"no widths up to 16 bits keep the loss within {search.limit:g} "
                 f"({search.metric.describe()['unit']}): the least is {least:.3g}; allow more with "
-                "--max-loss"
+                "max_loss="
             )
         best = found
     bits = search.lowest(
@@ -274,7 +277,7 @@ def tune(
     if not model.streams:
         raise InputError(
             "a model with layers that walk sequences from their end is quantized pass by pass, and "
-            "tune takes one pass only; set its widths with --weight-bits"
+            "tune takes one pass only; set its widths with weight_bits="
         )
     check_widths(model, config)
     data = calibration_data(model, x)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ...compiler.arrays import ceil_div
 from ...compiler.layout.images import CHUNK, chunks
 from ...compiler.program.program import Program
 from .protocol import DIGEST_BYTES, PROTOCOL
@@ -44,11 +45,10 @@ class Sizes(NamedTuple):
     def of(cls, program: Program, loadable: bool) -> Sizes:
         """Return the sizes of a program on a core whose memories are loadable or fixed."""
         net, n = program.network, program.network.numbers
-        cell = any(layer.has_cell_state for layer in net.layers)
-        word = max(n.state_bits, n.cell_bits if cell else 0, CHUNK if loadable else 0)
+        word = max(net.state_width, CHUNK if loadable else 0)
         images = program.images
         memories = [
-            len(words) * -(-width // CHUNK) if loadable else 0
+            len(words) * ceil_div(width, CHUNK) if loadable else 0
             for words, width in (
                 (images.weights, images.weight_width),
                 (images.beats, images.beat_width),
@@ -56,8 +56,8 @@ class Sizes(NamedTuple):
         ]
         states = sum(size for _, _, _, size in program.schedule.states)
         return cls(
-            net.input_size, net.output_size, -(-n.activation_bits // 8), -(-n.state_bits // 8),
-            states, -(-word // 8), *memories,
+            net.input_size, net.output_size, ceil_div(n.activation_bits, 8), ceil_div(n.state_bits, 8),
+            states, ceil_div(word, 8), *memories,
         )  # fmt: skip
 
 

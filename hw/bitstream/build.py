@@ -20,12 +20,11 @@ from ...compiler.program.program import Program
 from ...compiler.target.estimate import Estimate
 from ...host.wire.flash_image import flash_image
 from ..boards import Board
-from ..vendor.pll import Pll, choices, highest
+from ..vendor.pll import Pll
 from .clock_search import Attempt, fastest
 from .fit import shortage
 from .plan import Options, flash_offset, make_system, prepare, write_top
 from .toolchain import (
-    BITSTREAM,
     OverfullError,
     Route,
     count_cells,
@@ -63,7 +62,7 @@ def _sources() -> str:
 def _key(program: Program, board: Board, options: Options) -> str:
     """Return the digest of all that decides a build."""
     what = [
-        program.digest, board.name, options.__dict__, tools(board.family),
+        program.digest, board.name, options.__dict__, tools(board),
         version("gatewright"), version("amaranth"), version("amaranth-boards"), _sources(),
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
@@ -179,7 +178,7 @@ def _facts(program: Program, board: Board, options: Options, expected: Estimate)
         "device": board.device,
         "program": program.digest,
         "gatewright": version("gatewright"),
-        "tools": tools(board.family),
+        "tools": tools(board),
         "loadable": options.loadable,
         "baud": options.baud,
         "lanes": program.geometry.lanes,
@@ -212,14 +211,16 @@ def _run(
     """Synthesize, search the clock, pack; add to the report what is found."""
     system = make_system(program, board, options)
     plls: dict[Fraction, Pll | None] = {
-        p.output: p for p in choices(board.device, board.clock) if p.output / options.baud >= 4
+        p.output: p
+        for p in board.vendor.pll.choices(board.device, board.clock)
+        if p.output / options.baud >= 4
     }
-    aim = float(board.usual)
+    aim = float(board.typical_clock)
     if options.frequency:
         if options.frequency == board.clock:
             plls = {Fraction(board.clock): None}
         else:
-            pll = highest(board.device, board.clock, options.frequency)
+            pll = board.vendor.pll.highest(board.device, board.clock, options.frequency)
             plls = {pll.output: pll}
         aim = options.frequency
     elif Fraction(board.clock) < min(plls):
@@ -239,7 +240,7 @@ def _run(
             folder.mkdir()
             write_top(board, plls[clock], system, folder)
             log = logs / f"synthesis_{float(clock) / 1e6:.2f}MHz.log"
-            cells = count_cells(board.family, synthesize(board, folder, log, progress))
+            cells = count_cells(board.vendor, synthesize(board, folder, log, progress))
             found["synthesized"] = cells
             refuse_shortage(cells)
         return made[clock]
@@ -269,7 +270,7 @@ def _run(
             f"wanted; lower --frequency, try other seeds (--tries), or fewer --lanes"
         )
     path = pack(board, best.route.folder, logs / "pack.log", progress)
-    shutil.copy(path, work / BITSTREAM[board.family])
+    shutil.copy(path, work / path.name)
     found["bitstream"] = path.name
     found["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
 

@@ -1,11 +1,10 @@
-"""Why a program does not fit on a board, and what would."""
+"""Reasons why a program does not fit a board, and ways out."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from ...compiler.program.program import Program
-from ...compiler.target.devices import FAMILIES, block_rams
 from ...compiler.target.estimate import Estimate, estimate, fits, needs_loading
 from ...compiler.target.memories import memories
 from ..boards import BOARDS, Board
@@ -19,22 +18,22 @@ NAMES = {
 
 
 def expect(program: Program, board: Board, loadable: bool) -> tuple[Estimate, bool, str]:
-    """Return the estimate of a program on a board, whether it must be loadable, what is short."""
+    """Return the estimate of a program on a board, whether it must be loadable, and the shortage."""
     loadable = loadable or needs_loading(program, board.capacity)
-    found = estimate(program, board.capacity, loadable)
-    return found, loadable, shortage(program, board, found.resources, loadable)
+    expected = estimate(program, board.capacity, loadable)
+    return expected, loadable, shortage(program, board, expected.resources, loadable)
 
 
 def fitting_boards(program: Program, loadable: bool = False) -> list[Board]:
     """Return the boards that a program is estimated to fit on, the cheapest first."""
-    found = [b for b in BOARDS.values() if fits(program, b.capacity, loadable)]
-    return sorted(found, key=lambda b: int(b.price.strip("$").split("-")[0]))
+    boards = [b for b in BOARDS.values() if fits(program, b.capacity, loadable)]
+    return sorted(boards, key=lambda b: b.price[0])
 
 
 def shortage(
     program: Program, board: Board, used: Mapping[str, int], loadable: bool = False
 ) -> str:
-    """Say what is short of a board, and the way out; empty where nothing is.
+    """Return why a program does not fit a board and what would help; an empty string if it fits.
 
     Parameters
     ----------
@@ -61,11 +60,11 @@ def _way_out(program: Program, board: Board, short: Mapping[str, int], loadable:
     have = board.capacity.resources
     bits = program.network.numbers.weight_bits
     if "block_rams" in short:
-        family = FAMILIES[board.family]
-        width, depth, _ = memories(program)["weights"]
-        rest = short["block_rams"] - block_rams(family, width, depth)
+        family, weights = board.capacity.family, memories(program)["weights"]
+        width, depth = weights.width, weights.depth
+        rest = short["block_rams"] - family.block_rams(width, depth)
         for fewer in range(bits - 1, 1, -1):
-            if rest + block_rams(family, width * fewer // bits, depth) <= board.capacity.block_rams:
+            if rest + family.block_rams(width * fewer // bits, depth) <= have["block_rams"]:
                 ways.append(f"--weight-bits {fewer}")
                 break
     elif program.geometry.lanes > 1:

@@ -13,11 +13,11 @@ from ...compiler.program.program import Program
 from ...compiler.target.estimate import Estimate, choose_lanes
 from ..blocks.collisions import release
 from ..boards import Board
-from ..boards.top import Top
 from ..engine.weights import uses_spram
 from ..link.system import System
 from ..vendor.pll import Pll
 from .fit import expect
+from .top import Top
 
 __all__ = ["Options", "flash_offset", "lay_out", "make_system", "prepare", "write_top"]
 
@@ -67,13 +67,13 @@ def lay_out(program: Program, board: Board, options: Options, most: int = 0) -> 
     """Return the program on the lanes that the options and the board want, up to ``most``."""
     lanes = program.config.lanes if options.lanes is None else options.lanes
     if lanes == 0:
-        lanes = choose_lanes(program, board.capacity, board.usual, options.loadable, most)
+        lanes = choose_lanes(program, board.capacity, board.typical_clock, options.loadable, most)
     return program if lanes == program.geometry.lanes else program.with_lanes(lanes)
 
 
 def flash_offset(program: Program, board: Board, options: Options) -> int | None:
     """Return where weights that are not in the bitstream are read from at power-up, if anywhere."""
-    empty = uses_spram(program.images, board.family, options.loadable)
+    empty = uses_spram(program.images, board.vendor, options.loadable)
     return board.flash_offset if empty else None
 
 
@@ -95,7 +95,7 @@ def write_top(
     """Write ``top.il`` and the pin constraints into a folder."""
     plan = board.make_platform().prepare(Top(board, pll, system), "top", emit_src=False)
     for name, content in plan.files.items():
-        if name.endswith((".il", ".pcf", ".lpf", ".cst")):
+        if name in ("top.il", board.vendor.tools.constraints):
             text = content.decode() if isinstance(content, bytes) else content
             (folder / name).write_text(release(text) if name.endswith(".il") else text)
 

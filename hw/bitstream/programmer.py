@@ -70,7 +70,7 @@ def explain(board: Board, code: int, text: str) -> Exception | None:
 
 def _call(board: Board, arguments: Sequence[str], folder: Path) -> str:
     """Run the loader; return what it prints, or raise what its failure means."""
-    command = [find_tool(LOADER), *board.loader, *arguments]
+    command = [find_tool(LOADER), *board.programmer_args, *arguments]
     done = run_in_group(
         command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         errors="replace",

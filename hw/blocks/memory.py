@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Array, Const, Instance, Module, Mux, Signal
+from amaranth.hdl import ClockSignal, Const, Instance, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from ...compiler.arrays import ceil_div
 from ...compiler.layout.images import CHUNK
-from ...compiler.target.devices import FAMILIES, banks, memory_kind, ram_column
-from ..vendor import ecp5
+from ..vendor.family import GENERIC, VendorFamily
 from . import collisions
 from .arith import count
 
@@ -65,8 +65,8 @@ class Table(wiring.Component):
         Name of the hexadecimal file; empty keeps the contents in the design itself.
     loadable : bool
         Make it a RAM; otherwise ``w_en`` is without effect.
-    family : str
-        On ``ecp5`` block RAM is placed with its own output register.
+    family : VendorFamily
+        Where it places tables, block RAM has its own output register.
 
     Members
     -------
@@ -93,13 +93,13 @@ class Table(wiring.Component):
 
     def __init__(
         self, *, words: list[int], width: int, file: str = "", loadable: bool = False,
-        family: str = "generic",
+        family: VendorFamily = GENERIC,
     ) -> None:  # fmt: skip
         self.words, self.width, self.file, self.loadable = words, width, file, loadable
         self.family = family
         # One-word memories still have an address bit: simulators refuse zero-width ports.
         self.depth = max(2, len(words))
-        self.chunks = -(-width // CHUNK)
+        self.chunks = ceil_div(width, CHUNK)
         super().__init__({
             "en": In(1), "out_en": In(1), "addr": In(count(self.depth)), "data": Out(width),
             "w_en": In(self.chunks), "w_data": In(CHUNK),
@@ -108,8 +108,6 @@ class Table(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         if self.file:
-            from amaranth.hdl import ClockSignal
-
             m.submodules.table = Instance(
                 "gatewright_table",
                 p_WIDTH=self.width, p_DEPTH=self.depth, p_ADDRESS=len(self.addr), p_FILE=self.file,
@@ -119,8 +117,8 @@ class Table(wiring.Component):
                 o_data=self.data,
             )  # fmt: skip
             return m
-        if self.family == "ecp5":
-            self._banks(m)
+        if self.family.places_tables:
+            self.family.place_table(m, self)
             return m
         width = self.chunks * CHUNK if self.loadable else self.width
         memory = collisions.memory(shape=width, depth=self.depth, init=self.words)
@@ -138,30 +136,6 @@ class Table(wiring.Component):
             ]
         return m
 
-    def _banks(self, m: Module) -> None:
-        """Place block RAM of ECP5: banks one after the other, all read, one chosen behind them."""
-        sizes = banks(self.depth, self.width, self.loadable)
-        bits = (sizes[0] - 1).bit_length() if len(sizes) > 1 else len(self.addr)
-        bank = self.addr[bits:]
-        read, shown = Signal(len(bank)), Signal(len(bank))
-        with m.If(self.en):
-            m.d.sync += read.eq(bank)
-        with m.If(self.out_en):
-            m.d.sync += shown.eq(read)
-        data = []
-        for k, size in enumerate(sizes):
-            words = self.words[k * sizes[0] :][:size]
-            table = ecp5.BlockTable(
-                words=words, width=self.width, chunk=CHUNK if self.loadable else 0
-            )
-            m.submodules[f"bank_{k}"] = part = Module()
-            data.append(Signal(self.width, name=f"data_{k}"))
-            table.build(
-                part, en=self.en, out_en=self.out_en, addr=self.addr[:bits], data=data[k],
-                w_en=Mux(bank == k, self.w_en, 0), w_data=self.w_data,
-            )  # fmt: skip
-        m.d.comb += self.data.eq(Array(data)[shown])
-
 
 class Ram(wiring.Component):
     """RAM of equal banks that are read together and written one by one.
@@ -171,9 +145,8 @@ class Ram(wiring.Component):
     banks, width, depth : int
     reads : int
         Number of read ports.
-    family : str
-        On ``ecp5`` what is large enough for block RAM is placed in it, with its own output register, up
-        to the 16,384 words of a block; what is smaller is LUT RAM.
+    family : VendorFamily
+        Where it places RAM, a large one is block RAM with its own output register.
 
     Members
     -------
@@ -192,14 +165,10 @@ class Ram(wiring.Component):
     latency = 2
 
     def __init__(
-        self, *, banks: int, width: int, depth: int, reads: int = 1, family: str = "generic"
+        self, *, banks: int, width: int, depth: int, reads: int = 1, family: VendorFamily = GENERIC
     ) -> None:
         self.banks, self.width, self.depth, self.reads = banks, width, max(2, depth), reads
-        kind = ""
-        if family == "ecp5":
-            kind, _ = memory_kind(FAMILIES[family], width, self.depth, rom=False)
-        self.placed = kind == "block" and ram_column(self.depth) > 0
-        self.style = ecp5.LUT_RAM if kind == "lut" else {}
+        self.family, self.attributes = family, family.ram_attributes(width, self.depth)
         super().__init__({
             "r_addr": In(count(self.depth)).array(reads),
             "r_data": Out(width).array(reads, banks),
@@ -208,18 +177,23 @@ class Ram(wiring.Component):
             "w_data": In(width).array(banks),
         })  # fmt: skip
 
+    @property
+    def placed(self) -> bool:
+        """Whether the family places block RAM for it."""
+        return self.attributes is None
+
     def elaborate(self, platform: object) -> Module:
         m = Module()
         for bank in range(self.banks):
-            if self.placed:
+            if self.attributes is None:
                 for n in range(self.reads):
                     m.submodules[f"bank{bank}_{n}"] = part = Module()
-                    ecp5.block_ram(
+                    self.family.place_ram(
                         part, depth=self.depth, w_en=self.w_en[bank], w_addr=self.w_addr,
                         w_data=self.w_data[bank], r_addr=self.r_addr[n], r_data=self.r_data[n][bank],
                     )  # fmt: skip
                 continue
-            memory = collisions.memory(shape=self.width, depth=self.depth, **self.style)
+            memory = collisions.memory(shape=self.width, depth=self.depth, **self.attributes)
             m.submodules[f"bank{bank}"] = memory
             write = memory.write_port()
             m.d.comb += [

@@ -11,20 +11,13 @@ from amaranth.hdl import Cat, Module, Mux, Shape, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ...compiler.target.devices import FAMILIES
-from ..vendor import ecp5, gowin, ice40
+from ..vendor.family import FABRIC, GENERIC, VendorFamily
 from .arith import Delay, tree
 
-__all__ = ["FABRIC", "LATENCY", "Multiplier", "products"]
+__all__ = ["LATENCY", "Multiplier", "products"]
 
 LATENCY = 4
 """Cycles: a primitive has three registers, and one in the fabric bridges the way to it or from it."""
-
-FABRIC = "fabric"
-"""Family name of a multiplier made of adders where the device has no more of its own."""
-
-LIMITS = {name: f.block_bits for name, f in FAMILIES.items() if f.block_bits}
-"""Widest signed operand of a family's multiplier; an unsigned one of these bits is taken too."""
 
 
 class Multiplier(wiring.Component):
@@ -33,9 +26,9 @@ class Multiplier(wiring.Component):
     Parameters
     ----------
     a, b : Shape
-    family : str
-        See :data:`.core.FAMILIES`, or :data:`FABRIC`. Operands that are wider than the family's
-        multiplier are cut, and the low bits multiplied by adders.
+    family : VendorFamily
+        Operands that are wider than the family's multiplier are cut, and the low bits multiplied by
+        adders.
 
     Members
     -------
@@ -49,7 +42,7 @@ class Multiplier(wiring.Component):
     p: Signal
     latency = LATENCY
 
-    def __init__(self, a: Shape, b: Shape, *, family: str = "generic") -> None:
+    def __init__(self, a: Shape, b: Shape, *, family: VendorFamily = GENERIC) -> None:
         self.shapes, self.family = (Shape.cast(a), Shape.cast(b)), family
         width = self.shapes[0].width + self.shapes[1].width
         sign = self.shapes[0].signed or self.shapes[1].signed
@@ -57,11 +50,10 @@ class Multiplier(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        limit = LIMITS.get(self.family, 0)
-        if self.family in (FABRIC, "ice40hx"):
+        if self.family.multiplier_bits:
+            self._cut(m, self.family.multiplier_bits)
+        elif not self.family.infers_multipliers:
             self._fabric(m)
-        elif limit:
-            self._cut(m, limit)
         else:
             a, b = (Signal.like(v, reset_less=True) for v in (self.a, self.b))
             inside, behind = (Signal.like(self.p, reset_less=True) for _ in range(2))
@@ -78,7 +70,7 @@ class Multiplier(wiring.Component):
             m.d.comb += self.p.eq(_primitive(m, self.family, high[0], high[1]))
             return
         # a b = (ah bh << both) + al b + (ah << cut_a) bl, with al and bl of a few bits.
-        adds = self.family == "ice40up"  # its multiplier adds what is above the cut
+        adds = self.family.multiplier_adds  # what is above the cut
         start = 1 if adds else 2
         a1, b1 = Delay(m, a).at(start), Delay(m, b).at(start)
         terms: list[Any] = [Mux(a1[i], b1 << i, 0) for i in range(cut[0])]
@@ -120,20 +112,20 @@ def _part(value: Value, cut: int) -> Value:
 
 
 def _primitive(
-    m: Module, family: str, a: Value, b: Value, plus: Value | None = None
+    m: Module, family: VendorFamily, a: Value, b: Value, plus: Value | None = None
 ) -> Value:  # fmt: skip
-    """Place one multiplier of a family; on ``ice40up`` it adds ``plus``, which comes two cycles after a and b."""
+    """Place one multiplier of a family; it adds ``plus``, which comes two cycles after a and b."""
     p = Signal(Shape(len(a) + len(b), a.shape().signed or b.shape().signed))
-    if family == "ice40up":
+    if family.multiplier_adds:
         # The bridging register lies where there are fewer bits.
-        m.submodules += ice40.mac16(Delay(m, a).at(1), Delay(m, b).at(1), p, plus)
+        m.submodules += family.multiply(Delay(m, a).at(1), Delay(m, b).at(1), p, plus)
         return p
-    m.submodules += {"ecp5": ecp5.mult18, "gowin": gowin.mult}[family](a, b, p)
+    m.submodules += family.multiply(a, b, p)
     return Delay(m, p).at(1)
 
 
 def products(
-    m: Module, factors: list[tuple[Value, Value]], *, family: str, hard: int | None = None
+    m: Module, factors: list[tuple[Value, Value]], *, family: VendorFamily, hard: int | None = None
 ) -> list[Value]:
     """Multiply many pairs, the first ``hard`` of them by the family's own multipliers.
 
@@ -147,32 +139,31 @@ def products(
     Returns
     -------
     list of Value
-        Products, ``LATENCY`` cycles later. On ``ice40up`` two pairs of 8 bits and less share one
-        multiplier.
+        Products, ``LATENCY`` cycles later. Two pairs share one multiplier where the family can.
     """
     a_bits, b_bits = len(factors[0][0]), len(factors[0][1])
-    made: list[Value] = []
+    results: list[Value] = []
     left = len(factors) if hard is None else hard
-    if family == "ice40up" and max(a_bits, b_bits) <= 8:
+    if max(a_bits, b_bits) <= family.pair_bits:
         early: dict[int, Value] = {}
 
         def before(value: Value) -> Value:
             """Return the bridging register of an operand, one for all that share it."""
             return early.setdefault(id(value), Delay(m, value).at(1))
 
-        while left and len(made) < len(factors):
-            pair = [(before(x), before(y)) for x, y in factors[len(made) : len(made) + 2]]
+        while left and len(results) < len(factors):
+            pair = [(before(x), before(y)) for x, y in factors[len(results) : len(results) + 2]]
             outputs = [
-                Signal(signed(a_bits + b_bits), name=f"dual_{len(made) + i}") for i in (0, 1)
+                Signal(signed(a_bits + b_bits), name=f"dual_{len(results) + i}") for i in (0, 1)
             ]
-            m.submodules += ice40.dual8(pair, outputs)
-            made += outputs[: len(pair)]
+            m.submodules += family.multiply_pair(pair, outputs)
+            results += outputs[: len(pair)]
             left -= 1
-    for k in range(len(made), len(factors)):
+    for k in range(len(results), len(factors)):
         a, b = factors[k]
         use = family if left > 0 else FABRIC
         left -= 1
         m.submodules[f"multiplier_{k}"] = unit = Multiplier(a.shape(), b.shape(), family=use)
         m.d.comb += [unit.a.eq(a), unit.b.eq(b)]
-        made.append(unit.p)
-    return made
+        results.append(unit.p)
+    return results

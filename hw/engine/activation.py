@@ -10,6 +10,7 @@ from ...compiler.numerics.activation import ACTIVATIONS, GUARD, SLOPE_FRAC, Acti
 from ..blocks.arith import Delay, round_shift, saturate, shift
 from ..blocks.memory import Table
 from ..blocks.multiplier import LATENCY, Multiplier
+from ..vendor.family import GENERIC, VendorFamily
 
 __all__ = ["ActivationUnit"]
 
@@ -23,7 +24,7 @@ class ActivationUnit(wiring.Component):
         Formats and table contents.
     used : set of str
         Activations the program has; hardware is made for those only.
-    family, multiplier : str
+    family, multiplier : VendorFamily
         Of the table, and of its multiplier where that is another.
 
     Members
@@ -46,7 +47,12 @@ class ActivationUnit(wiring.Component):
     latency = SIGN + 2
 
     def __init__(
-        self, *, tables: Activation, used: set[str], family: str = "generic", multiplier: str = ""
+        self,
+        *,
+        tables: Activation,
+        used: set[str],
+        family: VendorFamily = GENERIC,
+        multiplier: VendorFamily | None = None,
     ) -> None:
         self.tables, self.used, self.family = tables, used, family
         self.multiplier = multiplier or family

@@ -6,17 +6,16 @@ from amaranth.hdl import Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ...compiler.layout.images import Images, beats_file
+from ...compiler.layout.images import MemoryImages, beats_file
 from ...compiler.layout.latency import Timing
 from ..blocks.arith import Delay
 from ..blocks.memory import CHUNK, Table
+from ..vendor.family import GENERIC, VendorFamily
 
 __all__ = ["AHEAD", "Beats"]
 
 AHEAD = Table.latency + 1
 """Cycles from a beat's reach of a part to the part's word."""
-BRIDGED = ("ecp5", "gowin")
-"""Families whose block RAM may be far from what reads it, and which have flip-flops to spare."""
 
 
 class Beats(wiring.Component):
@@ -27,12 +26,12 @@ class Beats(wiring.Component):
 
     Parameters
     ----------
-    images : Images
+    images : MemoryImages
     loadable : bool
     files : bool
         Take the contents from hexadecimal files, :func:`~gatewright.compiler.layout.images.hex_files`.
-    family : str
-        One of :data:`BRIDGED` has a register between a part's table and where it is used.
+    family : VendorFamily
+        Where tables are far there is a register between a part's table and its use.
 
     Members
     -------
@@ -72,10 +71,10 @@ class Beats(wiring.Component):
     w_data: Signal
 
     def __init__(
-        self, *, images: Images, loadable: bool = False, files: bool = False,
-        family: str = "generic",
+        self, *, images: MemoryImages, loadable: bool = False, files: bool = False,
+        family: VendorFamily = GENERIC,
     ) -> None:  # fmt: skip
-        self.bridged = family in BRIDGED
+        self.bridged = family.far_tables
         self.images, self.number = images, len(images.beats)
         self.tables = {
             part: Table(

@@ -6,10 +6,12 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
+from ...compiler.arrays import power_of_two
 from ...compiler.layout.latency import Timing
 from ...compiler.program.program import Program
 from ..blocks.arith import Delay, count
 from ..blocks.memory import Ram, Table
+from ..vendor import find_family
 from .elementwise import Elementwise
 from .lanes import Lanes
 from .port import Port
@@ -17,12 +19,7 @@ from .queue import Queue
 from .sequencer import Sequencer
 from .weights import Weights
 
-__all__ = ["FAMILIES", "Core"]
-
-FAMILIES = ("generic", "ice40up", "ice40hx", "ecp5", "gowin")
-"""Families of FPGA with primitives of their own; ``generic`` leaves all to the synthesizer."""
-
-MULTIPLIERS = {"ice40up": 8}
+__all__ = ["Core"]
 
 
 class Core(wiring.Component):
@@ -32,9 +29,10 @@ class Core(wiring.Component):
     ----------
     program : Program
     family : str
-        One of :data:`FAMILIES`: which primitives are used. Cycles are the same for all.
+        Name of a family of :func:`~gatewright.hw.vendor.families`, for its primitives; ``generic``
+        leaves all to the synthesizer. Cycles are the same for all.
     multipliers : int, optional
-        Multipliers of the device that may be used (default: 8 on ``ice40up``, elsewhere no limit);
+        Multipliers of the device that may be used (default: as many as the family spares);
         further ones are made of adders.
     loadable : bool
         Weights and beat table are RAM, read and loaded over the state port.
@@ -82,22 +80,21 @@ class Core(wiring.Component):
         self, program: Program, *, rom_files: bool = False, family: str = "generic",
         loadable: bool = False, multipliers: int | None = None,
     ) -> None:  # fmt: skip
-        if family not in FAMILIES:
-            raise ValueError(f"family is one of {', '.join(FAMILIES)}, not {family!r}")
+        self.family = vendor = find_family(family)
         program.network.check_hardware()
         self.program, self.rom_files = program, rom_files
-        self.family, self.loadable = family, loadable
-        self.multipliers = MULTIPLIERS.get(family) if multipliers is None else multipliers
+        self.loadable = loadable
+        self.multipliers = vendor.multiplier_blocks if multipliers is None else multipliers
         self.schedule = s = program.schedule
         n, images, widths = program.network.numbers, program.images, program.hardware
         self.elementwise = Elementwise(
             schedule=s, images=images, acc_bits=widths.acc_bits, sum_bits=widths.sum_bits,
-            loadable=loadable, files=rom_files, family=family,
+            loadable=loadable, files=rom_files, family=vendor,
             hard=self.multipliers,
         )  # fmt: skip
         self.weights = Weights(
             images=images, lanes=s.geometry.rows * s.geometry.split, bits=n.weight_bits,
-            family=family, loadable=loadable, files=rom_files,
+            family=vendor, loadable=loadable, files=rom_files,
         )  # fmt: skip
         self.initialized = self.weights.initialized
         self.port = Port(
@@ -131,7 +128,7 @@ class Core(wiring.Component):
         m.submodules.port = port = self.port
 
         # -- Input buffer: two steps, one being read while the next is written.
-        depth = 1 << (max(1, s.input_words) - 1).bit_length()
+        depth = power_of_two(s.input_words)
         m.submodules.inputs = inputs = Ram(
             banks=split, width=bits, depth=2 * depth, family=self.family
         )
@@ -178,7 +175,7 @@ class Core(wiring.Component):
                 m.d.sync += in_parity.eq(~in_parity)
 
         # -- Operand memory: every vector twice, for this step and the step before.
-        words = 1 << (max(1, s.memory_words) - 1).bit_length()
+        words = power_of_two(s.memory_words)
         m.submodules.operands = operands = Ram(
             banks=split, width=bits, depth=2 * words, family=self.family
         )

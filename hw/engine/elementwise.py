@@ -15,14 +15,15 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ...compiler.layout.images import Field, Images
+from ...compiler.layout.beat_word import Field
+from ...compiler.layout.images import MemoryImages
 from ...compiler.layout.latency import Timing
 from ...compiler.layout.schedule import Schedule
 from ...compiler.layout.tables import POSTS
 from ...compiler.numerics.activation import ACTIVATIONS
 from ..blocks.arith import Delay, count, round_shift, saturate
 from ..blocks.memory import Ram
-from ..blocks.multiplier import FABRIC
+from ..vendor.family import FABRIC, GENERIC, VendorFamily
 from .activation import ActivationUnit
 from .beats import AHEAD, Beats
 from .preactivation import PreActivation
@@ -37,13 +38,13 @@ class Elementwise(wiring.Component):
     Parameters
     ----------
     schedule : Schedule
-    images : Images
+    images : MemoryImages
         Contents and layout of the beat table.
     acc_bits, sum_bits : int
-        Widths from ``Network.bounds``.
+        Widths from ``QNetwork.bounds``.
     loadable, files : bool
         Of the beat table, see :class:`~.beats.Beats`.
-    family : str
+    family : VendorFamily
     hard : int, optional
         Multipliers of the device that may be used, of three a row; the others are made of adders.
 
@@ -106,8 +107,8 @@ class Elementwise(wiring.Component):
     read_data: Any
 
     def __init__(
-        self, *, schedule: Schedule, images: Images, acc_bits: int, sum_bits: int,
-        loadable: bool = False, files: bool = False, family: str = "generic", hard: int | None = None,
+        self, *, schedule: Schedule, images: MemoryImages, acc_bits: int, sum_bits: int,
+        loadable: bool = False, files: bool = False, family: VendorFamily = GENERIC, hard: int | None = None,
     ) -> None:  # fmt: skip
         self.schedule, self.images = schedule, images
         self.acc_bits, self.sum_bits = acc_bits, sum_bits
@@ -150,7 +151,7 @@ class Elementwise(wiring.Component):
         wanted = sum(self._needs) * self.schedule.geometry.beat
         return wanted if self.hard is None else min(wanted, self.hard)
 
-    def _unit(self, row: int, k: int) -> str:
+    def _unit(self, row: int, k: int) -> VendorFamily:
         """Return the family of a row's multiplier: the device's while there are some."""
         rank = sum(self._needs) * row + sum(self._needs[:k])
         return FABRIC if self.hard is not None and rank >= self.hard else self.family

@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..blocks.arith import Delay, tree
 from ..blocks.multiplier import LATENCY, products
-from ..vendor import ecp5
+from ..vendor.family import GENERIC, VendorFamily
 
 __all__ = ["Lanes"]
 
@@ -27,7 +27,7 @@ class Lanes(wiring.Component):
     rows, split, beat : int
         See :class:`~gatewright.compiler.layout.schedule.Geometry`.
     weight_bits, operand_bits, acc_bits : int
-    family : str
+    family : VendorFamily
     hard : int, optional
         Multipliers of the device that the lanes may use, see :func:`~.multiplier.products`.
 
@@ -48,7 +48,7 @@ class Lanes(wiring.Component):
 
     Timing: ``latency`` cycles from the operands to the accumulator, and as many to the first
     cycle in which the tile's rows may be taken.
-    Numerics: exact; ``acc_bits`` is proved to be enough by ``Network.bounds``.
+    Numerics: exact; ``acc_bits`` is proved to be enough by ``QNetwork.bounds``.
     """
 
     valid: Signal
@@ -75,7 +75,7 @@ class Lanes(wiring.Component):
         weight_bits: int,
         operand_bits: int,
         acc_bits: int,
-        family: str = "generic",
+        family: VendorFamily = GENERIC,
         hard: int | None = None,
     ) -> None:
         if rows % beat:
@@ -143,10 +143,7 @@ class Lanes(wiring.Component):
                 save = Signal(acc_shape, name=f"save_{s}_{r}", reset_less=True)
                 total = Signal.like(acc, name=f"total_{s}_{r}")
                 term = product[s * self.rows + r]
-                if self.family == "ecp5":
-                    m.submodules += ecp5.add_unless(fresh, acc, term, total)
-                else:
-                    m.d.comb += total.eq(Mux(fresh, 0, acc) + term)
+                self.family.accumulate(m, fresh, acc, term, total)
                 with m.If(add):
                     m.d.sync += acc.eq(total)
                 with m.If(save_zero):

@@ -8,6 +8,7 @@ from amaranth.hdl import Module, Mux, Signal, Value, signed
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from ...compiler.arrays import ceil_div
 from ...compiler.layout.images import chunks
 from ...compiler.layout.schedule import Schedule
 from ..blocks.arith import count, round_shift, saturate
@@ -99,7 +100,7 @@ class Port(wiring.Component):
     ) -> None:  # fmt: skip
         self.schedule, self.state_bits, self.loadable = schedule, state_bits, loadable
         self.depths = (weights[0], beats[0])
-        self.chunks = (-(-weights[1] // CHUNK), -(-beats[1] // CHUNK))
+        self.chunks = (ceil_div(weights[1], CHUNK), ceil_div(beats[1], CHUNK))
         n, e = schedule.network.numbers, schedule.geometry.beat
         states = count(max(2, schedule.state_words))
         word = signed(max(state_bits, CHUNK) if loadable else state_bits)

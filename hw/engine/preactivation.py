@@ -11,6 +11,7 @@ from amaranth.lib.wiring import In, Out
 from ...compiler.layout.schedule import Schedule
 from ..blocks.arith import Delay, saturate, shift
 from ..blocks.multiplier import LATENCY, Multiplier
+from ..vendor.family import GENERIC, VendorFamily
 
 __all__ = ["PreActivation"]
 
@@ -27,7 +28,7 @@ class PreActivation(wiring.Component):
     ----------
     schedule : Schedule
     acc_bits, sum_bits : int
-    family : str
+    family : VendorFamily
         Of the reset product's multiplier.
 
     Members
@@ -65,13 +66,13 @@ class PreActivation(wiring.Component):
     latency = GATE + LATENCY + 2
 
     def __init__(
-        self, *, schedule: Schedule, acc_bits: int, sum_bits: int, family: str = "generic"
+        self, *, schedule: Schedule, acc_bits: int, sum_bits: int, family: VendorFamily = GENERIC
     ) -> None:
         self.schedule, self.acc_bits, self.sum_bits = schedule, acc_bits, sum_bits
         self.family = family
         self.has_reset = schedule.has_reset
         self.bias_cycle = self.BIAS if self.has_reset else self.SUM
-        self.has_cell = any(layer.has_cell_state for layer in schedule.network.layers)
+        self.has_cell = schedule.network.has_cell_state
         n = schedule.network.numbers
         super().__init__({
             "first": In(signed(acc_bits)), "second": In(signed(acc_bits)),

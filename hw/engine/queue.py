@@ -7,7 +7,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ..blocks import collisions
-from ..vendor import ecp5
+from ..vendor.family import GENERIC, VendorFamily
 
 __all__ = ["Queue"]
 
@@ -20,8 +20,8 @@ class Queue(wiring.Component):
     width : int
     depth : int
         Words that it holds at most; whoever writes keeps count of them.
-    family : str
-        On ``ecp5`` it is LUT RAM, however wide: what leaves block RAM without its output register is late.
+    family : VendorFamily
+        On ECP5 the queue is LUT RAM: block RAM without its output register is too slow here.
 
     Members
     -------
@@ -39,9 +39,9 @@ class Queue(wiring.Component):
     r_rdy: Signal
     r_data: Signal
 
-    def __init__(self, *, width: int, depth: int, family: str = "generic") -> None:
+    def __init__(self, *, width: int, depth: int, family: VendorFamily = GENERIC) -> None:
         self.depth = depth
-        self.style = ecp5.LUT_RAM if family == "ecp5" else {}
+        self.attributes = family.queue_attributes
         super().__init__({
             "w_en": In(1), "w_data": In(width), "r_en": In(1), "r_rdy": Out(1), "r_data": Out(width),
         })  # fmt: skip
@@ -49,7 +49,7 @@ class Queue(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.memory = memory = collisions.memory(
-            shape=len(self.w_data), depth=self.depth, **self.style
+            shape=len(self.w_data), depth=self.depth, **self.attributes
         )
         write, read = memory.write_port(), memory.read_port()
         # The oldest word leaves the memory before as many have come: equal places mean none. Whether

@@ -6,11 +6,12 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed, unsigne
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ...compiler.ir.network import BOUNDED, Network
+from ...compiler.ir.network import BOUNDED, QNetwork
 from ...compiler.layout.tables import POSTS
 from ...compiler.numerics.activation import ACTIVATIONS
 from ..blocks.arith import Delay, saturate, shift
 from ..blocks.multiplier import LATENCY, Multiplier
+from ..vendor.family import GENERIC, VendorFamily
 
 __all__ = ["Update"]
 
@@ -20,12 +21,12 @@ class Update(wiring.Component):
 
     Parameters
     ----------
-    network : Network
+    network : QNetwork
     posts, acts : set of str
         Operations and activations the program has; hardware is made for those only.
     keep_bits, state_bits : int
         Widths of the memories.
-    family : str
+    family : VendorFamily
 
     Members
     -------
@@ -49,8 +50,8 @@ class Update(wiring.Component):
     latency = 2 + LATENCY + 2
 
     def __init__(
-        self, *, network: Network, posts: set[str], acts: set[str], keep_bits: int,
-        state_bits: int, family: str = "generic",
+        self, *, network: QNetwork, posts: set[str], acts: set[str], keep_bits: int,
+        state_bits: int, family: VendorFamily = GENERIC,
     ) -> None:  # fmt: skip
         self.network, self.posts, self.acts, self.family = network, posts, acts, family
         self.keep_bits, self.state_bits = keep_bits, state_bits

@@ -6,27 +6,26 @@ from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ...compiler.layout.images import Images, weights_file
+from ...compiler.layout.images import MemoryImages, weights_file
 from ...compiler.layout.planes import Plane
 from ..blocks.arith import Delay, count
 from ..blocks.memory import CHUNK, Table
-from ..vendor import ice40
+from ..vendor.family import GENERIC, VendorFamily
 
 __all__ = ["Weights", "uses_spram"]
 
-SPRAMS = 4
 BLOCKS = 16
 """Block RAMs of an UP5K that the rest of a core leaves to the weights (of 30)."""
 
 
-def uses_spram(images: Images, family: str, loadable: bool) -> bool:
-    """Return whether the weights go to the single-port RAM of an UP5K, which starts empty."""
+def uses_spram(images: MemoryImages, family: VendorFamily, loadable: bool) -> bool:
+    """Return whether the weights go to large single-port RAM, which starts empty."""
     chunks = -(-images.weight_width // CHUNK)
     depth = images.planes[0].depth
     blocks = chunks * -(-depth // 256)
     return (
-        family == "ice40up" and loadable and blocks > BLOCKS
-        and chunks * -(-depth // ice40.SPRAM_DEPTH) <= SPRAMS
+        loadable and blocks > BLOCKS
+        and chunks * -(-depth // family.large_ram_depth) <= family.large_rams
     )  # fmt: skip
 
 
@@ -38,12 +37,12 @@ class Weights(wiring.Component):
 
     Parameters
     ----------
-    images : Images
+    images : MemoryImages
     lanes, bits : int
         Number of lanes and width of the widest one.
-    family : str
-        On ``ice40up`` a loadable memory that is too large for block RAM is made of SPRAM. On ``ecp5``
-        the weights pass one more register, between the blocks all over the device and the multipliers.
+    family : VendorFamily
+        A loadable memory that is too large for block RAM is made of large RAM where there is some.
+        Far weights pass one more register, between the blocks all over the device and the multipliers.
     loadable : bool
     files : bool
         Take the contents from hexadecimal files, :func:`~gatewright.compiler.layout.images.hex_files`;
@@ -61,7 +60,7 @@ class Weights(wiring.Component):
     w_en : In(chunks), w_data : In(16)
         Write 16 bits of a word of ``data``, see :class:`~.memory.Table`.
 
-    Timing: ``data`` follows ``addr`` by two cycles, ``weight`` by ``latency``: two or, on ``ecp5``, three.
+    Timing: ``data`` follows ``addr`` by two cycles, ``weight`` by ``latency``: two, or three where weights are far.
     A word a cycle.
     """
 
@@ -72,12 +71,12 @@ class Weights(wiring.Component):
     w_data: Signal
 
     def __init__(
-        self, *, images: Images, lanes: int, bits: int, family: str = "generic",
+        self, *, images: MemoryImages, lanes: int, bits: int, family: VendorFamily = GENERIC,
         loadable: bool = False, files: bool = False,
     ) -> None:  # fmt: skip
         self.images, self.lanes, self.bits = images, lanes, bits
         self.loadable, self.files, self.family = loadable, files, family
-        self.latency = Table.latency + (family == "ecp5")
+        self.latency = Table.latency + family.far_weights
         self.spram = uses_spram(images, family, loadable)
         self.initialized = not self.spram
         self.depth = max(2, images.planes[0].depth)
@@ -143,18 +142,19 @@ class Weights(wiring.Component):
         return table.data
 
     def _spram(self, m: Module) -> Value:
-        """One SB_SPRAM256KA (16,384 words of 16 bits) for each chunk and each 16,384 words.
+        """Place a large RAM for each chunk of 16 bits and each group of words.
 
         The upper address bits, a cycle late, choose what the output register takes.
         """
-        low = len(Const(ice40.SPRAM_DEPTH - 1))
+        size = self.family.large_ram_depth
+        low = len(Const(size - 1))
         upper, late = self.addr[low:], Signal(max(0, len(self.addr) - low), reset_less=True)
         m.d.sync += late.eq(upper)
         banks = []
-        for b in range(-(-self.depth // ice40.SPRAM_DEPTH)):
+        for b in range(-(-self.depth // size)):
             words = [Signal(CHUNK, name=f"word_{b}_{k}") for k in range(self.chunks)]
             for k, word in enumerate(words):
-                m.submodules[f"spram_{b}_{k}"] = ice40.spram(
+                m.submodules[f"spram_{b}_{k}"] = self.family.large_ram(
                     self.addr[:low], self.w_data, self.w_en[k] & (upper == b), word
                 )
             banks.append(Cat(*words))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from ...compiler.arrays import ceil_div
 from ...compiler.program.program import Program
 from ..engine.core import Core
 
@@ -52,7 +53,7 @@ class Shape:
 
 def _bytes(bits: int) -> int:
     """Return whole bytes that hold so many bits, in bits."""
-    return -(-bits // 8) * 8
+    return ceil_div(bits, 8) * 8
 
 
 def _core(top: str, names: dict[str, str], width: int = 8) -> str:

@@ -6,6 +6,7 @@ from amaranth.hdl import Array, Cat, Const, Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from ...compiler.arrays import ceil_div
 from ...compiler.program.program import Program
 from ...host.wire.flash_image import flash_header
 from ...host.wire.identity import Sizes
@@ -70,7 +71,7 @@ class FlashLoader(wiring.Component):
         self.header = flash_header(program)
         self.sizes = Sizes.of(program, loadable=True)
         self.offset = offset
-        self.half = max(1, -(-round(clock_hz) // round(2 * SCK_HZ)))  # cycles of half a clock
+        self.half = max(1, ceil_div(round(clock_hz), round(2 * SCK_HZ)))  # cycles of half a clock
         self.wake = max(2, round(WAKE_SECONDS * clock_hz))
         ports = core.signature.members
         super().__init__({

@@ -7,6 +7,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ...host.wire.protocol import CRC_BYTES, CRC_POLYNOMIAL, CRC_RESIDUE
+from ..vendor.family import GENERIC, VendorFamily
 from .buffer import Buffer
 
 __all__ = ["FrameReceiver", "FrameSender", "Token"]
@@ -107,7 +108,7 @@ class FrameSender(wiring.Component):
 
     Parameters
     ----------
-    family : str
+    family : VendorFamily
         As of :class:`.core.Core`.
 
     Members
@@ -123,7 +124,7 @@ class FrameSender(wiring.Component):
     i: stream.Interface
     o: stream.Interface
 
-    def __init__(self, family: str = "generic") -> None:
+    def __init__(self, family: VendorFamily = GENERIC) -> None:
         self.family = family
         super().__init__({"i": In(stream.Signature(Token)), "o": Out(stream.Signature(8))})
 

@@ -9,6 +9,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ...host.wire.protocol import CRC_BYTES, MAX_PAYLOAD, DownHeader, Flag, UpHeader, size
+from ..vendor.family import GENERIC, VendorFamily
 from .buffer import Buffer
 from .framing import FrameReceiver, FrameSender
 from .uart import BitTime, UartReceiver, UartTransmitter
@@ -31,7 +32,7 @@ class Link(wiring.Component):
     time : BitTime
     window : int
         Each direction has a buffer of ``2**window`` bytes, 9 to 14.
-    family : str
+    family : VendorFamily
         As of :class:`.core.Core`.
 
     Members
@@ -58,7 +59,7 @@ class Link(wiring.Component):
     status: Signal
     opened: Signal
 
-    def __init__(self, *, time: BitTime, window: int = 9, family: str = "generic") -> None:
+    def __init__(self, *, time: BitTime, window: int = 9, family: VendorFamily = GENERIC) -> None:
         if not 9 <= window <= 14:
             raise ValueError(f"window must be in 9..14, not {window!r}")
         self.time, self.window, self.family = time, window, family

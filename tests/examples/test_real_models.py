@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-import randoms
 from gatewright.compiler import golden
 from gatewright.compiler.config import Config
 from gatewright.compiler.frontends.onnx import list_nodes, load_onnx
@@ -28,6 +27,7 @@ from gatewright.sim.pysim import Continue, Load, Read, record
 from gatewright.sim.runner import simulate
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
+from support import randoms
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "tests" / "data"

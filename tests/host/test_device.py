@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +19,8 @@ from gatewright.host.device import Device, from_bytes, to_bytes
 from gatewright.host.wire.protocol import COUNTERS, Op
 from gatewright.hw.link.system import System
 from gatewright.sim.board import NoisyLine, SimulatedBoard
-from support.boards import CLOCK, Bench, Tripped, gru_program
+from gatewright.sim.verilated import VerilatedBoard, build_board
+from support.boards import CLOCK, Bench, gru_program
 from support.randoms import extreme_codes
 
 pytestmark = pytest.mark.xdist_group("boards")  # they are built once
@@ -340,22 +342,24 @@ def test_codes_and_bytes(size: int) -> None:
     assert from_bytes(b"", size).shape == (0,)
 
 
-def test_a_reset_is_as_a_power_up() -> None:
+def test_a_reset_is_as_a_power_up(tmp_path: Path) -> None:
     """Nothing of session, state and counters is left; the host of before notices, another begins anew."""
     p = gru_program()
-    system = Tripped(p, clock_hz=4e6, baud=1e6)
-    system.trip = 60_000
-    board = SimulatedBoard(system)
+    system = System(p, clock_hz=4e6, baud=1e6)
+    trip = 60_000  # cycles
+    board = VerilatedBoard(build_board(system, tmp_path), clock_hz=4e6, baud=1e6)
+    board.lose_clock(trip)
     device = Device(board, p)
     check(device, 21, n=1, steps=3)
     assert device.counters().steps > 0
-    board.read(system.trip / system.clock_hz)
+    board.read(trip / system.clock_hz)
     with pytest.raises(CheckError, match="restarted"):
         device.counters()
     again = Device(board, p)
     assert again.loaded
     assert again.counters().steps == 0
     check(again, 22, n=1, steps=3)
+    board.close()
 
 
 def test_in_the_amaranth_simulator() -> None:

@@ -16,12 +16,13 @@ from gatewright.compiler.ir.model import Linear, Model
 from gatewright.compiler.program.program import Program
 from gatewright.compiler.quantizer.pipeline import quantize
 from gatewright.compiler.target.devices import FAMILIES as DEVICE_FAMILIES
-from gatewright.compiler.target.devices import banks, memory_kind
+from gatewright.compiler.target.families.ecp5 import banks
+from gatewright.compiler.target.family import Storage
 from gatewright.compiler.target.memories import memories
 from gatewright.host.device import Device
 from gatewright.hw.engine import weights
 from gatewright.hw.link.system import System
-from gatewright.hw.vendor import ice40
+from gatewright.hw.vendor import find_family
 from gatewright.sim.netlist import FAMILIES, NetlistBench
 from gatewright.sim.runner import compare, simulate
 from gatewright.sim.verilated import VerilatedBoard, build_board
@@ -192,15 +193,18 @@ def test_registered_block_ram_keeps_states_and_operands(tmp_path: Path) -> None:
     p = quantize(Model(2, layers), rng.normal(size=(2, 6, 2)), Config(lanes=24))
     there = memories(p)
     kinds = {
-        name: memory_kind(DEVICE_FAMILIES["ecp5"], *there[name][:2], rom=False)
+        name: DEVICE_FAMILIES["ecp5"].storage(
+            there[name].kind, there[name].width, there[name].depth
+        )
         for name in ("inputs", "operands", "kept gates", "states")
     }
-    assert [kind for kind, _ in kinds.values()] == ["lut", "block", "lut", "block"]
+    lut, block = Storage.LUT, Storage.BLOCK
+    assert [kind for kind, _ in kinds.values()] == [lut, block, lut, block]
     with NetlistBench(p, "ecp5", folder=tmp_path) as bench:
         # Of the tables only that of the activations is placed here, in one block.
         registered = bench.netlist.path.read_text().count('.REGMODE_B("OUTREG")')
         assert registered == 1 + sum(
-            count * there[name][2] for name, (kind, count) in kinds.items() if kind == "block"
+            count * there[name].copies for name, (kind, count) in kinds.items() if kind is block
         )
         assert play(bench, steps=3) == ""
         assert play(bench, steps=3, stall=0.3, seed=2) == ""
@@ -259,7 +263,9 @@ def test_single_port_ram_and_wide_operands(tmp_path: Path, monkeypatch: pytest.M
     p = wide()
     assert p.network.operand_bits > 16
     monkeypatch.setattr(
-        ice40, "SPRAM_DEPTH", 1 << ((p.images.planes[0].depth - 1).bit_length() - 2)
+        find_family("ice40up"),
+        "large_ram_depth",
+        1 << ((p.images.planes[0].depth - 1).bit_length() - 2),
     )
     system = System(p, clock_hz=4.3e6, baud=1e6, family="ice40up", loadable=True)
     built = build_board(system, tmp_path, netlist=True)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from amaranth.hdl import Module, Signal
 from gatewright.compiler import Config, quantize
 from gatewright.compiler.ir.model import Linear, Model
 from gatewright.compiler.program.program import Program
@@ -58,16 +57,3 @@ def bench(program: Program, folder: Path, **options: object) -> Iterator[Bench]:
     yield Bench(program, start)
     for board in boards:
         board.close()
-
-
-class Tripped(System):
-    """A system whose clock is lost for three cycles, once and for all, in cycle ``trip``."""
-
-    trip: int
-
-    def elaborate(self, platform: object) -> Module:
-        m = super().elaborate(platform)
-        cycle = Signal(32)
-        m.d.sync += cycle.eq(cycle + 1)
-        m.d.comb += self.reset.eq((cycle >= self.trip) & (cycle < self.trip + 3))
-        return m

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import numpy as np
 from gatewright.compiler import golden
-from gatewright.compiler.errors import CheckError
 from gatewright.compiler.layout.images import hex_files
 from gatewright.compiler.program.program import Program
 from gatewright.hw.blocks.memory import TABLE_VERILOG
 from gatewright.hw.export.verilog import TOP, write_verilog
 from gatewright.sim.bench import Recorded, make_job
-from gatewright.sim.simulators import VERILATOR, environment, simulator_tools
+from gatewright.sim.compiled import build_cores, play_cores
 
 PORT = re.compile(r"^  (input|output) (\[\d+:0\] )?(\w+);", re.MULTILINE)
 
@@ -49,30 +48,19 @@ def record_many(
     jobs: list[tuple[Program, np.ndarray, np.ndarray, float, int]], folder: Path
 ) -> list[Recorded]:
     """Run jobs (program, codes, first, stall, seed), each on its own core, all at once."""
-    from cocotb_tools.runner import get_results, get_runner
-
     source = design([job[0] for job in jobs], folder)
-    for k, (program, codes, first, stall, seed) in enumerate(jobs):
-        np.savez(folder / f"job{k}.npz", **make_job(program, codes, first, stall=stall, seed=seed))
-    runner = get_runner("verilator")
-    log = folder / "many.log"
-    # Only ports are looked at, and compiling takes much longer than running.
-    with environment(**simulator_tools("verilator", "-O0"), COCOTB_LOG_LEVEL="WARNING"):
-        runner.build(
-            sources=[source], hdl_toplevel="many", build_dir=folder / "build", always=True,
-            build_args=[*VERILATOR], timescale=("1ns", "1ps"), log_file=folder / "build.log",
-        )  # fmt: skip
-        xml = runner.test(
-            test_module="support.tb_many", hdl_toplevel="many", build_dir=folder / "build",
-            test_dir=folder, log_file=log,
-        )  # fmt: skip
-    if get_results(xml)[1]:
-        raise CheckError(log.read_text()[-3000:])
-    made = []
-    for k in range(len(jobs)):
-        with np.load(folder / f"result{k}.npz") as data:
-            made.append(Recorded(data["outputs"], data["ends"], data["state"]))
-    return made
+    # Compiling takes much longer than running.
+    built = build_cores(
+        source, "many", folder, [f"k{k}_" for k in range(len(jobs))], optimize="-O0"
+    )
+    return play_cores(
+        built,
+        [
+            make_job(program, codes, first, stall=stall, seed=seed)
+            for program, codes, first, stall, seed in jobs
+        ],
+        folder,
+    )
 
 
 def check_many(jobs: list[tuple[int, Program, np.ndarray, float]], folder: Path) -> None:

@@ -11,20 +11,19 @@ from gatewright.compiler.config import Config
 from gatewright.compiler.ir.cells import CELLS
 from gatewright.compiler.ir.model import Linear, Model
 from gatewright.compiler.layout import planes
-from gatewright.compiler.layout.images import (
-    CHUNK,
+from gatewright.compiler.layout.beat_word import (
     COLUMN,
     RESET_FIELDS,
     ROW_FIELDS,
     TWINS,
     Field,
-    Images,
     arrange,
+    beat_field,
     check_layout,
-    hex_files,
-    hex_lines,
+    row_field,
     uses,
 )
+from gatewright.compiler.layout.images import CHUNK, MemoryImages, hex_files, hex_lines
 from gatewright.compiler.layout.latency import Timing
 from gatewright.compiler.layout.tables import NUMERIC
 from gatewright.compiler.program.program import Program
@@ -48,10 +47,10 @@ def unpack(word: int, field: Field) -> int:
 def test_every_field_of_every_beat_comes_back(seed: int) -> None:
     p = random(seed)
     images, schedule = p.images, p.schedule
-    expected = {name: schedule.table(name) for name in NUMERIC}
-    expected |= {twin: schedule.table(name) for twin, name in TWINS.items()}
+    expected = {name: beat_field(schedule, name) for name in NUMERIC}
+    expected |= {twin: beat_field(schedule, name) for twin, name in TWINS.items()}
     for name in ROW_FIELDS:
-        rows = schedule.row_table(name)
+        rows = row_field(schedule, name)
         expected |= {f"{name}[{i}]": rows[:, i] for i in range(rows.shape[1])}
     if not schedule.has_reset:
         expected = {k: v for k, v in expected.items() if k.split("[")[0] not in RESET_FIELDS}
@@ -63,7 +62,7 @@ def test_every_field_of_every_beat_comes_back(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(15))
 def test_fields_lie_in_parts_that_are_read_in_time_and_constants_cost_nothing(seed: int) -> None:
-    images: Images = random(seed).images
+    images: MemoryImages = random(seed).images
     schedule = random(seed).schedule
     check_layout(images.layout)
     cycles = uses(schedule)
@@ -83,7 +82,7 @@ def test_fields_lie_in_parts_that_are_read_in_time_and_constants_cost_nothing(se
     assert max(images.beats) < 1 << images.beat_width
     for name in NUMERIC:
         if name in images.layout:
-            table = schedule.table(name)
+            table = beat_field(schedule, name)
             assert (images.layout[name].width == 0) == (table.min() == table.max()), name
 
 

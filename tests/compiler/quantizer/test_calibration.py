@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-import randoms
 from gatewright.compiler import golden
 from gatewright.compiler.config import Config
 from gatewright.compiler.errors import InputError
 from gatewright.compiler.ir.model import Model
 from gatewright.compiler.quantizer.calibration import calibrate
 from gatewright.compiler.quantizer.pipeline import quantize_stream
+from support import randoms
 
 
 @pytest.fixture

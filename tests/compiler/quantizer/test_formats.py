@@ -10,7 +10,7 @@ from gatewright.compiler import golden
 from gatewright.compiler.config import Config
 from gatewright.compiler.ir.cells import CELLS
 from gatewright.compiler.ir.model import Linear, Model
-from gatewright.compiler.quantizer.bias import correct_bias
+from gatewright.compiler.quantizer.bias import correct_bias, float_gates
 from gatewright.compiler.quantizer.calibration import calibrate
 from gatewright.compiler.quantizer.formats import Formats, Loss, choose_formats, improve, unbounded
 from gatewright.compiler.quantizer.pipeline import quantize
@@ -151,7 +151,7 @@ def test_a_bias_that_is_off_is_put_right(cell: str) -> None:
     wrong = replace(network, layers=(replace(layer, gates=gates), *network.layers[1:]))
     errors = [trials.error(wrong).mean]
     for _ in range(8):
-        wrong = correct_bias(wrong, m, measured.cuts, 0.5)
+        wrong = correct_bias(wrong, float_gates(m, measured.cuts), measured.cuts, 0.5)
         errors.append(trials.error(wrong).mean)
     print(cell, [f"{e:.1e}" for e in errors])
     assert errors[-1] < 0.1 * errors[0]

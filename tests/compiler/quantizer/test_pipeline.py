@@ -12,7 +12,7 @@ from gatewright.compiler.config import Config
 from gatewright.compiler.errors import InputError
 from gatewright.compiler.ir.cells import CELLS
 from gatewright.compiler.ir.model import Linear, Model, Recurrent
-from gatewright.compiler.ir.network import BOUNDED, Network
+from gatewright.compiler.ir.network import BOUNDED, QNetwork
 from gatewright.compiler.quantizer.calibration import calibrate
 from gatewright.compiler.quantizer.lowering import quantize_network
 from gatewright.compiler.quantizer.pipeline import quantize
@@ -30,7 +30,7 @@ def worst_operands(row: np.ndarray, low: np.ndarray, high: np.ndarray) -> tuple[
     return sum(int(min(e)) for e in ends), sum(int(max(e)) for e in ends)
 
 
-def extremes(network: Network) -> tuple[int, int, int, int]:
+def extremes(network: QNetwork) -> tuple[int, int, int, int]:
     """Return the least and largest accumulator and sum that any operands can make.
 
     Every operand is at the end of its format that the sign of its weight asks for; a
@@ -82,7 +82,7 @@ def test_bounds_of_parts_of_very_different_size(large: str) -> None:
     check_bounds(quantize(Model(3, (made,)), None, Config(lanes=1)).network)
 
 
-def check_bounds(network: Network) -> None:
+def check_bounds(network: QNetwork) -> None:
     acc_bits, sum_bits = network.bounds()
     acc_low, acc_high, sum_low, sum_high = extremes(network)
     assert -(1 << (acc_bits - 1)) <= acc_low and acc_high < 1 << (acc_bits - 1)

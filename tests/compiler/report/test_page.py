@@ -8,12 +8,12 @@ import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import pytest
-import randoms
 from gatewright.cli.main import main
 from gatewright.compiler import Config, InputError, Linear, Model, Program, quantize
 from gatewright.compiler.analysis.figures import analyze
 from gatewright.compiler.report.page import to_html, to_text
 from gatewright.compiler.report.style import BLUE, ORANGE
+from support import randoms
 
 SEED = 3
 

@@ -7,7 +7,7 @@ from gatewright.compiler.errors import InputError
 from gatewright.compiler.layout.geometry import Geometry
 from gatewright.compiler.program.chain import load_program
 from gatewright.compiler.program.program import Program
-from gatewright.compiler.target.devices import DEVICES, FAMILIES, block_rams
+from gatewright.compiler.target.devices import DEVICES, FAMILIES
 from gatewright.compiler.target.estimate import (
     choose_lanes,
     estimate,
@@ -18,6 +18,7 @@ from gatewright.compiler.target.estimate import (
 )
 from gatewright.compiler.target.memories import memories
 from gatewright.hw.blocks.memory import Ram
+from gatewright.hw.vendor import find_family
 
 
 @pytest.fixture
@@ -29,10 +30,11 @@ def test_memories_are_those_of_the_images(program):
     for lanes in (1, 5, 24):
         laid = program.with_lanes(lanes)
         found, images = memories(laid), laid.images
-        assert found["weights"][:2] == (images.weight_width, max(2, len(images.weights)))
+        weights = found["weights"]
+        assert (weights.width, weights.depth) == (images.weight_width, max(2, len(images.weights)))
         beats = [found[name] for name in found if name.startswith("beats")]
-        assert sum(width for width, _, _ in beats) == images.beat_bits
-        assert {depth for _, depth, _ in beats} == {max(2, len(images.beats))}
+        assert sum(memory.width for memory in beats) == images.beat_bits
+        assert {memory.depth for memory in beats} == {max(2, len(images.beats))}
 
 
 def test_another_layout_computes_the_same(program):
@@ -51,7 +53,7 @@ def test_another_layout_computes_the_same(program):
     ],
 )  # fmt: skip
 def test_block_rams(family, width, depth, blocks):
-    assert block_rams(FAMILIES[family], width, depth) == blocks
+    assert FAMILIES[family].block_rams(width, depth) == blocks
 
 
 @pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
@@ -60,8 +62,10 @@ def test_block_rams(family, width, depth, blocks):
     [(18, 1024, 1), (19, 1024, 2), (16, 1025, 2), (16, 3000, 4), (3, 16384, 3), (16, 32768, 32)],
 )
 def test_rams_of_ecp5_are_columns_of_one_port(width, depth, blocks):
-    assert block_rams(FAMILIES["ecp5"], width, depth, rom=False) == blocks
-    assert Ram(banks=1, width=width, depth=depth, family="ecp5").placed == (depth <= 16384)
+    assert FAMILIES["ecp5"].block_rams(width, depth, rom=False) == blocks
+    assert Ram(banks=1, width=width, depth=depth, family=find_family("ecp5")).placed == (
+        depth <= 16384
+    )
 
 
 @pytest.mark.parametrize("name", DEVICES)

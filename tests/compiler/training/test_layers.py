@@ -14,10 +14,11 @@ from gatewright.compiler.ir.cells import CELLS
 from gatewright.compiler.ir.model import Linear, Model
 from gatewright.compiler.program.program import Program
 from gatewright.compiler.quantizer.pipeline import quantize
-from gatewright.compiler.training.layers import GRU, LSTM, MGU, RNN, Quantizable, Recurrent
+from gatewright.compiler.training.layers import GRU, LSTM, MGU, RNN, Recurrent
 from gatewright.compiler.training.layers import Linear as QuantLinear
 from gatewright.compiler.training.network import Trainable, calibrate, to_program, trainable
 from gatewright.compiler.training.plan import Plan
+from gatewright.compiler.training.quantizable import Quantizable
 from support.randoms import config, extreme_codes, model, recurrent
 from torch import nn
 

@@ -98,7 +98,7 @@ def test_wider_where_the_start_loses_too_much() -> None:
     made = tune(MODEL, X, 0.02, lengths=LENGTHS, config=Config(4, activation_bits=6, lanes=6))
     assert made.start.loss > 0.02 >= made.chosen.loss
     with pytest.raises(
-        CheckError, match=r"no widths up to 16 bits keep the loss within 1e-06 .* --max-loss"
+        CheckError, match=r"no widths up to 16 bits keep the loss within 1e-06 .* max_loss="
     ):
         search(1e-6)
 

@@ -19,14 +19,13 @@ from gatewright.hw.bitstream.build import build, read_build
 from gatewright.hw.bitstream.fit import shortage
 from gatewright.hw.bitstream.plan import Options, lay_out, make_system, prepare, write_top
 from gatewright.hw.bitstream.toolchain import (
-    BITSTREAM,
     count_cells,
     hold_violations,
     overfull,
     read_report,
 )
 from gatewright.hw.boards import BOARDS, find_board
-from gatewright.hw.vendor.pll import highest
+from gatewright.hw.vendor import find_family
 from support.fake_tools import install
 
 KEYS = {
@@ -73,7 +72,7 @@ def test_folder_holds_report_bitstream_program_and_logs(program, calls, tmp_path
 
 
 def test_clock_is_the_fastest_that_closes(program, calls, tmp_path, monkeypatch):
-    board = replace(find_board("icebreaker"), usual=39_000_000)
+    board = replace(find_board("icebreaker"), typical_clock=39_000_000)
     for reached, clocks in (("39.9", [39.0]), ("37.4", [39.0, 36.0]), ("45", [39.0, 43.5])):
         calls.write_text("")
         monkeypatch.setenv("FAKE_FMAX", reached)
@@ -247,7 +246,7 @@ def test_weights_that_only_fit_without_contents_go_to_the_flash(calls, tmp_path)
     assert report["loadable"] and report["estimate"]["spram"] == 2
     assert (tmp_path / "out" / report["weights_image"]).read_bytes() == flash_image(large)
     board = find_board("icebreaker")
-    pll = highest(board.device, board.clock, board.usual)
+    pll = board.vendor.pll.highest(board.device, board.clock, board.typical_clock)
     write_top(board, pll, make_system(large, board, Options(loadable=True)), tmp_path)
     pins = (tmp_path / "top.pcf").read_text().split()
     for pin in ("16", "15", "14", "17", "12", "13"):  # cs, clock, out, in, write protect, hold
@@ -275,7 +274,7 @@ def test_reads_the_report_of_each_family():
     report = {
         "fmax": fmax, "utilization": {k: {"used": u, "available": a} for k, (u, a) in use.items()}
     }  # fmt: skip
-    found, resources = read_report("ecp5", report)
+    found, resources = read_report(find_family("ecp5"), report)
     assert found == 78.78e6
     assert resources["luts"] == {"used": 2056, "available": 24288}
     gowin = {
@@ -283,7 +282,7 @@ def test_reads_the_report_of_each_family():
         "MULT9X9": (5, 40), "BSRAM": (1, 26),
     }  # fmt: skip
     report["utilization"] = {k: {"used": u, "available": a} for k, (u, a) in gowin.items()}
-    _, resources = read_report("gowin", report)
+    _, resources = read_report(find_family("gowin"), report)
     assert resources["luts"] == {"used": 3133, "available": 8640}  # those of the ALUs are in it
     assert resources["multipliers"] == {"used": 12, "available": 20}
 
@@ -296,7 +295,7 @@ def test_reads_what_is_exceeded_from_a_log():
         "Info: \t        ICESTORM_DSP:      11/      8   137%\n"
         "ERROR: Unable to place cell 'a', no BELs remaining to implement cell type 'ICESTORM_DSP'\n"
     )
-    assert overfull("ice40up", log) == {"multipliers": 11}
+    assert overfull(find_family("ice40up"), log) == {"multipliers": 11}
 
 
 def test_hold_violations_are_those_whose_own_path_is_short():
@@ -320,9 +319,13 @@ def test_counts_cells_of_each_family():
         cells = {str(i): {"type": k} for i, k in enumerate(kinds)}
         return {"modules": {"top": {"cells": cells}}}
 
-    found = count_cells("ice40up", netlist("SB_MAC16", "SB_RAM40_4K", "SB_RAM40_4KNR", "SB_DFF"))
+    found = count_cells(
+        find_family("ice40up"), netlist("SB_MAC16", "SB_RAM40_4K", "SB_RAM40_4KNR", "SB_DFF")
+    )
     assert found == {"multipliers": 1, "block_rams": 2, "spram": 0, "luts": 0}
-    found = count_cells("gowin", netlist("MULT9X9", "MULT9X9", "MULT18X18", "SDPB", "pROM", "LUT3"))
+    found = count_cells(
+        find_family("gowin"), netlist("MULT9X9", "MULT9X9", "MULT18X18", "SDPB", "pROM", "LUT3")
+    )
     assert found == {"multipliers": 2, "block_rams": 2, "luts": 1, "flip_flops": 0}
 
 
@@ -354,10 +357,10 @@ def test_real_bitstream_of_each_board(tiny, tmp_path, board):
     """No clock is given: what is aimed at first is met, or missed by so little that the next is near."""
     report, content = real(tiny, tmp_path, board, tries=1)
     assert len(content) > 10_000
-    assert report["bitstream"] == BITSTREAM[BOARDS[board].family]
+    assert report["bitstream"] == BOARDS[board].vendor.tools.bitstream
     assert report["hold_violations"] == 0
     assert len(list((tmp_path / "a" / "logs").glob("route*"))) <= 2
-    assert report["target_mhz"] > 0.9 * find_board(board).usual / 1e6
+    assert report["target_mhz"] > 0.9 * find_board(board).typical_clock / 1e6
 
 
 @pytest.mark.full

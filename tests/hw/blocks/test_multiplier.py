@@ -12,7 +12,9 @@ import pytest
 from amaranth.hdl import Module, Shape, Signal, signed, unsigned
 from amaranth.sim import Simulator
 from gatewright.hw.blocks import multiplier
-from gatewright.hw.blocks.multiplier import FABRIC, LATENCY, Multiplier
+from gatewright.hw.blocks.multiplier import LATENCY, Multiplier
+from gatewright.hw.vendor import find_family
+from gatewright.hw.vendor.family import FABRIC, VendorFamily
 
 SHAPES = [
     (unsigned(16), signed(18)), (signed(8), signed(12)), (unsigned(13), unsigned(11)),
@@ -21,7 +23,7 @@ SHAPES = [
 ]  # fmt: skip
 
 
-def model(m: Module, family: str, a, b, plus=None):  # type: ignore[no-untyped-def]
+def model(m: Module, family: VendorFamily, a, b, plus=None):  # type: ignore[no-untyped-def]
     """The vendor-neutral model of a primitive: three registers, and the bridging one."""
     value = a * b
     p = [Signal(Shape(len(a) + len(b), value.shape().signed)) for _ in range(LATENCY)]
@@ -36,13 +38,13 @@ def ends(shape: Shape) -> list[int]:
     return [low, low + 1, 0, 1, low + (1 << shape.width) - 1]
 
 
-@pytest.mark.parametrize("family", ["generic", FABRIC, "ice40hx", "ice40up", "ecp5", "gowin"])
+@pytest.mark.parametrize("family", ["generic", "fabric", "ice40hx", "ice40up", "ecp5", "gowin"])
 @pytest.mark.parametrize("shapes", SHAPES, ids=str)
 def test_products_are_exact(
     family: str, shapes: tuple[Shape, Shape], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(multiplier, "_primitive", model)
-    check(Multiplier(*shapes, family=family))
+    check(Multiplier(*shapes, family=FABRIC if family == "fabric" else find_family(family)))
 
 
 def check(dut: Multiplier) -> None:

@@ -1,21 +1,14 @@
-"""Boards: every top elaborates, with its pins where the board has them; the reset after lock."""
+"""Boards: every top elaborates, with its pins where the board has them."""
 
 import json
-import random
-from fractions import Fraction
 
 import pytest
-from amaranth.hdl import ClockDomain, Module
-from amaranth.sim import Simulator
 from gatewright.cli.main import main
 from gatewright.compiler.errors import InputError
 from gatewright.compiler.program.chain import load_program
 from gatewright.compiler.target.devices import DEVICES, FAMILIES
 from gatewright.hw.bitstream.plan import Options, make_system, write_top
-from gatewright.hw.bitstream.toolchain import RESOURCES
 from gatewright.hw.boards import BOARDS, find_board
-from gatewright.hw.boards.top import WAKE_CYCLES, Wake
-from gatewright.hw.vendor.pll import highest
 
 # Clock, receive, transmit: read off the boards' own documents, independently of the platforms.
 PINS = {
@@ -42,7 +35,7 @@ def test_every_board_is_tested():
 @pytest.mark.parametrize("name", PINS)
 def test_top_elaborates_with_its_pins(tiny, name, tmp_path):
     board = BOARDS[name]
-    pll = highest(board.device, board.clock, board.usual)
+    pll = board.vendor.pll.highest(board.device, board.clock, board.typical_clock)
     program = load_program(tiny / "program")
     write_top(board, pll, make_system(program, board, Options()), tmp_path)
     constraints = next(p for p in tmp_path.iterdir() if p.suffix in (".pcf", ".lpf", ".cst"))
@@ -60,10 +53,10 @@ def test_row_is_consistent(name):
     board = BOARDS[name]
     platform = board.make_platform()
     assert platform.default_clk_frequency == board.clock
-    assert board.device in DEVICES and board.family in FAMILIES and board.family in RESOURCES
+    assert board.device in DEVICES and board.family in FAMILIES and board.vendor.has_tools
     wanted = getattr(platform, "device", None) or platform.family
     assert wanted == board.device
-    assert board.usual <= 400e6
+    assert board.typical_clock <= 400e6 and 0 < board.price[0] <= board.price[1]
 
 
 def test_names_forgive_case_and_dashes():
@@ -72,48 +65,11 @@ def test_names_forgive_case_and_dashes():
         find_board("foo")
 
 
-def test_reset_lasts_after_lock_and_comes_back():
-    m = Module()
-    m.domains.boot = ClockDomain(reset_less=True)
-    m.submodules.wake = wake = Wake()
-    sim = Simulator(m)
-    sim.add_clock(1e-6, domain="boot")
-    rng = random.Random(3)
-
-    async def check(ctx):
-        for _ in range(3):
-            # A lock that flickers starts the wait anew.
-            for _ in range(5):
-                ctx.set(wake.locked, 1)
-                await ctx.tick("boot").repeat(rng.randrange(1, WAKE_CYCLES))
-                assert ctx.get(wake.reset)
-                ctx.set(wake.locked, 0)
-                await ctx.tick("boot").repeat(4)
-            ctx.set(wake.locked, 1)
-            cycles = 0
-            while ctx.get(wake.reset):
-                await ctx.tick("boot")
-                cycles += 1
-                assert cycles < 2 * WAKE_CYCLES
-            assert WAKE_CYCLES <= cycles <= WAKE_CYCLES + 3
-            ctx.set(wake.locked, 0)
-            await ctx.tick("boot").repeat(4)
-            assert ctx.get(wake.reset)
-
-    sim.add_testbench(check)
-    sim.run()
-
-
-def test_wake_is_long_enough_for_block_ram():
-    """iCE40 block RAM needs 3 us after configuration, at the fastest clock of its PLL too."""
-    assert Fraction(WAKE_CYCLES, 275_000_000) > Fraction(3, 1_000_000)
-
-
 def test_list_of_boards_says_what_fits_at_each_boards_own_clock(tiny, capsys):
     assert main(["boards", "--program", str(tiny / "program"), "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)["boards"]
     assert [b["name"] for b in listed] == list(BOARDS)
     for entry in listed:
         assert entry["fits"] is True
-        expected = BOARDS[entry["name"]].usual / entry["cycles_per_step"]
+        expected = BOARDS[entry["name"]].typical_clock / entry["cycles_per_step"]
         assert entry["steps_per_second"] == pytest.approx(expected, abs=0.1)

@@ -12,7 +12,7 @@ from gatewright.compiler.config import Config
 from gatewright.compiler.errors import CheckError
 from gatewright.compiler.ir.cells import CELLS
 from gatewright.compiler.ir.model import Linear, Model, Recurrent
-from gatewright.compiler.ir.network import Network
+from gatewright.compiler.ir.network import QNetwork
 from gatewright.compiler.program.program import Program
 from gatewright.compiler.quantizer.pipeline import quantize
 from gatewright.sim.pysim import Continue, Load, Read, record
@@ -35,7 +35,7 @@ def cell_program(cell: str, seed: int) -> Program:
     return quantize(model, rng.normal(size=(2, 10, i)), config(rng, most_lanes=12))
 
 
-def flat(network: Network, state: golden.State) -> np.ndarray:
+def flat(network: QNetwork, state: golden.State) -> np.ndarray:
     return state.flat(network)[0]
 
 

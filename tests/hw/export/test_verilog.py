@@ -10,33 +10,22 @@ import sys
 from pathlib import Path
 
 import pytest
-from gatewright.compiler.ir.cells import CELLS
 from gatewright.compiler.layout.images import hex_files
-from gatewright.compiler.program.program import Program
 from gatewright.hw.export.verilog import TOP, core_verilog, write_verilog
-from support.randoms import program
-
-FILES = [
-    "core.v", "gatewright_axis.v", "gatewright_wishbone.v", "gatewright_core.core", "weights.hex", "beats.hex",
-    "beats_1.hex", "beats_2.hex",
-]  # fmt: skip
+from support.exported import FILES, exported
 
 SCRIPT = """
 import sys
 sys.path.insert(0, sys.argv[1])
 from gatewright.hw.export.verilog import write_verilog
-from test_export import random
-write_verilog(random(3), sys.argv[2])
+from support.exported import exported
+write_verilog(exported(3), sys.argv[2])
 """
-
-
-def random(seed: int) -> Program:
-    return program(seed, cells=tuple(CELLS), largest=6, layers=2, most_lanes=24)
 
 
 def test_the_same_bytes_in_another_process(tmp_path: Path) -> None:
     """Another process hashes strings differently: nothing may depend on the order of a set."""
-    names = write_verilog(random(3), tmp_path / "one")
+    names = write_verilog(exported(3), tmp_path / "one")
     assert names == FILES
     for seed in ("1", "2"):
         subprocess.run(
@@ -49,7 +38,7 @@ def test_the_same_bytes_in_another_process(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("seed", range(12))
 def test_verilog_of_random_programs(seed: int) -> None:
-    p = random(seed)
+    p = exported(seed)
     text = core_verilog(p)
     assert "[-1:0]" not in text, "a signal of no bits"
     assert p.digest[:16] in text.splitlines()[0]
@@ -61,7 +50,7 @@ def test_verilog_of_random_programs(seed: int) -> None:
 
 
 def test_files_are_the_images(tmp_path: Path) -> None:
-    p = random(1)
+    p = exported(1)
     write_verilog(p, tmp_path / "out")
     text = (tmp_path / "out/core.v").read_text()
     for name, words in hex_files(p.images).items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,12 +19,14 @@ from gatewright.hw.link.flash_loader import FlashLoader
 from gatewright.hw.link.system import System
 from gatewright.sim.board import SimulatedBoard, SpiFlash
 from gatewright.sim.collisions import simulator
-from support.boards import Tripped, gru_program
+from gatewright.sim.verilated import VerilatedBoard, build_board
+from support.boards import gru_program
 
 # A core is made for the shapes of its ports alone.
 pytestmark = pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
 
 OFFSET = 0x1234
+TRIP = 120_000  # cycles
 
 
 def tiny(seed: int = 1, like: Program | None = None) -> Program:
@@ -128,19 +131,19 @@ def test_a_board_that_loads_itself() -> None:
     assert (device.run_codes(x) == golden.run(other.network, x).outputs).all()
 
 
-def test_a_board_that_loses_its_clock_loads_itself_again() -> None:
+def test_a_board_that_loses_its_clock_loads_itself_again(tmp_path: Path) -> None:
     """From what the flash holds by then; nothing of core, session and marks of the time before is left."""
     built = tiny()
     other = tiny(5, like=built)
-    system = Tripped(built, clock_hz=4e6, baud=1e6, loadable=True, flash_offset=OFFSET)
-    system.trip = 120_000
-    flash = SpiFlash(flash_image(built), OFFSET)
-    board = SimulatedBoard(system, flash=flash)
+    system = System(built, clock_hz=4e6, baud=1e6, loadable=True, flash_offset=OFFSET)
+    board = VerilatedBoard(build_board(system, tmp_path), clock_hz=4e6, baud=1e6)
+    board.lose_clock(TRIP)
+    board.write_flash(flash_image(built), OFFSET)
     x = built.encode(np.random.default_rng(3).normal(size=(1, 2, 3)))
     device = Device(board, built)
     assert (device.run_codes(x) == golden.run(built.network, x).outputs).all()
-    flash.content = flash_image(other)
-    board.read(system.trip / system.clock_hz)
+    board.write_flash(flash_image(other), OFFSET)
+    board.read(TRIP / system.clock_hz)
     with pytest.raises(CheckError, match="restarted"):
         device.counters()
     again = Device(board, other)
@@ -148,6 +151,7 @@ def test_a_board_that_loses_its_clock_loads_itself_again() -> None:
     assert again.identity.program.hex() == other.digest[:16]
     x = other.encode(np.random.default_rng(4).normal(size=(1, 2, 3)))
     assert (again.run_codes(x) == golden.run(other.network, x).outputs).all()
+    board.close()
 
 
 def test_a_board_whose_flash_is_damaged_says_so() -> None:

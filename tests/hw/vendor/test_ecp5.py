@@ -12,7 +12,7 @@ from amaranth.back import rtlil, verilog
 from amaranth.hdl import Module, Mux, Signal, signed
 from gatewright.hw.bitstream.tools import run_tool
 from gatewright.hw.blocks.memory import Ram
-from gatewright.hw.vendor import ecp5
+from gatewright.hw.vendor import ecp5, find_family
 from support.cell_bench import check_cells
 
 
@@ -43,7 +43,9 @@ def test_rams_in_registered_block_ram(tmp_path: Path) -> None:
     m = Module()
     ports = []
     for k, (width, depth) in enumerate(RAMS):
-        m.submodules[f"ram{k}"] = ram = Ram(banks=1, width=width, depth=depth, family="ecp5")
+        m.submodules[f"ram{k}"] = ram = Ram(
+            banks=1, width=width, depth=depth, family=find_family("ecp5")
+        )
         assert ram.placed  # where LUT RAM is not cheaper
         for name, member in (
             ("en", ram.w_en), ("w", ram.w_addr), ("in", ram.w_data[0]), ("r", ram.r_addr[0]),

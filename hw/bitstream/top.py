@@ -6,21 +6,13 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
-from amaranth.hdl import (
-    C,
-    ClockDomain,
-    ClockSignal,
-    Elaboratable,
-    Instance,
-    Module,
-    Signal,
-)
+from amaranth.hdl import ClockDomain, ClockSignal, Elaboratable, Module, Signal
 from amaranth.lib import io, wiring
 from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.wiring import In, Out
 
-from ..vendor.pll import Pll, primitive
-from . import Board
+from ..boards import Board
+from ..vendor.pll import Pll
 
 __all__ = ["WAKE_CYCLES", "Top", "Wake"]
 
@@ -88,7 +80,7 @@ class Top(Elaboratable):
         clock, locked = Signal(), Signal()
         m.domains.boot = ClockDomain(reset_less=True)
         m.domains.sync = ClockDomain(reset_less=True)
-        self._clock(m, platform, clock, locked)
+        self.board.vendor.connect_clock(m, platform, self.board.pll, self.pll, clock, locked)
 
         m.submodules.wake = wake = Wake()
         m.submodules.system = system = self.system
@@ -106,7 +98,7 @@ class Top(Elaboratable):
 
     @staticmethod
     def _flash(m: Module, pins: Any, system: Any) -> None:
-        """Connect the SPI flash; what else it has (write protect, hold) is kept inactive."""
+        """Connect the SPI flash; its other pins (write protect, hold) are kept inactive."""
         # Ports know which pins are active low.
         outputs = {"cs": ~system.flash_cs_n, "clk": system.flash_sck, "copi": system.flash_mosi}
         for name in ("cs", "clk", "copi", "wp", "hold"):
@@ -117,23 +109,3 @@ class Top(Elaboratable):
                 m.d.comb += buffer.o.eq(outputs.get(name, 0))
         m.submodules.flash_cipo = cipo = io.Buffer(io.Direction.Input, pins.cipo)
         m.d.comb += system.flash_miso.eq(cipo.i)
-
-    def _clock(self, m: Module, platform: Any, clock: Signal, locked: Signal) -> None:
-        """Drive clock and locked from the board's oscillator."""
-        name = platform.default_clk
-        if self.board.family.startswith("ice40"):
-            port = platform.request(name, dir="-").io
-            if self.pll is not None and self.board.pll == "SB_PLL40_PAD":
-                m.submodules.pll = primitive(self.board.pll, self.pll, port, clock, locked)
-                return
-            source: Any = Signal()
-            m.submodules.pin = Instance(
-                "SB_IO", p_PIN_TYPE=C(0b000001, 6), io_PACKAGE_PIN=port, o_D_IN_0=source
-            )
-        else:
-            m.submodules.pin = pin = io.Buffer(io.Direction.Input, platform.request(name, dir="-"))
-            source = pin.i
-        if self.pll is None:
-            m.d.comb += [clock.eq(source), locked.eq(1)]
-        else:
-            m.submodules.pll = primitive(self.board.pll, self.pll, source, clock, locked)

@@ -1,0 +1,1 @@
+../../gatewright/__init__.py

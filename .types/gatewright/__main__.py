@@ -1,0 +1,1 @@
+../../gatewright/__main__.py

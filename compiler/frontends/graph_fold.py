@@ -1,0 +1,276 @@
+"""Exact folds from a :class:`~.graph.Graph` to layers: scalings and sums go into weights.
+
+Every feature is written as an affine form over *bases*: the input, recurrent layers, linear
+layers and activations. A layer that reads a form takes the form's matrix into its own weights, so
+normalization costs nothing and ``y + x`` costs the products with x. A linear layer that only one
+activation reads becomes one layer with it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+
+from ..arrays import FloatArray, IntArray
+from ..errors import InputError
+from ..files.budget import spend
+from ..ir.model import Layer, Linear, Model
+from .graph import Graph
+from .graph_node import Node
+from .graph_output import Output, find_output
+
+__all__ = ["fold"]
+
+BASES = ("input", "one_hot", "recurrent", "linear", "activation")
+
+
+Form = dict[int, FloatArray]
+"""Matrix, shape (features, size of the base), by the first feature of the base."""
+
+
+class Fold:
+    """One translation; ``layers`` grow in the order of the graph."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.layers: list[Layer] = []
+        self.notes: list[str] = []
+        self.names: dict[int, str] = {}
+        self.numbers: Counter[str] = Counter()
+        self.readers: Counter[int] = Counter()  # how many layers read a base
+        self.wanted: set[int] = set()
+        self.pairs: dict[tuple[str, str, bytes], str] = {}  # forward halves of bidirectional layers
+
+    def owners(self, features: IntArray) -> list[Node]:
+        """Return the vectors that features belong to."""
+        return list({(n := self.graph.owner(int(f))).first: n for f in features}.values())
+
+    def bases(self, features: IntArray) -> set[int]:
+        """Return the bases that features depend on."""
+        found: set[int] = set()
+        pending = {owner.first: owner for owner in self.owners(features)}
+        while pending:
+            owner = pending.pop(max(pending))
+            if owner.kind == "blend":
+                pending |= {inner.first: inner for inner in self.owners(owner.reads)}
+            elif owner.kind not in BASES or (owner.kind == "input" and self.hot):
+                self._refuse(owner)
+            else:
+                found.add(owner.first)
+        return found
+
+    def pull(self, features: IntArray, weight: FloatArray) -> tuple[Form, FloatArray]:
+        """Write ``weight @ features`` as matrices of bases and an offset."""
+        pending: Form = {}
+        offset = np.zeros(len(weight))
+
+        def give(features: IntArray, weight: FloatArray) -> None:
+            for owner in self.owners(features):
+                mine = np.flatnonzero(
+                    (features >= owner.first) & (features < owner.first + owner.size)
+                )
+                block = pending.setdefault(owner.first, np.zeros((len(weight), owner.size)))
+                np.add.at(block.T, features[mine] - owner.first, weight[:, mine].T)
+
+        give(features, weight)
+        form: Form = {}
+        while pending:  # a later vector never feeds an earlier one
+            owner = self.graph.owner(max(pending))
+            matrix = pending.pop(owner.first)
+            if owner.kind == "blend":
+                offset += matrix @ owner.bias
+                give(owner.reads, matrix @ owner.weight)
+            else:
+                form[owner.first] = matrix
+        return form, offset
+
+    def _refuse(self, owner: Node) -> None:
+        text = {
+            "cell_state": "an LSTM's cell state is read; the core gives out its state h",
+            "input": "tokens are read both as numbers and by a table",
+            "softmax": f"{owner.function} is not at the end; only there it can be left out",
+        }.get(owner.kind, f"{owner.kind} is read as a layer")
+        raise InputError(f"{owner.place}: {text}" if owner.place else text)
+
+    def scan(self, features: IntArray) -> None:
+        """Count, from the output back, how many layers read each base."""
+        self.readers.update(self.bases(features))
+        for node in reversed(self.graph.nodes):
+            if self.readers[node.first] and node.kind not in ("input", "one_hot"):
+                self.wanted.add(node.first)
+                self.readers.update(self.bases(node.reads))
+
+    def expand(self, features: IntArray) -> tuple[Form, FloatArray]:
+        """Write features as a form in which linear layers that nobody else reads are multiplied out."""
+        whole = self._whole(features)
+        if whole and len(whole) == 1 and self.absorbed(whole[0], len(features)):
+            owner = self.graph.owner(whole[0])
+            form, offset = self.pull(owner.reads, owner.weight)
+            return form, offset + owner.bias
+        spend(16 * len(features) ** 2, "a layer of ones")
+        form, offset = self.pull(features, np.eye(len(features)))
+        for base in [b for b in form if self.absorbed(b, len(features))]:
+            owner, matrix = self.graph.owner(base), form.pop(base)
+            inner, shift = self.pull(owner.reads, matrix @ owner.weight)
+            offset = offset + shift + matrix @ owner.bias
+            for deeper, block in inner.items():
+                form[deeper] = form[deeper] + block if deeper in form else block
+        return form, offset
+
+    def absorbed(self, base: int, rows: int) -> bool:
+        """Whether a base is a linear layer that can become part of its only reader."""
+        owner = self.graph.owner(base)
+        return owner.kind == "linear" and self.readers[base] == 1 and rows <= owner.size
+
+    def run(self, features: IntArray, source: str) -> Model:
+        """Make the layers, from the input to the output."""
+        self.scan(features)
+        gone: set[int] = set()  # linear layers that become part of what reads them
+        last = self._whole(features)
+        for node in self.graph.nodes:
+            if node.first in self.wanted and node.kind == "activation":
+                gone |= {b for b in self.bases(node.reads) if self.absorbed(b, node.size)}
+        if last is None:
+            gone |= {b for b in self.bases(features) if self.absorbed(b, len(features))}
+        for node in self.graph.nodes:
+            if node.first in self.wanted and node.first not in gone:
+                self._layer(node)
+        if last is None:
+            self._dense(
+                features,
+                *self.expand(features),
+                "the output",
+                place=self.graph.owner(features[0]).place,
+            )
+            outputs: tuple[str, ...] = (self.layers[-1].name,)
+        else:
+            outputs = tuple(self.names[first] for first in last)
+        inputs = [n for n in self.graph.nodes if n.kind in ("one_hot", "input")][
+            -1 if self.hot else 0
+        ]
+        return Model(inputs.size, tuple(self.layers), outputs, source, tuple(self.notes))
+
+    @property
+    def hot(self) -> bool:
+        """Whether the input is one-hot vectors of tokens."""
+        return any(node.kind == "one_hot" for node in self.graph.nodes)
+
+    def _whole(self, features: IntArray) -> list[int] | None:
+        """Return the bases, if the features are whole vectors side by side."""
+        found, k = [], 0
+        while k < len(features):
+            owner = self.graph.owner(features[k])
+            run = features[k : k + owner.size]
+            layer = owner.kind in BASES and owner.kind not in ("input", "one_hot")
+            if not layer or owner.first in found or len(run) != owner.size:
+                return None
+            if (run != owner.first + np.arange(owner.size)).any():
+                return None
+            found.append(owner.first)
+            k += owner.size
+        return found
+
+    def _reads(self, form: Form) -> tuple[tuple[str, ...], FloatArray]:
+        """Return names and the matrices side by side; bases with all zeros are left out."""
+        kept = [b for b in sorted(form) if form[b].any()] or sorted(form)[:1]
+        names = tuple(self.names.get(b, "x") for b in kept)
+        return names, np.hstack([form[b] for b in kept])
+
+    def _layer(self, node: Node) -> None:
+        if node.kind == "activation":
+            self._dense(node.reads, *self.expand(node.reads), "", node, place=node.place)
+        elif node.kind == "linear":
+            form, offset = self.pull(node.reads, node.weight)
+            names, matrix = self._reads(form)
+            self._add(node, Linear("linear", names, matrix, offset + node.bias), node.place)
+        elif node.layer is not None:
+            gates = list(node.layer.w)
+            form, offset = self.pull(node.reads, np.vstack([node.layer.w[g] for g in gates]))
+            names, matrix = self._reads(form)
+            w = dict(zip(gates, np.split(matrix, len(gates)), strict=True))
+            more = dict(zip(gates, np.split(offset, len(gates)), strict=True))
+            b = {gate: a + more.get(gate, 0.0) for gate, a in node.layer.b.items()}
+            made = replace(
+                node.layer, name=node.layer.cell, inputs=names, input_size=matrix.shape[1], w=w, b=b,
+                reverse=node.reverse,
+            )  # fmt: skip
+            self._add(node, made, node.place)
+
+    def _dense(
+        self, features: IntArray, form: Form, offset: FloatArray, what: str,
+        node: Node | None = None, place: str = "",
+    ) -> None:  # fmt: skip
+        """Add one linear layer that computes a form, with the activation of ``node``."""
+        names, matrix = self._reads(form)
+        act, slope = (node.function, node.slope) if node else ("none", 0.2)
+        # A layer of its own where nothing was multiplied out: say what it costs.
+        sources = [self.graph.owner(f) for f in sorted(self.bases(features))]
+        merged = [s for s in sources if self.absorbed(s.first, len(features))]
+        if not merged:
+            self.notes.append(
+                f"{what or f'{act} at {place}'} is a linear layer of its own: {matrix.size} more "
+                "multiplications a step"
+            )
+        made = Linear("linear", names, matrix, offset, act, slope)
+        self._add(
+            node,
+            made,
+            ", then ".join([*(s.place for s in merged), place][: 1 + bool(act != "none")]),
+        )
+
+    def _add(self, node: Node | None, layer: Layer, place: str) -> None:
+        kind = "linear" if isinstance(layer, Linear) else layer.cell
+        forward = (kind, place, node.reads.tobytes()) if node else ("", "", b"")
+        if (
+            node is not None
+            and node.layer is not None
+            and node.layer.reverse
+            and forward in self.pairs
+        ):
+            name = f"{self.pairs[forward]}_reverse"
+        else:
+            name = self.pairs[forward] = f"{kind}{self.numbers[kind]}"
+            self.numbers[kind] += 1
+        layer = replace(layer, name=name)
+        self.layers.append(layer)
+        if node is not None:
+            self.names[node.first] = name
+        if isinstance(layer, Linear):
+            form = "" if layer.activation == "none" else f", then {layer.activation}"
+        else:
+            form = f", {layer.candidate}" if kind == "rnn" else ""
+            form += ", from the last step to the first" if layer.reverse else ""
+        self.notes.insert(
+            len(self.layers) - 1,
+            f"{name} ({place}): {kind}, {layer.input_size} -> {layer.size}{form}",
+        )
+
+
+def fold(graph: Graph, elements: IntArray, source: str) -> tuple[Model, Output]:
+    """Make the model whose outputs are the elements of one tensor.
+
+    Raises
+    ------
+    InputError
+        The tensor holds some steps only, or a node has no exact layer.
+    """
+    output = find_output(graph, elements)
+    folded = Fold(graph)
+    model = folded.run(output.features, source)
+    notes = list(model.notes)
+    if folded.hot:
+        notes.append(
+            f"x: {model.input_size} values a step, the one-hot vector of a token (1 at its number, "
+            "else 0); an embedding is a linear layer whose columns are the table's rows"
+        )
+    if output.softmax:
+        notes.append(
+            f"{output.softmax} left out: outputs are logits, the largest stays the largest"
+        )
+    if output.steps != "all":
+        notes.append(
+            f"the {output.steps} step only is given out by its forward; the core gives every step"
+        )
+    return replace(model, notes=tuple(notes)), output

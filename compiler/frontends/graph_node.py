@@ -1,0 +1,75 @@
+"""Vectors of a :class:`~.graph.Graph`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..arrays import FloatArray, IntArray
+from ..errors import InputError
+from ..ir.model import Recurrent
+
+__all__ = ["Node", "WrongAxis", "contents", "distinct"]
+
+
+class WrongAxis(InputError):
+    """A layer does not walk along the axis that was taken for time."""
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """One vector that has a value at every step.
+
+    Parameters
+    ----------
+    kind : {'input', 'one_hot', 'recurrent', 'cell_state', 'linear', 'blend', 'activation', 'softmax'}
+        A ``blend`` is an affine map that no layer of the user stands for, such as a scaling or a sum.
+    size, first : int
+        Number of features, and the number of the first one in the whole graph.
+    reads : ndarray
+        Numbers of the features that it reads.
+    place : str
+        Module and line of the source, for people.
+    weight, bias : ndarray, shapes (size, len(reads)) and (size,)
+        Of a ``linear`` or a ``blend``.
+    function : str
+        Of an ``activation`` or a ``softmax``.
+    slope : float
+        Of a hard sigmoid.
+    layer : Recurrent, optional
+        Weights of a ``recurrent``; its own name, inputs and direction mean nothing.
+    reverse : bool
+        Whether a ``recurrent`` walks from the last step of the sequence to the first.
+    """
+
+    kind: str
+    size: int
+    first: int
+    reads: IntArray
+    place: str
+    weight: FloatArray = field(default_factory=lambda: np.empty((0, 0)))
+    bias: FloatArray = field(default_factory=lambda: np.empty(0))
+    function: str = ""
+    slope: float = 0.2
+    layer: Recurrent | None = None
+    reverse: bool = False
+
+
+def contents(value: Any) -> Any:
+    """Return what tells a parameter of a node from another."""
+    if isinstance(value, Recurrent):
+        arrays = (value.w, value.u, value.b, value.c)
+        held = [(gate, a.tobytes()) for group in arrays for gate, a in group.items()]
+        return (value.cell, value.gate, value.candidate, *held)
+    return value.tobytes() if isinstance(value, np.ndarray) else value
+
+
+def distinct(rows: Any) -> tuple[Any, IntArray]:
+    """Return the distinct rows in the order in which they appear, and each row's number."""
+    unique, index, inverse = np.unique(rows, axis=0, return_index=True, return_inverse=True)
+    order = np.argsort(index)
+    number = np.empty(len(order), np.int64)
+    number[order] = np.arange(len(order))
+    return unique[order], number[inverse.ravel()]

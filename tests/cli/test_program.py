@@ -1,0 +1,149 @@
+"""``inspect`` and ``quantize``."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import fields
+
+import pytest
+from gatewright.compiler import Config, Program
+from support.command_line import assert_refused
+
+
+def test_inspect_model(cli, tiny):
+    done = cli("inspect", tiny / "model.safetensors")
+    assert done.code == 0
+    for word in ("gru0", "linear0", "118 parameters", "92 multiply", "compared with PyTorch"):
+        assert word in done.out
+    got = cli("inspect", tiny / "model.safetensors", "--json").json
+    assert (got["inputs"], got["outputs"], got["macs_per_step"]) == (3, 2, 92)
+    assert [layer["cell"] for layer in got["layers"]] == ["gru", "linear"]
+    assert got["notes"]
+
+
+def test_inspect_program(cli, tiny):
+    got = cli("inspect", tiny / "program", "--json").json
+    assert got["kind"] == "program"
+    assert got["digest"] == Program.load(tiny / "program").digest
+    assert got["digest"][:16] in cli("inspect", tiny / "program").out
+
+
+def test_reading_options_reach_the_importer(cli, tiny):
+    got = cli("inspect", tiny / "model.safetensors", "--head", "fc=sigmoid", "--json").json
+    assert got["layers"][1]["activations"] == ["sigmoid"]
+    model = tiny / "model.safetensors"
+    assert_refused(cli("inspect", model, "--head", "fc"), 1, "MODULE=ACTIVATION")
+    assert_refused(cli("inspect", model, "--key", "ema"), 1, "ema")
+
+
+def test_quantize_json(cli, tiny, tmp_path):
+    done = cli(
+        "quantize", tiny / "model.safetensors", "--calibration", tiny / "x.npz",
+        "-o", tmp_path / "p", "--weight-bits", 6, "--lanes", 6, "--json",
+    )  # fmt: skip
+    assert done.err == ""
+    got = done.json
+    assert got["macs_per_step"] == 92
+    assert got["lanes"] == 6
+    assert 0 < got["utilization"] <= 1
+    assert got["saturations"] == {"total": 0, "places": {}}
+    assert 0 < got["error"]["mean"] <= got["error"]["max"] < 0.1
+    program = Program.load(tmp_path / "p")
+    assert program.digest == got["digest"]
+    assert program.network.numbers.weight_bits == 6
+    assert program.summary["cycles_per_step"] == got["cycles_per_step"]
+
+
+def test_quantize_without_calibration_warns(cli, tiny, tmp_path):
+    done = cli("quantize", tiny / "model.safetensors", "-o", tmp_path / "p", "--json")
+    assert done.code == 0
+    assert "normally" in done.err
+    assert done.json["calibration"] == "synthetic"
+
+
+def test_every_knob_is_an_option(cli):
+    text = cli("quantize", "--help").out
+    for field in fields(Config):
+        option = {"weight_widths": "weight_bits"}.get(field.name, field.name)
+        assert f"--{option.replace('_', '-')} " in text
+
+
+def test_widths_of_layers_and_gates(cli, tiny, tmp_path):
+    (tmp_path / "c.toml").write_text('[weight_widths]\ngru0 = 7\n"gru0.n" = 6\n')
+    done = cli(
+        "quantize", tiny / "model.safetensors", "-o", tmp_path / "p", "--lanes", 6, "--json",
+        "--config", tmp_path / "c.toml", "--weight-bits", "5,gru0.n=4",
+    )  # fmt: skip
+    program = Program.load(tmp_path / "p")
+    assert program.config.weight_widths == {"gru0": 7, "gru0.n": 4}
+    bits = {f"{x.name}.{g.gate.name}": g.bits for x in program.network.layers for g in x.gates}
+    assert {bits.pop(f"gru0.{g}") for g in "rz"} == {7} and bits.pop("gru0.n") == 4
+    assert set(bits.values()) == {5}
+    assert done.json["config"]["weight_widths"] == {"gru0": 7, "gru0.n": 4}
+    assert "weights 5 (gru0 7, gru0.n 4)" in cli("inspect", tmp_path / "p").out
+
+
+def test_options_win_over_the_file_and_the_file_over_defaults(cli, tiny, tmp_path):
+    (tmp_path / "c.toml").write_text("weight_bits = 5\nlanes = 7\n")
+    got = cli(
+        "quantize", tiny / "model.safetensors", "-o", tmp_path / "p",
+        "--config", tmp_path / "c.toml", "--lanes", 6, "--json",
+    ).json["config"]  # fmt: skip
+    assert (got["weight_bits"], got["lanes"], got["state_bits"]) == (5, 6, 16)
+
+
+def test_write_config_is_complete_and_reads_back(cli, tiny, tmp_path):
+    done = cli("quantize", "--write-config", "-", "--weight-bits", 4)
+    assert set(tomllib.loads(done.out)) == {field.name for field in fields(Config)}
+    path = tmp_path / "c.toml"
+    assert cli("quantize", "--write-config", path, "--weight-bits", 4).code == 0
+    assert Config.from_toml(path) == Config(weight_bits=4)
+    # With a model, but no folder for a program.
+    assert cli("quantize", tiny / "model.safetensors", "--write-config", path).code == 0
+    assert Config.from_toml(path) == Config()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--weight-bits", "1"], ["weight_bits", "2 to 16", "1"]),
+        (["--weight-bits", "8;6"], ["8,gru0=6,gru0.n=4", "8;6"]),
+        (["--weight-bits", "8,gru7=6"], ["'gru7'", "does not have", "gru0 (gates r z n)"]),
+        (["--weight-bits", "8,gru0.f=6"], ["'gru0.f'", "gru0 (gates r z n)"]),
+        (["--state-bits", "8"], ["state_bits is 8"]),
+        (["--activation", "cubic"], ["interpolated", "cubic"]),
+        (["--lanes", "5000"], ["4096"]),
+        (["--rate", "1e9"], ["too few"]),
+        (["--threshold", "0.1"], ["'0.1' is not a whole number"]),
+        (["--threshold", "2"], ["needs the delta engine"]),
+        (["--board", "nano"], ["'nano'", "boards are icebreaker"]),
+        (["--board", "icebreaker", "--rate", "1e7"], ["iCE40UP5K", "lower the rate"]),
+        (["--engine", "sparse"], ["dense, delta", "sparse"]),
+        (["--config", "absent.toml"], ["absent.toml"]),
+        (["--calibration", "absent.npy"], ["absent.npy"]),
+    ],
+)
+def test_quantize_refuses(cli, tiny, tmp_path, arguments, words):
+    out = tmp_path / "p"
+    assert_refused(cli("quantize", tiny / "model.safetensors", "-o", out, *arguments), 1, *words)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("wieght_bits = 8", ["wieght_bits", "known are"]),
+        ("weight_bits = 'eight'", ["weight_bits"]),
+        ("weight_bits 8", ["not TOML"]),
+    ],
+)
+def test_quantize_refuses_a_wrong_file(cli, tiny, tmp_path, text, words):
+    (tmp_path / "c.toml").write_text(text)
+    model = tiny / "model.safetensors"
+    done = cli("quantize", model, "-o", tmp_path / "p", "--config", tmp_path / "c.toml")
+    assert_refused(done, 1, "c.toml", *words)
+
+
+def test_quantize_asks_for_what_is_missing(cli, tiny):
+    assert_refused(cli("quantize"), 1, "MODEL")
+    assert_refused(cli("quantize", tiny / "model.safetensors"), 1, "-o PROGRAM")

@@ -1,0 +1,161 @@
+"""Random PyTorch modules as people write them: any order of layers, functions, sums and states."""
+
+from __future__ import annotations
+
+import random
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+KINDS = {"gru": nn.GRU, "lstm": nn.LSTM, "rnn": nn.RNN}
+CELLS = {"gru": nn.GRUCell, "lstm": nn.LSTMCell, "rnn": nn.RNNCell}
+FUNCTIONS = {
+    "relu": F.relu, "tanh": torch.tanh, "sigmoid": torch.sigmoid, "hardtanh": F.hardtanh,
+    "hardsigmoid": F.hardsigmoid, "clamp": lambda y: y.clamp(-1, 1), "clamp_min": lambda y: y.clamp(min=0),
+    "relu_": lambda y: F.relu(y * 2.0, inplace=True),
+}  # fmt: skip
+MODULES = {"mrelu": nn.ReLU, "mtanh": nn.Tanh, "mhardtanh": nn.Hardtanh, "mdropout": nn.Dropout}
+REFUSED = {  # what no core computes: each must be refused, whatever is around it
+    "gelu": F.gelu, "softmax inside": lambda y: F.softmax(y, -1), "gate": lambda y: y * torch.sigmoid(y),
+    "layer norm": lambda y: F.layer_norm(y, y.shape[-1:]), "pool": lambda y: y - y.mean(1, keepdim=True),
+    "shift": lambda y: torch.cat([torch.zeros_like(y[:, :1]), y[:, :-1]], 1),
+    "difference": lambda y: y - y.flip([1]), "clip": lambda y: y.clamp(-2, 3), "round": torch.round,
+}  # fmt: skip
+ENDS = (
+    "all",
+    "all",
+    "last",
+    "first",
+    "h",
+    "softmax",
+    "log_softmax",
+    "time first",
+    "flat",
+    "tuple",
+    "dict",
+)
+
+
+class Net(nn.Module):
+    """A chain of steps, by name; ``first`` is of what the input is."""
+
+    def __init__(self, rng: random.Random) -> None:
+        super().__init__()
+        self.tokens = rng.random() < 0.12
+        size = self.features = rng.randint(2, 6)
+        self.plan: list[tuple[str, nn.Module | None]] = []
+        self.parts = nn.ModuleDict()
+        sizes = [size]
+        if self.tokens:
+            size = rng.randint(2, 6)
+            self.parts["embedding"] = nn.Embedding(self.features, size)
+        self.register_buffer("mean", torch.randn(size))
+        self.register_buffer("std", torch.rand(size) + 0.5)
+        self.normalize = rng.random() < 0.4
+        for k in range(rng.randint(1, 5)):
+            step = rng.choice([*KINDS, *KINDS, "linear", "cell", "norm", "skip", "cat", "scale", "flip rnn",
+                               *FUNCTIONS, *MODULES])  # fmt: skip
+            if rng.random() < 0.06:
+                step = rng.choice(list(REFUSED))
+            h = rng.randint(1, 6)
+            part: nn.Module | None = None
+            if step in KINDS:
+                both, depth = rng.random() < 0.25, rng.randint(1, 2)
+                options = {"nonlinearity": rng.choice(["tanh", "relu"])} if step == "rnn" else {}
+                part = KINDS[step](
+                    size, h, depth, bias=rng.random() < 0.8, batch_first=rng.random() < 0.5,
+                    bidirectional=both, **options,
+                )  # fmt: skip
+                size = h * (1 + both)
+            elif step == "flip rnn":
+                part, size = nn.GRU(size, h, batch_first=True), h
+            elif step == "cell":
+                part, size = CELLS[rng.choice(list(CELLS))](size, h), h
+            elif step == "linear":
+                part, size = nn.Linear(size, h, bias=rng.random() < 0.8), h
+                wrap = rng.random()
+                if wrap < 0.15:
+                    part = nn.utils.parametrizations.weight_norm(part)
+                elif wrap < 0.3:
+                    nn.utils.prune.random_unstructured(part, "weight", 0.5)
+            elif step == "norm":
+                part = nn.BatchNorm1d(size, affine=rng.random() < 0.7)
+                part.running_mean.normal_()
+                part.running_var.uniform_(0.5, 2)
+            elif step == "skip":
+                part = nn.Linear(size, size)
+            elif step == "cat":
+                part, size = nn.Linear(size, h), size + h
+            elif step in MODULES:
+                part = MODULES[step]()
+            if part is not None:
+                self.parts[f"p{k}"] = part
+            self.plan.append((step, part))
+            sizes.append(size)
+        self.end = rng.choice(ENDS)
+        self.fc = nn.Linear(size, rng.randint(1, 4))
+        self.activation = rng.choice([None, None, "relu", "tanh", "sigmoid"])
+
+    def apply_step(self, step: str, part: nn.Module | None, y: torch.Tensor) -> torch.Tensor:
+        if step in KINDS:
+            if part.batch_first:
+                y, self.h = part(y)
+            else:
+                y, self.h = part(y.transpose(0, 1))
+                y = y.transpose(0, 1)
+            return y
+        if step == "flip rnn":
+            return part(y.flip([1]))[0].flip([1])
+        if step == "cell":
+            state, out = None, []
+            for t in range(y.shape[1]):
+                state = part(y[:, t], state)
+                out.append(state[0] if isinstance(part, nn.LSTMCell) else state)
+            return torch.stack(out, 1)
+        if step == "norm":
+            return part(y.transpose(1, 2)).transpose(1, 2)
+        if step == "skip":
+            return y + torch.tanh(part(y))
+        if step == "cat":
+            return torch.cat([y, part(y)], -1)
+        if step == "scale":
+            return (1.5 - y) / 4 + 0.25
+        return part(y) if step in MODULES or step == "linear" else {**FUNCTIONS, **REFUSED}[step](y)
+
+    def forward(self, x: torch.Tensor) -> object:
+        y = self.parts["embedding"](x) if self.tokens else x
+        self.h = None
+        if self.normalize:
+            y = (y - self.mean) / self.std
+        for step, part in self.plan:
+            y = self.apply_step(step, part, y)
+        h, self.h = self.h, None
+        if self.end == "h" and h is not None and self.plan[-1][0] in KINDS:
+            h = h[0] if isinstance(h, tuple) else h
+            two = self.plan[-1][1].bidirectional
+            y = torch.cat([h[-2], h[-1]], 1) if two else h[-1]
+        elif self.end in ("last", "first"):
+            y = y[:, -1] if self.end == "last" else y[:, 0, :]
+        elif self.end == "flat":
+            y = y.reshape(-1, y.shape[-1])
+        y = self.fc(y)
+        y = FUNCTIONS[self.activation](y) if self.activation else y
+        if self.end in ("softmax", "log_softmax"):
+            return getattr(F, self.end)(y, dim=-1)
+        if self.end == "time first":
+            return y.transpose(0, 1)
+        return {"tuple": (y, x), "dict": {"y": y, "x": x}}.get(self.end, y)
+
+
+def must_refuse(net: Net) -> bool:
+    """Whether some step computes what no core does."""
+    return any(step in REFUSED for step, _ in net.plan)
+
+
+def wrap(rng: random.Random, net: nn.Module) -> nn.Module:
+    """Put the module into a wrapper, sometimes."""
+    which = rng.random()
+    if which < 0.1:
+        return torch.nn.DataParallel(net)
+    return torch.compile(net) if which < 0.2 else net
