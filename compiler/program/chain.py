@@ -345,10 +345,11 @@ class Chain:
             chain = cls(
                 Format.from_json(data["input"]["format"]), int(data["input"]["size"]), stages,
                 tuple(data["outputs"]), Config.from_json(data["config"]),
-                read_quality(folder, data), read_exponents(data),
+                None, read_exponents(data),
             )  # fmt: skip
             digest = chain.digest
         check_digest(folder, digest, data)
+        chain.quality = read_quality(folder, data)
         with damaged(folder):
             check_summary(folder, data, "summary", chain.summary)
         return chain

@@ -275,12 +275,13 @@ class Program:
             program = cls(
                 network.with_argmax() if config.argmax else network,
                 config,
-                read_quality(folder, data),
+                None,
                 CoreSpec.from_json(data["hardware"]) if "hardware" in data else None,
                 read_exponents(data),
             )
             digest = program.digest
         check_digest(folder, digest, data)
+        program.quality = read_quality(folder, data)
         with damaged(folder):
             check_summary(folder, data, "summary", program.summary)
             check_summary(folder, data, "beat_layout", layout_json(program.images.layout))

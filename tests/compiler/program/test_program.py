@@ -173,7 +173,7 @@ def summary(**changes: object) -> Callable[[Path], None]:
         (edit(lambda d: d["layers"][0].update(size=10**6)), r"gru/r/w_frac is .*expected \(1000000,\)"),
         (edit(lambda d: d.update(layers=[])), r"layers is \[\], expected a list of 1"),
         (edit(lambda d: d["layers"][0].update(frac=10**17)), "frac is 1000000"),
-        (edit(lambda d: d["numbers"].update(sum_shift=10**400)), "401 digits"),
+        (edit(lambda d: d["numbers"].update(sum_shift=10**400)), "beyond the range of 64 bits"),
         (edit(lambda d: d["numbers"].update(slope=float("nan"))), "no finite number"),
         (edit(lambda d: d["layers"].append(d["layers"][0])), "is there twice"),
         (edit(lambda d: d.update(outputs=["x"])), "outputs .* are of no layer"),
