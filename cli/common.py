@@ -58,8 +58,19 @@ def add_verb(verbs: Any, name: str, run: Verb, text: str, detail: str = "") -> P
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object and no text")
     parser.add_argument("-v", "--verbose", action="store_true", help="tracebacks of errors")
+    parser.add_argument(
+        "--memory", metavar="GIB", type=_gibibytes, help="memory that reading a file may take (2)"
+    )
     parser.set_defaults(run=run)
     return parser
+
+
+def _gibibytes(text: str) -> int:
+    """Read a size in GiB as bytes."""
+    value = float(text)
+    if not 0 < value < 1 << 20:
+        raise argparse.ArgumentTypeError(f"{text} is not a size from 0 to 1048576 GiB")
+    return int(value * (1 << 30))
 
 
 class Console:

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Sequence
 
 from ..compiler.errors import GatewrightError, InputError
+from ..compiler.files.budget import memory_limit
 from . import board, environment, evaluate, example, program, report, run, tune
 from .common import Console, Parser, standard_output
 
@@ -78,7 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             try:
                 with warnings.catch_warnings():
                     warnings.showwarning = _warn
-                    console.result(args.run(args, console))
+                    with memory_limit(args.memory):
+                        console.result(args.run(args, console))
             except (Exception, KeyboardInterrupt) as error:
                 return _failed(error, console, verbose)
         return 0
@@ -106,7 +108,7 @@ def _code(error: BaseException) -> int:
     if isinstance(error, GatewrightError):
         return error.exit_code
     if isinstance(error, KeyboardInterrupt):
-        return INTERRUPTED
+        return getattr(error, "exit_code", INTERRUPTED)
     if isinstance(error, ImportError):
         return 3
     if isinstance(error, OSError | MemoryError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from contextlib import closing
 from pathlib import Path
@@ -131,12 +130,14 @@ def _board(folder: Path) -> tuple[Program, int]:
 
     baud = BAUD
     if (folder / "build.json").is_file():
-        try:
-            baud = int(json.loads((folder / "build.json").read_text()).get("baud", BAUD))
-        except (ValueError, TypeError, AttributeError, OSError) as error:
+        from ..hw.bitstream.build import read_build
+
+        baud = read_build(folder).get("baud", BAUD)
+        if not isinstance(baud, int) or not 0 < baud < 1 << 30:
             raise InputError(
-                f"{folder / 'build.json'} is damaged ({error}); build again: gatewright build"
-            ) from error
+                f"{folder / 'build.json'} is damaged (baud is {str(baud)[:40]}); build again: "
+                "gatewright build"
+            )
         folder = folder / "program"
     program = read_program(folder)
     if not isinstance(program, Program):

@@ -52,14 +52,15 @@ def read_labels(path: Path) -> np.ndarray:
     """Read classes (integers) or wanted outputs (floats) from ``.npy`` or ``.npz`` (key ``y``)."""
     import numpy as np
 
-    try:
-        found = np.load(path, allow_pickle=False)
-        if isinstance(found, np.lib.npyio.NpzFile):
-            with found:
-                found = found["y"]
-        array = np.asarray(found)
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise InputError(f"cannot read labels {path}: {error}") from error
+    from ..compiler.files.npy import read_npy, read_npz
+
+    if zipfile.is_zipfile(path):
+        arrays = read_npz(path, {"y"})
+        if "y" not in arrays:
+            raise InputError(f"cannot read labels {path}: it has no key 'y'")
+        array = arrays["y"]
+    else:
+        array = read_npy(path)
     if array.dtype.kind not in "iuf" or not np.isfinite(array).all():
         raise InputError(f"labels {path} are {array.dtype}; they must be finite numbers")
     return array

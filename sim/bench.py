@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from ..compiler import golden
 from ..compiler.arrays import IntArray
-from ..compiler.errors import CheckError
+from ..compiler.errors import CheckError, InputError
+from ..compiler.files.temporary import is_safe, temporary_folder
 from ..compiler.program.program import Program
 from ..hw.export.verilog import TOP, write_verilog
 from .build import build_simulator, play_bench
@@ -69,11 +70,21 @@ class Bench:
         self.program, self.simulator, self.waves = program, simulator, waves
         simulator_tools(simulator)  # complains before the first minute of work
         self.cells: dict[str, int] = {}
-        self._temporary = None if folder else tempfile.TemporaryDirectory(prefix="gatewright-")
-        self.folder = Path(folder or self._temporary.name).resolve()  # type: ignore[union-attr]
-        self._write()
-        self.build_folder = self.folder / "build"
-        self._build()
+        if folder and not is_safe(folder):
+            raise InputError(
+                f"{folder}: make takes no folder whose path has a space or another sign; give "
+                "another folder, or none"
+            )
+        self._stack = contextlib.ExitStack()
+        try:
+            made = None if folder else self._stack.enter_context(temporary_folder())
+            self.folder = Path(folder or made or "").resolve()
+            self._write()
+            self.build_folder = self.folder / "build"
+            self._build()
+        except BaseException:
+            self.close()
+            raise
 
     def _write(self) -> None:
         """Write the Verilog and the images of its memories."""
@@ -95,8 +106,7 @@ class Bench:
 
     def close(self) -> None:
         """Remove the temporary folder."""
-        if self._temporary is not None:
-            self._temporary.cleanup()
+        self._stack.close()
 
     def __enter__(self) -> Bench:
         return self

@@ -10,9 +10,10 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from ..compiler.errors import CheckError
+from ..hw.bitstream.process import run_in_group
 from .cache import digest, obtain
 from .simulators import VERILATOR, environment, simulator_tools
 
@@ -115,11 +116,11 @@ def play_bench(
     CheckError
         A test of the bench failed, or the simulator stopped.
     """
-    from cocotb_tools.runner import get_results, get_runner
+    from cocotb_tools.runner import get_results
 
     with environment(**simulator_tools(simulator), COCOTB_LOG_LEVEL="WARNING"):
         try:
-            results = get_runner(simulator).test(
+            results = _runner(simulator).test(
                 test_module=bench, hdl_toplevel=top, hdl_toplevel_lang="verilog", waves=waves,
                 build_dir=folder / "build", test_dir=run, seed=seed, log_file=log,
                 timescale=("1ns", "1ps"),
@@ -132,10 +133,25 @@ def play_bench(
         raise CheckError(f"the simulation failed (seed {seed}):\n{tail}")
 
 
-def _icarus(sources: Sequence[Path], top: str, build: Path, waves: bool) -> None:
+def _runner(simulator: str) -> Any:
+    """Return cocotb's runner; what it starts ends with us, in process groups."""
     from cocotb_tools.runner import get_runner
 
-    get_runner("icarus").build(
+    runner: Any = get_runner(simulator)
+
+    def run(commands: Sequence[Sequence[str]], cwd: Any, stdout: Any = None) -> None:
+        stderr = None if stdout is None else subprocess.STDOUT
+        for command in commands:
+            done = run_in_group(command, cwd=cwd, env=runner.env, stdout=stdout, stderr=stderr)
+            if done.returncode:
+                raise RuntimeError(f"{command[0]} failed (exit code {done.returncode})")
+
+    runner._execute_cmds = run
+    return runner
+
+
+def _icarus(sources: Sequence[Path], top: str, build: Path, waves: bool) -> None:
+    _runner("icarus").build(
         sources=sources, hdl_toplevel=top, build_dir=build, always=True, waves=waves,
         timescale=("1ns", "1ps"), log_file=build.parent / "icarus.log",
     )  # fmt: skip
@@ -164,7 +180,7 @@ def _verilate(
     command += [*VERILATOR, *arguments, str(main), *map(str, sources)]
 
     def run(*words: str) -> None:
-        subprocess.run(words, stdout=log, stderr=subprocess.STDOUT, check=True)  # noqa: S603
+        run_in_group(words, stdout=log, stderr=subprocess.STDOUT).check_returncode()
 
     run(*command)
     make = ("make", "-j", str(os.cpu_count() or 1), "-C", str(build), "-f", "Vtop.mk")

@@ -149,7 +149,7 @@ ROOMS = {
     " compiler.target compiler.config compiler.files compiler.arrays compiler.errors",
     "hw": "hw.link hw.engine hw.export host",
     "sim": "hw.bitstream hw.link hw.engine hw.export hw.blocks host compiler.program"
-    " compiler.golden compiler.arrays compiler.errors",
+    " compiler.files compiler.golden compiler.arrays compiler.errors",
     "examples": "compiler sim hw.bitstream compiler.*",
     "cli": "compiler sim host hw hw.bitstream hw.boards examples compiler.*",
     "gatewright": "cli compiler sim host hw hw.bitstream hw.boards compiler.*",

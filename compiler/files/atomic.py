@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from ..errors import InputError
+from .owned import PROGRAM, Kind, refuse_foreign
 
 __all__ = ["atomic_folder", "atomic_write", "reason"]
 
@@ -45,16 +46,16 @@ def atomic_write(path: str | Path, writer: Callable[[IO[bytes]], object]) -> Non
 
 
 @contextmanager
-def atomic_folder(path: str | Path, marker: str = "program.json") -> Iterator[Path]:
+def atomic_folder(path: str | Path, kind: Kind = PROGRAM) -> Iterator[Path]:
     """Fill a temporary folder that takes its place when the block ends well.
 
     Parameters
     ----------
     path : path
-        Folder to make; folders above it are made too. An old one is replaced, with all it
-        holds, only if it is empty or holds ``marker``, which shows that it is one of ours.
-    marker : str
-        Name of a file that every folder of this kind has.
+        Folder to make; folders above it are made too. An old one is replaced only if it is empty,
+        or if it and everything in it is ours.
+    kind : Kind
+        What gatewright writes there, and knows again.
 
     Yields
     ------
@@ -69,11 +70,11 @@ def atomic_folder(path: str | Path, marker: str = "program.json") -> Iterator[Pa
     target = Path(os.path.realpath(path))
     temporary, old = _sibling(target), _sibling(target)
     try:
-        _refuse_foreign(target, path, marker)
+        refuse_foreign(target, path, kind)
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary.mkdir()
         yield temporary
-        _refuse_foreign(target, path, marker)
+        refuse_foreign(target, path, kind)
         if target.exists():
             target.rename(old)
         try:
@@ -88,16 +89,6 @@ def atomic_folder(path: str | Path, marker: str = "program.json") -> Iterator[Pa
         shutil.rmtree(temporary, ignore_errors=True)
         if target.exists():
             shutil.rmtree(old, ignore_errors=True)
-
-
-def _refuse_foreign(target: Path, path: str | Path, marker: str) -> None:
-    if target.exists() and not target.is_dir():
-        raise InputError(f"{path} exists and is not a folder; give another name")
-    if target.is_dir() and any(target.iterdir()) and not (target / marker).is_file():
-        raise InputError(
-            f"{path} has files but no {marker}, so it is not replaced; "
-            "give a new or an empty folder, or remove it"
-        )
 
 
 def _sibling(target: Path) -> Path:

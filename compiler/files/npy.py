@@ -101,6 +101,8 @@ def read_array(
 
 def read_npy(path: Path, **options: Any) -> Array:
     """Read a ``.npy`` file; options are those of :func:`read_array`."""
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path} is a folder or a device, not a file")
     with parsing(str(path), "a .npy file", "save it again"), path.open("rb") as file:
         return read_array(file, str(path), path.stat().st_size, **options)
 

@@ -6,10 +6,14 @@ older ``.h5``. Nothing in a file is executed, and Keras itself is not needed.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
 import pathlib
 import re
+import signal
+import subprocess
+import sys
 import zipfile
 import zlib
 from collections import Counter
@@ -27,6 +31,7 @@ from ..files.json_file import read_json
 __all__ = ["KerasFile", "KerasLayer", "read_keras"]
 
 CONFIG_LIMIT = 16 << 20
+CPU_SECONDS, CPU_RATE = 5, 10 << 20  # of a first reading: seconds, and bytes for each more
 ARRAY_LIMIT = 1 << 27  # elements
 NAMES_LIMIT = 64  # arrays of one layer
 DEFLATE = 1032  # bytes that one byte of deflated data can become
@@ -252,9 +257,9 @@ def _read_legacy(path: pathlib.Path) -> KerasFile:
 
         def arrays(kind: str, name: str) -> tuple[FloatArray, ...]:
             base = f"model_weights/{name}"
-            attributes: Any = file[base].attrs if base in file else {}
-            if "weight_names" not in attributes:
+            if base not in file or "weight_names" not in file[base].attrs:
                 return ()
+            attributes = file[base].attrs
             if math.prod(attributes.get_id("weight_names").shape) > NAMES_LIMIT:
                 raise InputError(f"{base} has more than {NAMES_LIMIT} arrays; save the model again")
             names = attributes["weight_names"]
@@ -262,6 +267,35 @@ def _read_legacy(path: pathlib.Path) -> KerasFile:
 
         version = _text(file.attrs.get("keras_version", ""))
         return KerasFile(version, config, _layers(_chain(config), arrays))
+
+
+def _try_apart(path: pathlib.Path, size: int) -> None:
+    """Read a file in a process of its own first: a damaged one can hang or crash HDF5's library."""
+    _h5py()
+    seconds = CPU_SECONDS + size // CPU_RATE
+    code = "import sys; from gatewright.compiler.frontends.keras_file import read_limited as r; r(*sys.argv[1:])"
+    try:
+        done = subprocess.run(  # noqa: S603
+            [sys.executable, "-c", code, str(path.resolve()), str(seconds)],
+            stdin=subprocess.DEVNULL, capture_output=True, timeout=60 * seconds, check=False,
+        )  # fmt: skip
+        failed = "crashes the HDF5 library" if done.returncode < 0 else ""
+        if -done.returncode in (getattr(signal, "SIGXCPU", 0), getattr(signal, "SIGKILL", 0)):
+            failed = f"keeps the HDF5 library busy for more than {seconds} s"
+    except subprocess.TimeoutExpired:
+        failed = "keeps the HDF5 library busy without end"
+    if failed:
+        raise InputError(f"{path.name}: is damaged, it {failed}; save the model again")
+
+
+def read_limited(path: str, seconds: str) -> None:
+    """Read a file with the time of this process limited, and keep nothing of it."""
+    with contextlib.suppress(ImportError):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CPU, (int(seconds), int(seconds) + 1))
+    with contextlib.suppress(Exception):  # the reader outside says it
+        _read(pathlib.Path(path))
 
 
 def read_keras(path: pathlib.Path) -> KerasFile:
@@ -282,5 +316,10 @@ def read_keras(path: pathlib.Path) -> KerasFile:
     size = path.stat().st_size
     if size > FILE_LIMIT:
         raise InputError(f"{path.name}: {size} bytes; a model may have up to {FILE_LIMIT}")
+    _try_apart(path, size)
+    return _read(path)
+
+
+def _read(path: pathlib.Path) -> KerasFile:
     with parsing(path.name, "a Keras model", "save the model again"):
         return _read_archive(path) if zipfile.is_zipfile(path) else _read_legacy(path)

@@ -116,6 +116,8 @@ def _reader(path: pathlib.Path) -> Callable[..., Model]:
 def _check_size(path: pathlib.Path) -> None:
     """Refuse what cannot be read, is empty, or is too large, packed or unpacked."""
     try:
+        if path.exists() and not path.is_file():
+            raise InputError(f"{path} is a folder or a device, not a file")
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
         if path.suffix.lower() in ZIPPED and zipfile.is_zipfile(path):
@@ -123,6 +125,8 @@ def _check_size(path: pathlib.Path) -> None:
                 size = max(size, sum(member.file_size for member in archive.infolist()))
     except FileNotFoundError:
         raise InputError(f"{path} does not exist") from None
+    except InputError:
+        raise
     except Exception as error:  # zipfile raises many types on damaged files
         raise InputError(f"{path} cannot be read: {error}") from None
     if size == 0:

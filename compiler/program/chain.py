@@ -30,6 +30,7 @@ from .folder import (
     check_digest,
     check_summary,
     damaged,
+    quality_digest,
     read_description,
     read_quality,
 )
@@ -302,7 +303,11 @@ class Chain:
 
     def describe(self) -> str:
         """Return ``program.json``: which pass reads what, in which order, shifted by how much."""
-        made = self._describe() | {"digest": self.digest, "summary": self.summary}
+        made = self._describe() | {
+            "digest": self.digest,
+            "quality_digest": quality_digest(self.digest, self.quality),
+            "summary": self.summary,
+        }
         return json.dumps(made, indent=1, sort_keys=True) + "\n"
 
     def save(self, folder: str | Path) -> None:
@@ -312,7 +317,7 @@ class Chain:
         """
         from ..files.recording import atomic_folder
 
-        with atomic_folder(folder, marker="program.json") as tmp:
+        with atomic_folder(folder) as tmp:
             (tmp / "program.json").write_text(self.describe())
             for k, program in enumerate(self.passes):
                 program.save(tmp / f"pass{k}")
@@ -340,10 +345,11 @@ class Chain:
             chain = cls(
                 Format.from_json(data["input"]["format"]), int(data["input"]["size"]), stages,
                 tuple(data["outputs"]), Config.from_json(data["config"]),
-                read_quality(data), read_exponents(data),
+                None, read_exponents(data),
             )  # fmt: skip
             digest = chain.digest
         check_digest(folder, digest, data)
+        chain.quality = read_quality(folder, data)
         with damaged(folder):
             check_summary(folder, data, "summary", chain.summary)
         return chain

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -18,7 +19,7 @@ from ..files.npy import read_npz
 from .schema import QUALITY, check_arrays, check_chain, check_program
 
 __all__ = [
-    "SCHEMA", "check_digest", "check_files", "check_summary", "damaged", "read_arrays",
+    "SCHEMA", "check_digest", "check_files", "check_summary", "damaged", "quality_digest", "read_arrays",
     "read_description", "read_quality", "write_npz",
 ]  # fmt: skip
 
@@ -72,9 +73,26 @@ def read_arrays(folder: Path, data: dict[str, Any]) -> dict[str, IntArray]:
     return arrays
 
 
-def read_quality(data: dict[str, Any]) -> dict[str, Any]:
-    """Return what the quantizer measured, of a description."""
-    return {key: data["summary"][key] for key in QUALITY if key in data.get("summary", {})}
+def quality_digest(digest: str, quality: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of what the quantizer measured of a program of this digest, in hex."""
+    measured = {key: quality[key] for key in QUALITY if key in quality}
+    return hashlib.sha256(json.dumps([digest, measured], sort_keys=True).encode()).hexdigest()
+
+
+def read_quality(folder: Path, data: dict[str, Any]) -> dict[str, Any]:
+    """Return what the quantizer measured, which cannot be made anew, if it is as it was written.
+
+    Where the digest of it is not in the file, nothing is known of the figures: none is returned.
+    """
+    quality = {key: data["summary"][key] for key in QUALITY if key in data.get("summary", {})}
+    if not quality or "quality_digest" not in data:
+        return {}
+    if data["quality_digest"] != quality_digest(data["digest"], quality):
+        raise InputError(
+            f"{folder / 'program.json'} was edited: summary has other {', '.join(QUALITY)} than "
+            f"were measured; {_again(folder)}"
+        )
+    return quality
 
 
 def check_summary(

@@ -30,6 +30,7 @@ from .folder import (
     check_files,
     check_summary,
     damaged,
+    quality_digest,
     read_arrays,
     read_description,
     read_quality,
@@ -239,10 +240,11 @@ class Program:
 
         description = self._describe() | {
             "digest": self.digest,
+            "quality_digest": quality_digest(self.digest, self.quality),
             "summary": self.summary,
             "beat_layout": layout_json(self.images.layout),
         }
-        with atomic_folder(folder, marker="program.json") as tmp:
+        with atomic_folder(folder) as tmp:
             (tmp / "program.json").write_text(
                 json.dumps(description, indent=1, sort_keys=True) + "\n"
             )
@@ -273,12 +275,13 @@ class Program:
             program = cls(
                 network.with_argmax() if config.argmax else network,
                 config,
-                read_quality(data),
+                None,
                 CoreSpec.from_json(data["hardware"]) if "hardware" in data else None,
                 read_exponents(data),
             )
             digest = program.digest
         check_digest(folder, digest, data)
+        program.quality = read_quality(folder, data)
         with damaged(folder):
             check_summary(folder, data, "summary", program.summary)
             check_summary(folder, data, "beat_layout", layout_json(program.images.layout))

@@ -86,7 +86,7 @@ def named(check: Check) -> Check:
     return inner
 
 
-def entries(optional: tuple[str, ...] = (), **checks: Check) -> Check:
+def entries(optional: tuple[str, ...] = (), /, **checks: Check) -> Check:
     """Return a check for objects with these entries; others are not looked at."""
 
     def inner(value: Any, where: str) -> None:

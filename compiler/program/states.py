@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
+from ..files.npy import read_npy
 from ..golden import State
 from ..numerics.fixed import Format
 from .runnable import Runnable
@@ -29,13 +30,7 @@ def read_state(path: Path, program: Runnable, sequences: int) -> State:
     InputError
         No such file, not numbers, another shape, or a value that is not finite.
     """
-    try:
-        values = np.load(path, allow_pickle=False)
-        values = np.asarray(values, dtype=np.float64)
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist") from None
-    except (ValueError, TypeError, EOFError) as error:
-        raise InputError(f"{path} is not an .npy file of numbers: {error}") from None
+    values = read_npy(path).astype(np.float64)
     nets = [each.network for each in program.passes]
     formats = []
     for net in nets:

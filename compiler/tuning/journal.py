@@ -13,10 +13,15 @@ import numpy as np
 from ..config import Config
 from ..errors import InputError
 from ..files.atomic import atomic_write
+from ..files.json_file import read_json
+from ..files.owned import PROGRAM, refuse_foreign, refuse_taken
 from ..ir.model import Linear, Model
 from .result import Point
 
 __all__ = ["Journal", "search_key"]
+
+RESULTS = {"result.json": "result", "config.toml": "configuration", "pareto.png": "plot"}
+"""What a search writes into its folder, beside its journal and the program."""
 
 
 class Journal:
@@ -43,6 +48,8 @@ class Journal:
     def __init__(self, folder: Path, key: str) -> None:
         self.folder, self.key = folder, key
         self.path, self.points = folder / "journal.jsonl", dict[str, Point]()
+        refuse_taken(folder, self.path.name, RESULTS)
+        refuse_foreign(folder / "program", folder / "program", PROGRAM)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             text = self.path.read_text(encoding="utf-8") if self.path.exists() else ""
@@ -51,7 +58,9 @@ class Journal:
         # What an interruption cut off has no end of line.
         lines = text[: text.rfind("\n") + 1].splitlines()
         try:
-            head, *rest = [json.loads(line) for line in lines] or [{"key": key}]
+            head, *rest = [read_json(line, str(self.path), "delete it") for line in lines] or [
+                {"key": key}
+            ]
             own = head["key"]
             self.points = {item["name"]: Point(**item["point"]) for item in rest}
         except (ValueError, KeyError, TypeError) as error:
@@ -76,7 +85,9 @@ class Journal:
         """Return the result, if this search was finished with this limit."""
         path = self.folder / "result.json"
         try:
-            data = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+            data = read_json(path.read_bytes(), str(path), "delete it") if path.exists() else {}
+            if not isinstance(data, dict):
+                raise ValueError("no object")
         except (OSError, ValueError) as error:
             raise InputError(f"{path} is damaged ({error}); delete it") from error
         whole = data.pop("key", "") == self.key and data.get("max_loss") == max_loss

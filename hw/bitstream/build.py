@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import tempfile
 import time
 from fractions import Fraction
 from importlib.metadata import version
@@ -13,7 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from ...compiler.errors import CheckError, InputError
-from ...compiler.files.recording import atomic_folder
+from ...compiler.files.atomic import atomic_folder
+from ...compiler.files.json_file import read_json
+from ...compiler.files.owned import BUILD, refuse_foreign
+from ...compiler.files.temporary import temporary_folder
 from ...compiler.program.program import Program
 from ...compiler.target.estimate import Estimate
 from ...host.wire.flash_image import flash_image
@@ -81,7 +83,7 @@ def read_build(folder: str | Path) -> dict[str, Any]:
             f"gatewright build PROGRAM --board B -o {folder}"
         )
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = read_json(path.read_bytes(), str(path), "build again")
         if not isinstance(data["board"], str) or "key" not in data:
             raise ValueError("fields are missing")
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -141,13 +143,13 @@ def build(
     if old is not None:
         progress("this very build is there already")
         return old
+    refuse_foreign(Path(folder), folder, BUILD)  # before the work of minutes
     start = time.monotonic()
     auto = (program.config.lanes if options.lanes is None else options.lanes) == 0
     most = 0
     for number in range(RETRIES + 1):
         laid, chosen, expected = prepare(program, board, options, most)
-        with tempfile.TemporaryDirectory() as name:
-            work = Path(name)
+        with temporary_folder() as work:
             (work / "logs").mkdir()
             found = _facts(laid, board, chosen, expected) | {"key": key}
             error = None
@@ -191,7 +193,7 @@ def _keep(
     found: dict[str, Any],
 ) -> None:  # fmt: skip
     """Write the folder of a build, whether it has a bitstream or not."""
-    with atomic_folder(folder, marker=REPORT) as out:
+    with atomic_folder(folder, BUILD) as out:
         shutil.copytree(work / "logs", out / "logs")
         if found["bitstream"]:
             shutil.copy(work / found["bitstream"], out)

@@ -10,6 +10,7 @@ from typing import Any
 
 from ...compiler.errors import CheckError, InputError, MissingToolError
 from ..boards import Board
+from .process import run_in_group
 from .tools import Progress, find_tool
 
 __all__ = ["LOADER", "detected_model", "explain", "flash"]
@@ -70,9 +71,10 @@ def explain(board: Board, code: int, text: str) -> Exception | None:
 def _call(board: Board, arguments: Sequence[str], folder: Path) -> str:
     """Run the loader; return what it prints, or raise what its failure means."""
     command = [find_tool(LOADER), *board.programmer_args, *arguments]
-    done = subprocess.run(  # noqa: S603
-        command, cwd=folder, capture_output=True, text=True, errors="replace", check=False
-    )
+    done = run_in_group(
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        errors="replace",
+    )  # fmt: skip
     text = done.stdout + done.stderr
     error = explain(board, done.returncode, text)
     if error is not None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ...compiler.errors import MissingToolError
 from ..vendor import families
+from .process import in_group, run_in_group
 
 __all__ = ["Progress", "find_tool", "run_tool", "tool_version"]
 
@@ -67,9 +68,10 @@ def tool_version(name: str) -> str:
         except PackageNotFoundError:
             pass
     try:
-        done = subprocess.run(  # noqa: S603
-            [find_tool(name), "--version"], capture_output=True, text=True, timeout=60, check=False
-        )
+        done = run_in_group(
+            [find_tool(name), "--version"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            text=True, timeout=60,
+        )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired):
         return "unknown"
     number = re.search(r"\d+(\.\d+)+\S*", done.stdout + done.stderr)
@@ -107,20 +109,13 @@ def run_tool(
     progress(what)
     shown = start
     with log.open("wb") as out:
-        process = subprocess.Popen(  # noqa: S603
-            command, cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT
-        )
-        try:
+        with in_group(command, cwd=folder, stdout=out, stderr=subprocess.STDOUT) as process:
             while process.poll() is None:
                 time.sleep(0.1)
                 now = time.monotonic()
                 if now - shown >= EVERY:
                     shown = now
                     progress(f"{what}: {now - start:.0f} s, {_last(log)}".rstrip(", "))
-        finally:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
     return process.returncode
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from amaranth.back import verilog as back
 
-from ...compiler.files.recording import atomic_folder
+from ...compiler.files.atomic import atomic_folder
+from ...compiler.files.owned import CHAIN_VERILOG, VERILOG
 from ...compiler.layout.images import hex_files
 from ...compiler.program.program import Program
 from ..blocks.memory import TABLE_VERILOG
@@ -79,7 +80,7 @@ def write_verilog(program: Program | Chain, folder: str | Path, **options: Any) 
         files = {"program.json": program.describe()}
         for k, each in enumerate(program.passes):
             files |= {f"pass{k}/{name}": text for name, text in _files(each, options).items()}
-    with atomic_folder(folder, marker=next(iter(files))) as tmp:
+    with atomic_folder(folder, VERILOG if "core.v" in files else CHAIN_VERILOG) as tmp:
         for name, text in files.items():
             (tmp / name).parent.mkdir(exist_ok=True)
             (tmp / name).write_text(text)

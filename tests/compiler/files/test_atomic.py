@@ -1,12 +1,16 @@
 """Files and folders appear whole or not at all, whatever fails and when."""
 
 import errno
+import json
 import os
 from pathlib import Path
 
 import pytest
 from gatewright.compiler.errors import InputError
 from gatewright.compiler.files.atomic import atomic_folder, atomic_write
+from gatewright.compiler.files.owned import PROGRAM, VERILOG
+
+OURS = json.dumps({"schema": 2, "digest": "0" * 64})
 
 
 def left_in(folder: Path) -> list[str]:
@@ -58,19 +62,19 @@ def test_link_is_followed(tmp_path):
 def test_folder_appears_whole(tmp_path):
     target = tmp_path / "above" / "program"
     with atomic_folder(target) as folder:
-        (folder / "program.json").write_text("1")
+        (folder / "program.json").write_text(OURS)
         assert folder.parent == target.parent
         assert not target.exists()
     assert left_in(target) == ["program.json"]
     with atomic_folder(target) as folder:
-        (folder / "program.json").write_text("2")
-        (folder / "inner").mkdir()
-        assert (target / "program.json").read_text() == "1"
-    assert left_in(target) == ["inner", "program.json"]
+        (folder / "program.json").write_text(OURS + " ")
+        (folder / "weights.npz").touch()
+        assert (target / "program.json").read_text() == OURS
+    assert left_in(target) == ["program.json", "weights.npz"]
     assert left_in(target.parent) == ["program"]
     target = tmp_path / "empty"
     target.mkdir()
-    with atomic_folder(target, marker="core.v") as folder:
+    with atomic_folder(target, VERILOG) as folder:
         (folder / "core.v").touch()
     assert left_in(target) == ["core.v"]
 
@@ -78,7 +82,7 @@ def test_folder_appears_whole(tmp_path):
 def test_foreign_folder_is_not_replaced(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(InputError, match=r"has files but no core\.v, so it is not replaced"):
-        with atomic_folder(tmp_path, marker="core.v"):
+        with atomic_folder(tmp_path, VERILOG):
             pytest.fail("the block must not run")
     with pytest.raises(InputError, match="is not a folder"):
         with atomic_folder(tmp_path / "notes.txt"):
@@ -103,11 +107,11 @@ def test_foreign_folder_is_not_replaced(tmp_path):
 def test_failed_folder_leaves_the_old_one(tmp_path, error, expected, message):
     target = tmp_path / "program"
     target.mkdir()
-    (target / "program.json").write_text("old")
+    (target / "program.json").write_text(OURS)
     with pytest.raises(expected, match=message), atomic_folder(target) as folder:
         (folder / "program.json").write_text("half")
         raise error
-    assert (target / "program.json").read_text() == "old"
+    assert (target / "program.json").read_text() == OURS
     assert left_in(tmp_path) == ["program"]
 
 
@@ -115,7 +119,7 @@ def test_failed_folder_leaves_the_old_one(tmp_path, error, expected, message):
 def test_refused_folder_rename_restores_the_old_one(tmp_path, monkeypatch, failing):
     target = tmp_path / "program"
     target.mkdir()
-    (target / "program.json").write_text("old")
+    (target / "program.json").write_text(OURS)
     rename, calls = Path.rename, []
 
     def refuse(self, other):
@@ -127,5 +131,47 @@ def test_refused_folder_rename_restores_the_old_one(tmp_path, monkeypatch, faili
     monkeypatch.setattr(Path, "rename", refuse)
     with pytest.raises(InputError, match="Permission denied"), atomic_folder(target) as folder:
         (folder / "program.json").write_text("new")
-    assert (target / "program.json").read_text() == "old"
+    assert (target / "program.json").read_text() == OURS
     assert left_in(tmp_path) == ["program"]
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"program.json": "{}", "thesis.txt": ""}, "program.json that gatewright did not write"),
+        ({"program.json": "{"}, "program.json that gatewright did not write"),
+        ({"program.json": OURS, "thesis.txt": ""}, "also holds thesis.txt"),
+        ({"program.json": OURS, "weights_x.hex": ""}, "also holds weights_x.hex"),
+        ({"program.json": OURS, "pass0/notes": ""}, "also holds pass0/notes"),
+        ({"program.json": OURS, ".git/HEAD": ""}, r"also holds \.git/HEAD"),
+        ({"weights.npz": ""}, "has files but no program.json"),
+    ],
+)
+def test_nothing_that_we_did_not_write_is_removed(tmp_path, files, message):
+    target = tmp_path / "web"
+    for name, text in files.items():
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        (target / name).write_text(text)
+    with pytest.raises(InputError, match=message), atomic_folder(target):
+        pytest.fail("the block must not run")
+    left = {
+        p.relative_to(target).as_posix(): p.read_text() for p in target.rglob("*") if p.is_file()
+    }
+    assert left == files
+
+
+def test_links_and_empty_folders_of_others_are_kept(tmp_path):
+    target = tmp_path / "web"
+    target.mkdir()
+    (target / "program.json").write_text(OURS)
+    (target / "weights.npz").symlink_to(tmp_path / "elsewhere")
+    with (
+        pytest.raises(InputError, match=r"also holds weights\.npz@"),
+        atomic_folder(target, PROGRAM),
+    ):
+        pytest.fail("the block must not run")
+    (target / "weights.npz").unlink()
+    (target / "drafts").mkdir()
+    with pytest.raises(InputError, match="also holds drafts/"), atomic_folder(target, PROGRAM):
+        pytest.fail("the block must not run")
+    assert left_in(target) == ["drafts", "program.json"]

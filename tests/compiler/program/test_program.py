@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from gatewright.compiler.config import Config
 from gatewright.compiler.errors import InputError
+from gatewright.compiler.files.budget import memory_limit
 from gatewright.compiler.ir.cells import CELLS
 from gatewright.compiler.ir.model import Linear, Model
 from gatewright.compiler.layout.images import hex_files
@@ -146,6 +147,75 @@ def test_damage_is_an_input_error(
     damage(folder)
     with pytest.raises(InputError, match=message):
         Program.load(folder)
+
+
+def summary(**changes: object) -> Callable[[Path], None]:
+    return edit(lambda d: d["summary"].update(changes))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (summary(cycles_per_step=1), r"was edited: summary\.cycles_per_step says 1, the program has"),
+        (summary(utilization=1.0), r"was edited: summary\.utilization"),
+        (summary(error=0), r"summary\.error is 0, expected an object"),
+        (summary(error={"max": "0", "mean": 0}), r"summary\.error\.max is 0, expected a finite"),
+        (summary(error={"max": 0, "mean": 0}), "was edited: summary has other error"),
+        (summary(saturations={"gru": [1, 2]}), "was edited: summary has other error"),
+        (edit(lambda d: d.update(quality_digest="0" * 64)), "was edited: summary has other"),
+        (summary(saturations=[1]), r"summary\.saturations is \[1\]"),
+        (summary(calibration="none"), "expected data or synthetic"),
+        (edit(lambda d: d["summary"].pop("error")), r"summary has no error"),
+        (edit(lambda d: d["beat_layout"].update(act=[0, 1, 0, 0, 0])), r"was edited: beat_layout\.act"),
+        (lambda f: (f / "weights.hex").write_text("00\n"), r"weights\.hex was edited"),
+        (lambda f: (f / "beats.hex").write_text(
+            (f / "beats.hex").read_text().replace("0", "1", 1)), r"beats\.hex was edited"),
+        (edit(lambda d: d["layers"][0].update(size=10**6)), r"gru/r/w_frac is .*expected \(1000000,\)"),
+        (edit(lambda d: d.update(layers=[])), r"layers is \[\], expected a list of 1"),
+        (edit(lambda d: d["layers"][0].update(frac=10**17)), "frac is 1000000"),
+        (edit(lambda d: d["numbers"].update(sum_shift=10**400)), "beyond the range of 64 bits"),
+        (edit(lambda d: d["numbers"].update(slope=float("nan"))), "no finite number"),
+        (edit(lambda d: d["layers"].append(d["layers"][0])), "is there twice"),
+        (edit(lambda d: d.update(outputs=["x"])), "outputs .* are of no layer"),
+        (lambda f: (f / "program.json").write_text("[" * 100_000), "is not a JSON file"),
+    ],
+)  # fmt: skip
+def test_edited_folders_are_named(
+    damage: Callable[[Path], None], message: str, saved: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(saved, folder)
+    damage(folder)
+    with pytest.raises(InputError, match=message):
+        Program.load(folder)
+
+
+def test_a_member_of_zeros_is_refused_before_it_is_unpacked(saved: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(saved, folder)
+    with np.load(folder / "weights.npz") as data:
+        arrays = dict(data)
+    np.savez_compressed(folder / "weights.npz", **(arrays | {"gru/r/w": np.zeros(1 << 22, "i2")}))
+    with pytest.raises(InputError, match=r"gru/r/w is int16 of shape .* expected"):
+        Program.load(folder)
+    with memory_limit(1 << 20), pytest.raises(InputError, match="--memory"):
+        Program.load(folder)
+
+
+def test_figures_without_a_digest_of_theirs_are_not_shown(saved: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(saved, folder)
+    edit(lambda d: d.pop("quality_digest"))(folder)
+    assert "error" not in Program.load(folder).summary
+    assert "error" in Program.load(saved).summary
+
+
+def test_images_that_are_not_there_are_not_missed(saved: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(saved, folder)
+    for path in folder.glob("*.hex"):
+        path.unlink()
+    assert Program.load(folder).digest == Program.load(saved).digest
 
 
 def test_pickles_are_not_opened(saved: Path, tmp_path: Path) -> None:
