@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 from gatewright.cli import environment
 from gatewright.cli.main import main
-from gatewright.compiler import Program
+from gatewright.compiler import Program, load
 from gatewright.compiler.compiled import library
-from gatewright.compiler.frontends import registry as load
 from support.command_line import assert_refused
 
 
