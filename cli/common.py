@@ -6,13 +6,14 @@ import argparse
 import contextlib
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NoReturn
 
-from ..compiler.errors import GatewrightError, InputError
+from ..compiler.errors import GatewrightError, InputError, did_you_mean
 
 if TYPE_CHECKING:
     from ..compiler.files.recording import Recording
@@ -45,7 +46,27 @@ class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are the user's input at fault, like any other."""
 
     def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message}; see: {self.prog} --help")
+        """Refuse arguments, with the verb or option that is closest to one that is not known."""
+        choice = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message, re.DOTALL)
+        option = re.search(r"unrecognized arguments: (--[\w-]+)", message)
+        hint = ""
+        if choice:
+            hint = did_you_mean(choice[1], re.findall(r"[\w.-]+", choice[2]))
+        elif option:
+            names = [name.lstrip("-") for name in self._options()]
+            hint = did_you_mean(option[1].lstrip("-"), names).replace(" '", " '--")
+        raise InputError(f"{message}{hint or ';'} see: {self.prog} --help")
+
+    def _options(self) -> list[str]:
+        """Return the options of this parser and of its verbs."""
+        verbs = [
+            parser
+            for action in self._actions
+            if isinstance(action, argparse._SubParsersAction)
+            for parser in action.choices.values()
+        ]
+        found = list(self._option_string_actions)
+        return [*found, *(name for verb in verbs for name in verb._option_string_actions)]
 
 
 def add_verb(verbs: Any, name: str, run: Verb, text: str, detail: str = "") -> Parser:

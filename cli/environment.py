@@ -16,15 +16,6 @@ from .common import Console, add_verb, table, with_result
 
 __all__ = ["add_verbs"]
 
-FILES = (
-    (".pt .pth", "PyTorch state_dict or checkpoint of tensors; code in it is never run", "torch"),
-    (".pt2", "torch.export.save: the module's own forward; code in it is never run", ""),
-    (".safetensors", "state_dict", ""),
-    (".npz", "state_dict of plain arrays; RNNoise 0.1", ""),
-    (".onnx", "GRU, LSTM, RNN, Gemm, MatMul and activations", "onnx"),
-    (".keras .h5", "Keras 3 and HDF5: GRU, LSTM, SimpleRNN, Dense", "keras"),
-    (".json", "RTNeural", ""),
-)
 DATA = (
     (".npy", "(steps, features) or (sequences, steps, features)"),
     (".npz", "key x as above; len and y, the true length and the label of each sequence"),
@@ -86,7 +77,7 @@ def add_verbs(verbs: Any) -> None:
 def supported(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     """List what is supported."""
     from ..compiler.config import LANES_MAX
-    from ..compiler.frontends.registry import FILE_LIMIT
+    from ..compiler.frontends.registry import FILE_LIMIT, FORMATS
     from ..compiler.ir.cells import CELLS
     from ..compiler.ir.layers import SIZE_LIMIT
     from ..compiler.numerics.activation import ACTIVATIONS, KINDS
@@ -103,7 +94,8 @@ def supported(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     }
     console.say(table(cells, ("cell", "what it is", "from")))
     console.say(f"\nactivations: {', '.join(ACTIVATIONS)}; evaluated {', '.join(KINDS)}\n")
-    console.say(table(FILES, ("model", "content", "package")))
+    files = [(" ".join(each.endings), each.name, each.package) for each in FORMATS]
+    console.say(table(files, ("model", "content", "package")))
     console.say("\n" + table(DATA, ("data", "content")))
     console.say(
         f"\nlimits: layers of 1 to {SIZE_LIMIT - 1} inputs and neurons; weights, operands, states "
@@ -114,7 +106,7 @@ def supported(args: argparse.Namespace, console: Console) -> dict[str, Any]:
         "cells": [{"name": name, "title": title} for name, title, _ in cells],
         "activations": list(ACTIVATIONS),
         "activation_kinds": list(KINDS),
-        "models": [{"endings": e.split(), "content": c, "package": p} for e, c, p in FILES],
+        "models": [{"endings": e.split(), "content": c, "package": p} for e, c, p in files],
         "data": [{"ending": ending, "content": content} for ending, content in DATA],
         "limits": limits,
     }

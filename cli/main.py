@@ -80,7 +80,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 with warnings.catch_warnings():
                     warnings.showwarning = _warn
                     with memory_limit(args.memory):
-                        console.result(args.run(args, console))
+                        result = args.run(args, console)
+                        open_ = getattr(args, "not_compared", None)
+                        console.result(
+                            result if open_ is None else result | {"not_compared": open_}
+                        )
+                        if open_:
+                            console.note(_not_compared(open_))
             except (Exception, KeyboardInterrupt) as error:
                 return _failed(error, console, verbose)
         return 0
@@ -93,6 +99,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _warn(message: Warning | str, *_: object, **__: object) -> None:
     """Show a library's warning as one line, without its place in the source."""
     print(f"warning: {message}", file=sys.stderr)
+
+
+def _not_compared(open_: list[str]) -> str:
+    """Say what of a model was taken for granted: the last line of every verb that reads one."""
+    return (
+        f"warning: not compared with your model: {'; '.join(open_)}. Record x and what the model "
+        "gives, np.savez('y.npz', x=x, y=y), and add --expect y.npz"
+    )
 
 
 def _version(console: Console) -> int:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..compiler.config import Config
 from ..compiler.errors import InputError
+from ..compiler.frontends.registry import READERS
 from .board import describe_target
 from .common import Console, Parser, add_verb, percent, read_program, read_recording, table
 from .knobs import add_knobs, read_config
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["add_model", "add_verbs", "describe", "read_model"]
 
-MODEL = "trained model: .pt .pth .pt2 .safetensors .npz .onnx .keras .h5 .json"
+READING = ("key", "ignore", "node", "nonlinearity", "forward", "expect")
+MODEL = f"trained model: {' '.join(READERS)}"
 
 
 def add_verbs(verbs: Any) -> None:
@@ -65,6 +68,16 @@ def add_reading(parser: Parser) -> None:
     group.add_argument(
         "--ignore", metavar="PATTERN", action="append", help="tensors to leave out, as in 'tcn.*'"
     )
+    group.add_argument(
+        "--forward", metavar="STEPS",
+        help="what a state_dict's model computes: modules and activations in the order of the "
+        "data, as in 'gru, fc1, relu, fc2'; also last, softmax, a + b, cat(a, b), embedding(a), "
+        "rnn(a, b), with x for the input",
+    )  # fmt: skip
+    group.add_argument(
+        "--expect", metavar="XY.npz", type=Path,
+        help="recorded input x and the model's own outputs y, which the model read must give",
+    )  # fmt: skip
     group.add_argument("--order", metavar="A,B", help="modules in the order of the data")
     group.add_argument("--node", metavar="NAME", help="one recurrent node of an ONNX graph")
     group.add_argument("--nonlinearity", metavar="tanh|relu", help="of plain RNN layers")
@@ -77,21 +90,41 @@ def add_reading(parser: Parser) -> None:
 
 
 def read_model(args: argparse.Namespace, path: Path) -> Model:
-    """Read a model with the options of :func:`add_reading`."""
+    """Read a model with the options of :func:`add_reading`.
+
+    What was compared with nothing is kept in ``args.not_compared``: :func:`~.main.main` says it
+    when the verb is done.
+    """
     from ..compiler.frontends.registry import load
 
+    model = load(path, check=not args.no_check, **_options(args))
+    args.not_compared = list(model.not_compared)
+    return model
+
+
+def _options(args: argparse.Namespace) -> dict[str, Any]:
+    """Join the table ``[model]`` of the configuration file and the options, which win."""
     options: dict[str, Any] = {}
-    for name in ("key", "ignore", "node", "nonlinearity"):
-        if getattr(args, name):
-            options[name] = getattr(args, name)
+    if getattr(args, "config", None):
+        table = tomllib.loads(args.config.read_text(encoding="utf-8")).get("model", {})
+        wrong = set(table) - {*READING, "order", "head"}
+        if wrong:
+            raise InputError(
+                f"configuration {args.config}: [model] has no {sorted(wrong)[0]!r}; it takes "
+                f"{', '.join((*READING, 'order', 'head'))}"
+            )
+        options = {"activations" if k == "head" else k: v for k, v in table.items()}
+    options |= {name: getattr(args, name) for name in READING if getattr(args, name)}
     if args.order:
         options["order"] = args.order.split(",")
     if args.head:
-        wrong = [text for text in args.head if "=" not in text]
-        if wrong:
-            raise InputError(f"--head takes MODULE=ACTIVATION, as in fc=sigmoid, not {wrong[0]!r}")
+        wrong_text = [text for text in args.head if "=" not in text]
+        if wrong_text:
+            raise InputError(
+                f"--head takes MODULE=ACTIVATION, as in fc=sigmoid, not {wrong_text[0]!r}"
+            )
         options["activations"] = dict(text.split("=", 1) for text in args.head)
-    return load(path, check=not args.no_check, **options)
+    return options
 
 
 def inspect(args: argparse.Namespace, console: Console) -> dict[str, Any]:
@@ -126,6 +159,7 @@ def inspect(args: argparse.Namespace, console: Console) -> dict[str, Any]:
         "macs_per_step": model.macs,
         "layers": layers,
         "notes": list(model.notes),
+        "not_compared": list(model.not_compared),
     }
 
 

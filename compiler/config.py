@@ -182,7 +182,7 @@ class Config:
 
     @classmethod
     def from_toml(cls, path: str | Path) -> Config:
-        """Read a TOML file.
+        """Read a TOML file; its table ``[model]`` is for whoever reads the model.
 
         Raises
         ------
@@ -195,6 +195,7 @@ class Config:
             raise InputError(f"cannot read configuration {path}: {error.strerror}") from error
         except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise InputError(f"configuration {path} is not TOML: {error}") from error
+        data.pop("model", None)
         try:
             return cls.from_json(data)
         except InputError as error:

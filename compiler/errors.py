@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import Any
 
-__all__ = ["CheckError", "GatewrightError", "InputError", "MissingToolError"]
+__all__ = ["CheckError", "GatewrightError", "InputError", "MissingToolError", "did_you_mean"]
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return ``; did you mean 'known'?`` for a word that is close to one, else nothing."""
+    near = get_close_matches(word, list(known), 1, 0.6)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 class GatewrightError(Exception):

@@ -18,7 +18,7 @@ from .atomic import atomic_folder, atomic_write, reason
 from .budget import one_import, spend
 from .npy import npz_keys, read_npy, read_npz
 
-__all__ = ["Recording", "atomic_folder", "atomic_write", "read_x", "write_y"]
+__all__ = ["Recording", "atomic_folder", "atomic_write", "read_pair", "read_x", "write_y"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -92,6 +92,23 @@ def read_x(path: str | Path, features: int | None = None) -> Recording:
         _companion(arrays.get("len"), x, f"{path}: len", "lengths", 1, x.shape[-2]),
         _companion(arrays.get("y"), x, f"{path}: y", "labels", 0, np.iinfo(np.int64).max),
     )
+
+
+def read_pair(path: str | Path) -> dict[str, npt.NDArray[Any]]:
+    """Read ``x``, ``y`` and, where present, ``len`` of an ``.npz`` as they are.
+
+    Raises
+    ------
+    InputError
+        As :func:`read_x` does.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".npz":
+        raise InputError(f"{path.name}: x and y are recorded in one .npz: np.savez(path, x=x, y=y)")
+    try:
+        return _read_npz(path)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {reason(error)}") from error
 
 
 def _checked(array: npt.NDArray[Any], what: str, features: int | None) -> FloatArray:

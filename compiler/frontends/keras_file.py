@@ -1,4 +1,4 @@
-"""Opens Keras files as data: the layers of a chain, their settings and weights.
+"""Opens Keras files as data: the layers of a graph, their settings and weights.
 
 Two containers: ``.keras`` (Keras 3: a zip of ``config.json`` and ``model.weights.h5``) and the
 older ``.h5``. Nothing in a file is executed, and Keras itself is not needed.
@@ -42,24 +42,39 @@ PLACES = {
     "Bidirectional": ("forward_layer/cell/vars", "backward_layer/cell/vars"),
     "TimeDistributed": ("layer/vars",),
     "GRU": ("cell/vars",),
+    "RNN": ("cell/vars",),
     "LSTM": ("cell/vars",),
     "SimpleRNN": ("cell/vars",),
 }
+USED = {"Normalization": 2}  # arrays of a layer that count; its third is how many samples it saw
 
 
 @dataclass(frozen=True)
 class KerasLayer:
-    """A layer as the file states it: class name, name, settings, arrays in Keras' order."""
+    """A layer as the file states it.
+
+    Parameters
+    ----------
+    kind, name : str
+        Class and name.
+    config : dict
+        Settings.
+    weights : tuple of ndarray
+        In Keras' order.
+    inputs : tuple of str
+        Layers that it reads; none for the first.
+    """
 
     kind: str
     name: str
     config: dict[str, Any]
     weights: tuple[FloatArray, ...]
+    inputs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class KerasFile:
-    """A chain of layers.
+    """A graph of layers with one input and one output.
 
     Parameters
     ----------
@@ -69,11 +84,14 @@ class KerasFile:
         The whole model configuration.
     layers : tuple of KerasLayer
         In the order of evaluation.
+    output : str
+        The layer that gives the output.
     """
 
     version: str
     config: dict[str, Any]
     layers: tuple[KerasLayer, ...]
+    output: str
 
 
 def _h5py() -> Any:
@@ -151,35 +169,49 @@ def _origins(node: Any) -> list[str]:
     return []
 
 
-def _chain(model: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the layer entries of a model, checked to be one chain."""
+def _entries(model: dict[str, Any]) -> tuple[list[dict[str, Any]], list[tuple[str, ...]], str]:
+    """Return the layer entries of a model, the layers that each reads, and the output's name."""
     kind, config = model.get("class_name"), model.get("config")
     if not isinstance(config, dict):  # a Sequential model of early Keras 2 has a plain list
         config = {"layers": config}
     layers = config.get("layers")
     if kind not in ("Sequential", "Functional", "Model") or not isinstance(layers, list):
         raise InputError(
-            f"the model is of class {kind!r}; Sequential and Functional chains are supported"
+            f"the model is of class {kind!r}; Sequential and Functional models are supported"
         )
     if not layers or not all(isinstance(layer, dict) for layer in layers):
         raise InputError("the model's list of layers is empty or damaged; save the model again")
+    names = [_name(layer) for layer in layers]
     if kind == "Sequential":
-        return layers
-    last = ""
-    for layer in layers:
-        name = str(layer.get("name"))
+        return layers, [(), *((name,) for name in names[:-1])], names[-1]
+    reads: list[tuple[str, ...]] = []
+    for k, layer in enumerate(layers):
         nodes = layer.get("inbound_nodes") or []
         origins = _origins(nodes)
-        if origins != ([last] if last else []) or len(nodes) > 1:
+        if len(nodes) > 1:
+            raise InputError(f"layer {names[k]!r} is used {len(nodes)} times; use each layer once")
+        if (not origins) != (k == 0) or not set(origins) <= set(names[:k]):
             raise InputError(
-                f"layer {name!r} reads {', '.join(origins) or 'nothing'}, not the layer before it; "
-                "only functional models that are one chain are supported"
+                f"layer {names[k]!r} reads {', '.join(origins) or 'nothing'}, expected layers before "
+                "it: one input, and the order of the data"
             )
-        last = name
-    outputs = config.get("output_layers")
-    if outputs is not None and [n for n in _origins([outputs]) if n] not in ([last], []):
-        raise InputError(f"the model has outputs {outputs}; only its last layer is supported")
-    return layers
+        reads.append(tuple(origins))
+    outputs = [n for n in _origins([config.get("output_layers")]) if n in names]
+    outputs = outputs or [n for n in (config.get("output_layers") or [])[:1] if n in names]
+    output = outputs[0] if outputs else names[-1]
+    unused = [n for n in names if n != output and not any(n in each for each in reads)]
+    if len(outputs) > 1 or unused:
+        raise InputError(
+            f"the model has outputs {config.get('output_layers')}; one is supported"
+            + (f", and {', '.join(unused)} would not be used" if unused else "")
+        )
+    return layers, reads, output
+
+
+def _name(entry: dict[str, Any]) -> str:
+    config = entry.get("config")
+    named = config.get("name") if isinstance(config, dict) else None
+    return str(entry.get("name") or named or _group_name(str(entry.get("class_name"))))
 
 
 def _group_name(kind: str) -> str:
@@ -194,15 +226,15 @@ def _read_h5(stream: Any) -> Any:
         raise InputError(f"the weights are not a readable HDF5 file ({error})") from None
 
 
-def _layers(entries: list[dict[str, Any]], arrays: Any) -> tuple[KerasLayer, ...]:
+def _file(version: str, model: dict[str, Any], arrays: Any) -> KerasFile:
+    entries, reads, output = _entries(model)
     layers = []
-    for entry in entries:
-        kind, config = str(entry.get("class_name")), entry.get("config")
+    for entry, inputs in zip(entries, reads, strict=True):
+        kind, config, name = str(entry.get("class_name")), entry.get("config"), _name(entry)
         if not isinstance(config, dict):
             raise InputError(f"a layer of class {kind} has no settings; save the model again")
-        name = str(config.get("name") or entry.get("name") or _group_name(kind))
-        layers.append(KerasLayer(kind, name, config, arrays(kind, name)))
-    return tuple(layers)
+        layers.append(KerasLayer(kind, name, config, arrays(kind, name), inputs))
+    return KerasFile(version, model, tuple(layers), output)
 
 
 def _read_archive(path: pathlib.Path) -> KerasFile:
@@ -236,10 +268,10 @@ def _read_archive(path: pathlib.Path) -> KerasFile:
             for place in PLACES.get(kind, ("vars",)):
                 base = f"layers/{group}/{place}"
                 count = min(len(file[base]), NAMES_LIMIT) if base in file else 0
-                found += [_array(file, f"{base}/{k}") for k in range(count)]
+                found += [_array(file, f"{base}/{k}") for k in range(count)[: USED.get(kind)]]
             return tuple(found)
 
-        return KerasFile(version, config, _layers(_chain(config), arrays))
+        return _file(version, config, arrays)
 
 
 def _text(value: Any) -> str:
@@ -263,10 +295,10 @@ def _read_legacy(path: pathlib.Path) -> KerasFile:
             if math.prod(attributes.get_id("weight_names").shape) > NAMES_LIMIT:
                 raise InputError(f"{base} has more than {NAMES_LIMIT} arrays; save the model again")
             names = attributes["weight_names"]
-            return tuple(_array(file, f"{base}/{_text(n)}") for n in names)
+            return tuple(_array(file, f"{base}/{_text(n)}") for n in names[: USED.get(kind)])
 
         version = _text(file.attrs.get("keras_version", ""))
-        return KerasFile(version, config, _layers(_chain(config), arrays))
+        return _file(version, config, arrays)
 
 
 def _try_apart(path: pathlib.Path, size: int) -> None:
@@ -309,7 +341,7 @@ def read_keras(path: pathlib.Path) -> KerasFile:
     Raises
     ------
     InputError
-        Damaged, too large, or not one chain of layers.
+        Damaged, too large, or not a graph of one input and one output.
     MissingToolError
         h5py is not installed.
     """

@@ -2,33 +2,79 @@
 
 from __future__ import annotations
 
+import math
 import pathlib
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
-from ..arrays import FloatArray
-from ..errors import CheckError, InputError, MissingToolError
+from ..errors import InputError, MissingToolError
 from ..files.budget import FILE_LIMIT, spend
 from ..files.protobuf import count_parts
 from ..ir.model import Model
+from .format import Format
 from .onnx_cells import RECURRENT_OPS, attributes
+from .onnx_check import check_graph
 from .onnx_fold import constants, node_name
 from .onnx_graph import Walk
-from .onnx_tensors import Array, Value
 
-__all__ = ["list_nodes", "load_onnx"]
+__all__ = ["FORMAT", "list_nodes", "load_onnx"]
 
 NODES_LIMIT = 20_000
 COPIES = 3  # of the weights: as read, as parsed, as arrays
 OLDEST = 7  # opset of the present meaning of GRU, LSTM and RNN
-TOLERANCE = 1e-5
 
 
 def _tensors(graph: Any) -> list[Any]:
     inner = [a for node in graph.node for a in node.attribute]
     return [*graph.initializer, *(a.t for a in inner if a.HasField("t"))]
+
+
+def _read_external(path: pathlib.Path, model: Any) -> None:
+    """Bring tensors of a plain file in the same folder into the model.
+
+    ``torch.onnx.export`` writes weights beside the graph (``m.onnx.data``). Links, other folders and
+    more bytes than the file has are refused before anything is read.
+    """
+    import onnx
+
+    total = 0
+    for tensor in _tensors(model.graph):
+        if tensor.data_location != onnx.TensorProto.EXTERNAL and not tensor.external_data:
+            continue
+        what = f"{path.name}: {tensor.name or 'a constant'}"
+        entries = {entry.key: entry.value for entry in tensor.external_data}
+        name = entries.get("location", "")
+        beside = path.parent / name
+        if name in ("", ".", "..") or pathlib.PurePath(name).name != name or "\\" in name:
+            raise InputError(
+                f"{what} is stored in {name!r}; only a file beside the model is read: save the model "
+                "as one file, torch.onnx.export(..., external_data=False)"
+            )
+        if beside.is_symlink() or not beside.is_file():
+            raise InputError(
+                f"{what} is stored in {name!r}, which is not there: copy it beside the model, or "
+                "export one file, torch.onnx.export(..., external_data=False)"
+            )
+        bits = {onnx.TensorProto.DOUBLE: 64, onnx.TensorProto.INT64: 64, onnx.TensorProto.FLOAT: 32,
+                onnx.TensorProto.INT32: 32, onnx.TensorProto.FLOAT16: 16,
+                onnx.TensorProto.BFLOAT16: 16, onnx.TensorProto.BOOL: 8}  # fmt: skip
+        count = math.prod(tensor.dims)
+        offset, length = entries.get("offset", "0"), entries.get("length", "")
+        size = count * bits.get(tensor.data_type, 0) // 8
+        total += size
+        known = beside.stat().st_size
+        whole = offset.isdecimal() and (not length or length == str(size))
+        if not size or not whole or int(offset) + size > known or total > FILE_LIMIT:
+            raise InputError(
+                f"{what} takes {size} bytes at {offset[:20]!r} of {name!r}, which has {known}; "
+                "copy both files again"
+            )
+        spend(COPIES * size, path.name)
+        with beside.open("rb") as file:
+            file.seek(int(offset))
+            tensor.raw_data = file.read(size)
+        tensor.ClearField("external_data")
+        tensor.data_location = onnx.TensorProto.DEFAULT
 
 
 def _read(path: pathlib.Path) -> Any:
@@ -55,12 +101,7 @@ def _read(path: pathlib.Path) -> Any:
             f"{path.name}: {len(model.graph.node)} nodes; up to {NODES_LIMIT} are read: simplify "
             "the graph, or export the recurrent part alone"
         )
-    for tensor in _tensors(model.graph):
-        if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data:
-            raise InputError(
-                f"{path.name}: {tensor.name or 'a constant'} is stored in another file (external "
-                "data); save the model as one file (onnx.save with save_as_external_data=False)"
-            )
+    _read_external(path, model)
     if model.graph.sparse_initializer:
         raise InputError(f"{path.name}: sparse initializers are not supported; store them dense")
     try:
@@ -153,95 +194,16 @@ def _extract(model: Any, name: str) -> Any:
     )
 
 
-def _run(model: Any, feeds: dict[str, Array]) -> tuple[str, Any]:
-    """Run a graph with ONNX Runtime, or else with ONNX's own reference; return who and what."""
-    try:
-        import onnxruntime  # type: ignore[import-untyped]
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.log_severity_level = 1, 4
-        session = onnxruntime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
-        return f"onnxruntime {onnxruntime.__version__}", session.run(None, feeds)
-    except Exception:  # not installed, or it lacks an operator, type or layout of this graph
-        from onnx.reference import ReferenceEvaluator
-
-        if any(a.name == "activations" for node in model.graph.node for a in node.attribute):
-            return "", "onnxruntime cannot run it, and onnx.reference ignores 'activations'"
-        try:
-            return "onnx.reference", ReferenceEvaluator(model).run(None, feeds)
-        except Exception as error:  # it raises whatever its NumPy code does
-            return "", f"{type(error).__name__}: {error}"
-
-
-def _elements(walk: Walk, model: Model, feeds: dict[str, Array]) -> FloatArray:
-    """Run the model on a graph's inputs; return every element that the walk has numbered."""
-    x = feeds[walk.x].astype(np.float64)
-    x = np.moveaxis(x, walk.time, 0) if walk.time is not None else x[None]
-    lead = x.shape[:-1]  # time, then the axes that are sequences here
-    sequences = x.reshape(lead[0], -1, x.shape[-1]).swapaxes(0, 1)
-    state = model.initial_state(len(sequences))
-    for layer, which, span, index in walk.states:
-        part = state[layer]["hc".index(which)]
-        part[...] = feeds[span.name].ravel()[index].reshape(part.shape)
-    trace: dict[str, list[FloatArray]] = {}
-    model.run(sequences, state, trace)
-    elements = np.full(walk.elements, np.nan)
-    for span in walk.spans:
-        if span.kind != "input":
-            key = f"{span.name}.c" if span.kind == "cell" else span.name
-            vector = np.stack(trace[key]).reshape(*lead, span.size)
-            vector = np.moveaxis(vector, 0, walk.time) if walk.time is not None else vector
-            elements[span.start : span.start + vector.size] = vector.ravel()
-    return elements
-
-
-def _check(walk: Walk, model: Model) -> str:
-    """Compare the model with the graph, on random input and state; return a note."""
-    from onnx import helper
-
-    rng = np.random.default_rng(0)
-    feeds: dict[str, Array] = {}
-    for info in walk.graph.input:
-        if info.name in walk.shapes:
-            dtype = helper.tensor_dtype_to_np_dtype(info.type.tensor_type.elem_type)
-            feeds[info.name] = rng.uniform(-1, 1, walk.shapes[info.name]).astype(dtype)
-    runner, results = _run(walk.onnx, feeds)
-    if not runner:
-        return f"warning: not checked: {results}"
-    elements = _elements(walk, model, feeds)
-    worst = 0.0
-    for info, result in zip(walk.graph.output, results, strict=True):
-        made = walk.env[info.name]
-        if not isinstance(made, Value):
-            continue
-        y = elements[made.index]
-        if made.final:
-            y = y - y.max(-1, keepdims=True)
-            y = y - np.log(np.exp(y).sum(-1, keepdims=True))
-            y = np.exp(y) if made.final == "Softmax" else y
-        same = y.shape == np.shape(result)
-        difference = float(np.abs(y - result).max()) if same else np.inf
-        if not difference <= TOLERANCE * max(1.0, float(np.abs(y).max())):
-            raise CheckError(
-                f"output {info.name!r} differs from {runner} by {difference:.3g} on random input, "
-                f"more than {TOLERANCE:g}; please report the file"
-            )
-        worst = max(worst, difference)
-    return f"checked against {runner}: differs by {worst:.1e}"
-
-
 def load_onnx(path: pathlib.Path, *, check: bool = True, node: str | None = None) -> Model:
     """Read an ONNX model.
 
     Parameters
     ----------
     path : pathlib.Path
-        ``.onnx`` file up to 1 GiB, without external data.
+        ``.onnx`` file up to 1 GiB; weights may be in a plain file beside it.
     check : bool
-        Also run the graph with onnxruntime, or else with ``onnx.reference``, on random input and
-        states, and compare every output within 1e-5.
+        Also run the graph in float64 with ``onnx.reference``, or else in float32 with
+        onnxruntime, on random input and states, and compare every output.
     node : str, optional
         Read just this recurrent node (see :func:`list_nodes`); its X is the model's input.
 
@@ -264,7 +226,7 @@ def load_onnx(path: pathlib.Path, *, check: bool = True, node: str | None = None
     try:
         walk = Walk(_extract(graph, node) if node is not None else graph)
         model = walk.model()
-        notes = (*model.notes, _check(walk, model)) if check else model.notes
+        note, open_ = check_graph(walk, model) if check else ("", ())
     except InputError as error:
         names = [entry["name"] for entry in _nodes(graph)]
         if node is not None or not names:
@@ -279,4 +241,9 @@ def load_onnx(path: pathlib.Path, *, check: bool = True, node: str | None = None
             f"{path.name}: malformed ({type(error).__name__}: {error}); export it again"
         ) from error
     producer = f"{graph.producer_name} {graph.producer_version}".strip()
-    return replace(model, source=f"ONNX ({producer or 'unknown producer'})", notes=notes)
+    notes = (*model.notes, note) if note else model.notes
+    source = f"ONNX ({producer or 'unknown producer'})"
+    return replace(model, source=source, notes=notes, not_compared=open_)
+
+
+FORMAT = Format("GRU, LSTM, RNN, Gemm, MatMul and activations", (".onnx",), "onnx", load_onnx)

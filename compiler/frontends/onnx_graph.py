@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from dataclasses import replace
 from typing import Any
@@ -10,17 +9,19 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from ..ir.model import Layer, Linear, Model, Recurrent
+from ..ir.model import Linear, Model, Recurrent
+from .onnx_affine import Affine
 from .onnx_cells import RECURRENT_OPS, attributes, directions, read_cell
-from .onnx_fold import FOLDED, GLUE, evaluate, node_name, operator
-from .onnx_tensors import Array, Span, Tensors, Value
+from .onnx_fold import FOLDED, GLUE, evaluate, operator
+from .onnx_tensors import Array, Span, Value
+from .sums import fold_scales
 
 __all__ = ["Walk"]
 
 ACTIVATIONS = {"Relu": "relu", "Tanh": "tanh", "Sigmoid": "sigmoid"}
 
 
-class Walk(Tensors):
+class Walk(Affine):
     """The layers found in a graph.
 
     Parameters
@@ -40,7 +41,6 @@ class Walk(Tensors):
 
     def __init__(self, model: Any) -> None:
         super().__init__(model)
-        self.layers: dict[str, Layer] = {}
         self.states: list[tuple[str, str, Span, Array]] = []
         self.notes: list[str] = []
         makers = {
@@ -48,8 +48,10 @@ class Walk(Tensors):
             **dict.fromkeys(("MatMul", "Gemm"), self._linear),
             **dict.fromkeys((*ACTIVATIONS, "HardSigmoid", "Clip"), self._activation),
             **dict.fromkeys(("Softmax", "LogSoftmax"), self._softmax),
-            "Add": self._bias,
+            "Add": self._add_to,
+            **dict.fromkeys(("Sub", "Mul", "Div", "BatchNormalization"), self._affine),
             "Dropout": self._dropout,
+            "Cast": self._cast,
         }
         todo = [n for n in self.graph.node if not all(o in self.env for o in n.output if o)]
         unknown = Counter(op for op in map(operator, todo) if op not in {*makers, *FOLDED})
@@ -62,15 +64,6 @@ class Walk(Tensors):
                 if op not in makers:
                     raise self._error(node, f"{op} of these inputs is not supported")
                 makers[op](node)
-
-    def _error(self, node: Any, text: str) -> InputError:
-        return InputError(f"{node_name(self.graph, node)}: {text}")
-
-    def _name(self, node: Any) -> str:
-        clean = re.sub(r"\W+", "_", node_name(self.graph, node)).strip("_") or node.op_type
-        taken = {"x", *self.layers}
-        others = (f"{clean}_{k}" for k in range(1, len(taken) + 1))
-        return next(name for name in (clean, *others) if name not in taken)
 
     def _glue(self, node: Any) -> bool:
         """Apply a node that computes a constant, or moves elements of tensors."""
@@ -96,11 +89,6 @@ class Walk(Tensors):
         for k, index in enumerate(evaluate(node, plain, self.onnx)):
             self.put(node, replace(made, index=index), k)
         return True
-
-    def _add(self, node: Any, layer: Layer, rows: Array) -> None:
-        span = self.add_span(layer.name, "layer", self.row_numbers.size, layer.size)
-        self.layers[layer.name] = layer
-        self.put(node, Value(span.index(rows), sole=True))
 
     def _recurrent(self, node: Any) -> None:
         name, given = self._name(node), attributes(node)
@@ -201,34 +189,6 @@ class Walk(Tensors):
         matrix = given.get("alpha", 1.0) * matrix
         self._add(node, Linear(self._name(node), sources, matrix, bias), rows)
 
-    def _per_feature(self, node: Any, bias: Array, size: int, rank: int) -> Array:
-        if bias.ndim > rank or bias.size not in (1, size) or bias.size != (1, *bias.shape)[-1]:
-            raise self._error(
-                node,
-                f"a constant of shape {bias.shape} is added; one value a feature ({size}) is "
-                "expected",
-            )
-        return np.broadcast_to(bias.reshape(-1).astype(np.float64), (size,))
-
-    def _open_linear(self, value: Value) -> Linear | None:
-        """Return the linear layer that made a tensor, where it can still be changed."""
-        spans = self.spans_of(value.index)
-        layer = self.layers.get(spans[0].name) if value.sole and len(spans) == 1 else None
-        return layer if isinstance(layer, Linear) and layer.activation == "none" else None
-
-    def _bias(self, node: Any) -> None:
-        k = int(isinstance(self.env.get(node.input[0]), np.ndarray))
-        value, constant = self.value(node, k), self.constant(node, 1 - k, "the other summand")
-        sources, rows = self.read(node, value)
-        size = value.index.shape[-1]
-        bias = self._per_feature(node, np.asarray(constant), size, value.index.ndim)
-        layer = self._open_linear(value)
-        if layer is not None:
-            self.layers[layer.name] = replace(layer, bias=np.asarray(layer.bias) + bias)
-            self.put(node, value)
-        else:
-            self._add(node, Linear(self._name(node), sources, np.eye(size), bias), rows)
-
     def _activation(self, node: Any) -> None:
         given, slope = attributes(node), 0.2
         activation = ACTIVATIONS.get(node.op_type, "hard_sigmoid")
@@ -257,6 +217,15 @@ class Walk(Tensors):
     def _dropout(self, node: Any) -> None:
         if np.any(self.constant(node, 2, "training_mode")):
             raise self._error(node, "Dropout in training mode; export in evaluation mode")
+        self.put(node, self.value(node))
+
+    def _cast(self, node: Any) -> None:
+        """Pass on what is cast from one floating-point type to another: here all are float64."""
+        from onnx import TensorProto as T
+
+        kind = attributes(node).get("to")
+        if kind not in (T.FLOAT, T.FLOAT16, T.BFLOAT16, T.DOUBLE):
+            raise self._error(node, f"Cast of data to type {kind}; only to floating point")
         self.put(node, self.value(node))
 
     def _softmax(self, node: Any) -> None:
@@ -303,4 +272,5 @@ class Walk(Tensors):
         for name in dict.fromkeys(found.get("state", []) + found["cell"]):
             self.notes.append(f"the final state of {name} is kept inside the core")
         size = self.shapes[self.x][-1]
-        return Model(size, tuple(self.layers.values()), outputs, notes=tuple(self.notes))
+        layers = fold_scales(list(self.layers.values()), outputs)
+        return Model(size, tuple(layers), outputs, notes=tuple(self.notes))

@@ -1,7 +1,7 @@
 """Modules that hold weights, and the chain that they make.
 
-A :class:`Part` is one module under PyTorch's own tensor names. :func:`arrange` puts parts in
-the order of the data, :func:`assemble` makes the model. Row order of the gates (r, z, n of a
+A :class:`Part` is one module under PyTorch's own tensor names. :func:`chains` finds the orders that
+sizes allow, :func:`assemble` makes the model of a chain. Row order of the gates (r, z, n of a
 GRU; i, f, g, o of an LSTM): documentation of ``torch.nn.GRU`` and ``torch.nn.LSTM``.
 """
 
@@ -10,15 +10,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice, pairwise
 
 import numpy as np
 
 from ..arrays import FloatArray
-from ..errors import InputError
 from ..ir.model import Layer, Linear, Model, Recurrent
 
-__all__ = ["GATES", "Part", "arrange", "assemble", "some", "understood"]
+__all__ = ["GATES", "SEARCH_LIMIT", "Part", "assemble", "chains", "describe", "some", "understood"]
 
 GATES = {"gru": "rzn", "lstm": "ifgo", "rnn": "n"}
 """Gates of each kind, in the order of PyTorch's rows."""
@@ -52,6 +50,11 @@ class Part:
     def linear(self) -> bool:
         """True if it has no state."""
         return self.kind == "linear"
+
+    @property
+    def label(self) -> str:
+        """Its path, or its kind where it has none."""
+        return self.path or self.kind
 
     @property
     def depth(self) -> int:
@@ -160,61 +163,13 @@ def _before(a: Part, b: Part) -> bool:
     return numbered and (len(last_a), last_a) < (len(last_b), last_b)
 
 
-def _chains(done: tuple[Part, ...], rest: list[Part]) -> Iterator[tuple[Part, ...]]:
+def chains(done: tuple[Part, ...], rest: list[Part]) -> Iterator[tuple[Part, ...]]:
     """Yield each order that chains and each start of one, so that a search can be bounded."""
     yield done
     for part in rest:
         fits = not done or done[-1].size == part.input_size
         if fits and not any(_before(other, part) for other in rest):
-            yield from _chains((*done, part), [other for other in rest if other is not part])
-
-
-def arrange(
-    parts: list[Part], ordered: bool, order: Sequence[str] | None, source: str
-) -> tuple[list[Part], list[str]]:
-    """Put parts in the order of the data.
-
-    Parameters
-    ----------
-    parts : list of Part
-        In the order of the file.
-    ordered : bool
-        Whether the given order means something; it is then taken if it chains.
-    order : sequence of str, optional
-        The order by path, from the user.
-    source : str
-        For messages.
-
-    Returns
-    -------
-    (parts, notes)
-
-    Raises
-    ------
-    InputError
-        No order chains by its sizes, or several do and none is to be preferred.
-    """
-    if order is not None:
-        named = {part.path: part for part in parts}
-        if sorted(order) != sorted(part.path for part in parts):
-            raise InputError(f"{source}: order={list(order)} must name each of {list(named)} once")
-        return [named[path] for path in order], []
-    search = islice(_chains((), parts), SEARCH_LIMIT)
-    found = [list(chain) for chain in search if len(chain) == len(parts)]
-    if ordered and all(a.size == b.input_size for a, b in pairwise(parts)):
-        note = "order of the modules: as in the file; others would fit too (order=)"
-        return parts, [note] if len(found) > 1 else []
-    if not found:
-        raise InputError(
-            f"{source}: the modules make no chain by their sizes; {understood(parts)}. Name the "
-            "tensors that are not part of the chain in ignore="
-        )
-    if len(found) > 1:
-        raise InputError(
-            f"{source}: the modules fit in more than one order; {understood(parts)}. "
-            f"Give the right one, such as order={[part.path for part in found[0]]}"
-        )
-    return found[0], [] if found[0] == parts else ["order of the modules: by their sizes"]
+            yield from chains((*done, part), [other for other in rest if other is not part])
 
 
 def assemble(parts: Sequence[Part], source: str, notes: Sequence[str] = ()) -> Model:
@@ -226,11 +181,12 @@ def assemble(parts: Sequence[Part], source: str, notes: Sequence[str] = ()) -> M
     for part in parts:
         made, reads = part.layers(reads, numbers)
         layers += made
-        lines.append(_describe(part, [layer.name for layer in made]))
+        lines.append(describe(part, [layer.name for layer in made]))
     return Model(parts[0].input_size, tuple(layers), reads, source, (*lines, *notes))
 
 
-def _describe(part: Part, names: Sequence[str]) -> str:
+def describe(part: Part, names: Sequence[str]) -> str:
+    """Say what became of a part."""
     where = f" ({part.path})" if part.path else ""
     bias = "bias" if part.bias else "no bias"
     form = {

@@ -7,7 +7,6 @@ chain of layers in :mod:`.parts`, the comparison in :mod:`.pytorch_check`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,15 +14,15 @@ import numpy as np
 
 from ..errors import InputError
 from ..ir.model import Model
-from .parts import Part, arrange, assemble, understood
+from .parts import Part, assemble
 from .pytorch_check import NotTheChain, check_module, check_parts
 from .pytorch_export import advice, from_example, unwrap_module
-from .state_dict import leave_out, recognize, refuse_projection, unwrap
+from .state_dict import recognize, refuse_projection
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["from_module", "from_state_dict"]
+__all__ = ["from_module"]
 
 ACTIVATIONS = {
     "Tanh": "tanh",
@@ -37,75 +36,6 @@ NOTHING = ("Identity", "Flatten", "Unflatten", "Dropout", "Dropout1d", "AlphaDro
            "QuantStub", "DeQuantStub")  # fmt: skip
 FORWARD_ONLY = ("Embedding", "BatchNorm1d")  # known where forward itself is read
 SOFTMAX = ("Softmax", "LogSoftmax")
-
-
-def from_state_dict(
-    values: Mapping[str, Any],
-    *,
-    check: bool = True,
-    source: str = "state_dict",
-    ordered: bool = True,
-    key: str | None = None,
-    ignore: Sequence[str] = (),
-    order: Sequence[str] | None = None,
-    nonlinearity: str = "tanh",
-    activations: Mapping[str, str] | None = None,
-) -> Model:
-    """Recognize modules by the names and shapes of their tensors.
-
-    Parameters
-    ----------
-    values : mapping of str -> array or torch.Tensor
-        A state_dict, or a checkpoint that nests one. Any floating-point type.
-    check : bool
-        Compare every module with PyTorch's own, where torch is installed.
-    source : str
-        File name, for messages.
-    ordered : bool
-        Whether the order of the keys means something (it does not in a safetensors file).
-    key : str, optional
-        Which entry of a checkpoint holds the state_dict.
-    ignore : sequence of str
-        Patterns (``backbone.tcn.*``) of tensors to leave out.
-    order : sequence of str, optional
-        Names of the modules in the order of the data, where sizes do not tell.
-    nonlinearity : {'tanh', 'relu'}
-        Of plain RNNs; a state_dict does not hold it.
-    activations : mapping of str -> str, optional
-        Activation after a linear module, by the module's name; default none.
-
-    Raises
-    ------
-    InputError
-        What is left over, makes no chain or is not supported is refused by name.
-    """
-    if nonlinearity not in ("tanh", "relu"):
-        raise InputError(f"nonlinearity is 'tanh' or 'relu', not {nonlinearity!r}")
-    values, nested = unwrap(values, key, source)
-    patterns = (ignore,) if isinstance(ignore, str) else ignore
-    values, ignored = leave_out(values, patterns, source)
-    parts = recognize(values, source, nonlinearity)
-    unused = set(activations or {}) - {part.path for part in parts if part.linear}
-    if unused:
-        raise InputError(
-            f"{source}: activations names {sorted(unused)}, not linear modules; {understood(parts)}"
-        )
-    parts = [
-        replace(part, activation=(activations or {}).get(part.path, part.activation))
-        for part in parts
-    ]
-    parts, arranged = arrange(parts, ordered, order, source)
-    assumed = []
-    if any(part.kind == "rnn" for part in parts):
-        assumed.append(f"rnn: {nonlinearity}; a state_dict does not say which (nonlinearity=)")
-    if any(part.linear for part in parts):
-        assumed.append(
-            "linear: a state_dict holds no activations; --head MODULE=ACT sets them, in Python activations="
-        )
-    model = assemble(parts, source)
-    if check:
-        assumed.append(check_parts(parts))
-    return replace(model, notes=(*model.notes, *nested, *ignored, *arranged, *assumed))
 
 
 def from_module(module: torch.nn.Module, example: Any = None, *, check: bool = True) -> Model:

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..arrays import FloatArray
-from ..errors import InputError
+from ..errors import CheckError, InputError
 from ..ir.model import Model
 from .graph_output import softmax
+from .noise import FLOAT64, bounds, difference
 from .parts import Part
 
 if TYPE_CHECKING:
@@ -100,14 +101,12 @@ def check_parts(parts: Sequence[Part]) -> str:
         got = (out if part.linear else out[0]).numpy()
         plain = replace(part, activation="none") if part.linear else part
         layers, outputs = plain.layers(("x",), Counter())
-        difference = _difference(got, Model(part.input_size, tuple(layers), outputs).run(x))
-        if difference > TOLERANCE:
-            raise InputError(
-                f"{part} differs from PyTorch by {difference:.3g}, the limit is {TOLERANCE}: "
-                "are its weights far too large?"
-            )
-        largest = max(largest, difference)
-    return f"each layer compared with PyTorch: largest difference {largest:.1e}"
+        ours = Model(part.input_size, tuple(layers), outputs)
+        found = difference(got, ours.run(x), bounds(ours, x, FLOAT64)[""])
+        if not found.fits:
+            raise CheckError(f"{part} {found}, compared with PyTorch in float64")
+        largest = max(largest, found.largest)
+    return f"equations of each module compared with PyTorch's: largest difference {largest:.1e}"
 
 
 def check_module(module: torch.nn.Module, model: Model, last_module: str) -> str:
@@ -116,6 +115,8 @@ def check_module(module: torch.nn.Module, model: Model, last_module: str) -> str
 
     x = np.random.default_rng(1).standard_normal((SEQUENCES, STEPS, model.input_size))
     want = softmax(last_module, model.run(x))
+    peak = max(1.0, float(np.abs(want).max()))
+    limit = max(TOLERANCE, float(bounds(model, x, FLOAT64)[""].max()) / peak)
     last = ("only its last step is given out; the core gives every step", want[:, -1])
     layouts = [
         (x, [("batch first", want), last]),
@@ -141,16 +142,16 @@ def check_module(module: torch.nn.Module, model: Model, last_module: str) -> str
         got = out.to(torch.float64).numpy()
         for note, target in targets:
             if got.size == target.size:
-                difference = _difference(got.reshape(target.shape), target)
-                if difference <= TOLERANCE:
-                    return f"compared with the module, {note}: difference {difference:.1e}"
-                closest = min(closest, difference)
+                away = _difference(got.reshape(target.shape), target)
+                if away <= limit:
+                    return f"compared with the module, {note}: difference {away:.1e}"
+                closest = min(closest, away)
             else:
                 trouble = f"outputs of shape {got.shape} for inputs of shape {data.shape}"
     chain = f"the chain of its modules ({', '.join(layer.name for layer in model.layers)})"
     if closest < np.inf:
         raise NotTheChain(
             f"{model.source}: forward is not {chain}: outputs differ by {closest:.3g}, the limit "
-            f"is {TOLERANCE}"
+            f"is {limit:.1g}"
         )
     raise NotTheChain(f"{model.source}: cannot be compared with {chain}: {trouble}")

@@ -15,13 +15,14 @@ from ..errors import InputError
 from ..ir.model import Model
 from .aten import translate
 from .export_check import check_file, check_forward
+from .format import Format
 from .pt2 import Exported, read_pt2
 from .pytorch_check import copy_of, float64
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["advice", "from_example", "load_pt2", "unwrap_module"]
+__all__ = ["FORMAT", "advice", "from_example", "load_pt2", "unwrap_module"]
 
 UNCHECKED = "warning: not compared: check is off"
 WRAPPERS = {"OptimizedModule": "_orig_mod", "DataParallel": "module", "DistributedDataParallel": "module",
@@ -196,3 +197,8 @@ def advice(module: torch.nn.Module) -> str:
     return (
         f"give an example input, so that forward itself is read: gw.load(net, torch.zeros({shape}))"
     )
+
+
+FORMAT = Format(
+    "torch.export.save: the module's own forward; code in it is never run", (".pt2",), "", load_pt2
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import os
 import pathlib
@@ -16,9 +17,13 @@ import numpy.typing as npt
 from ..errors import InputError
 from ..files.boundary import parsing
 from ..files.budget import FILE_LIMIT, memory_limit, one_import, spend
-from ..files.npy import npz_keys, read_npz
+from ..files.npy import read_npz
 from ..ir.model import Model
-from .pytorch import from_module, from_state_dict
+from . import guitarml, keras, nam, onnx, pytorch_export, rnnoise, rtneural
+from .expected import Expected
+from .format import Format
+from .pytorch import from_module
+from .tensors import from_state_dict
 
 if TYPE_CHECKING:
     import torch
@@ -33,6 +38,7 @@ def load(
     example: Any = None,
     *,
     check: bool = True,
+    expect: str | os.PathLike[str] | Mapping[str, Any] | tuple[Any, Any] | None = None,
     memory: int | None = None,
     **options: Any,
 ) -> Model:
@@ -41,32 +47,44 @@ def load(
     Parameters
     ----------
     source : torch.nn.Module, mapping of str -> array, or path
-        Files by their ending: ``.pt``/``.pth`` (a state_dict or a checkpoint of tensors; code in
-        a pickle is never run), ``.safetensors``, ``.npz`` (a state_dict of arrays, or RNNoise
+        Files by their ending: ``.pt``/``.pth``/``.ckpt`` (a state_dict or a checkpoint of tensors;
+        code in a pickle is never run), ``.safetensors``, ``.npz`` (a state_dict of arrays, or RNNoise
         0.1), ``.onnx``, ``.keras``/``.h5``, ``.json`` (RTNeural), ``.pt2`` (``torch.export``).
         Up to 1 GiB.
     example : torch.Tensor, optional
         Of a module: an input such as ``torch.zeros(1, 5, 3)``, for which ``forward`` is traced.
     check : bool
         Compare with the framework's own evaluation where that is installed.
+    expect : path of an .npz, mapping or pair, optional
+        Recorded input x (N, T, I) and the model's own outputs y, (N, T, O) or (N, O) of the last
+        step: the model must give them. Of a state_dict they also choose the computation.
     memory : int, optional
         Bytes that reading may take, default 2 GiB (:data:`~..files.budget.MEMORY`).
     **options
-        Passed to the reader: of a state_dict those of :func:`~.from_torch.from_state_dict`
-        (``ignore``, ``order``, ``key``, ``nonlinearity``, ``activations``).
+        Passed to the reader: of a state_dict those of :func:`~.tensors.from_state_dict`
+        (``forward``, ``ignore``, ``order``, ``key``, ``nonlinearity``, ``activations``).
 
     Raises
     ------
     InputError
         The file is missing, not readable, too large, damaged, or holds what is not supported.
+    CheckError
+        The model gives other outputs than its framework, or than those recorded.
     MissingToolError
         A package that is needed to read it is not installed.
     """
     with memory_limit(memory), one_import():
-        return _load(source, example, check, options)
+        expected = None if expect is None else Expected.of(expect)
+        model = _load(source, example, check, options, expected)
+    if expected is None:
+        return model
+    notes = (*model.notes, expected.prove(model))
+    return dataclasses.replace(model, notes=notes, not_compared=())
 
 
-def _load(source: Any, example: Any, check: bool, options: dict[str, Any]) -> Model:
+def _load(
+    source: Any, example: Any, check: bool, options: dict[str, Any], expected: Expected | None
+) -> Model:
     """Choose the reader by what is given."""
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(source, torch.nn.Module):
@@ -75,14 +93,15 @@ def _load(source: Any, example: Any, check: bool, options: dict[str, Any]) -> Mo
     if example is not None:
         raise InputError("an example belongs to a module only: gw.load(net, torch.zeros(1, 5, 3))")
     if isinstance(source, Mapping):
-        return _call(from_state_dict, source, "state_dict", check, options)
+        return _call(from_state_dict, source, "state_dict", check, options | {"expected": expected})
     if not isinstance(source, (str, os.PathLike)):
         raise InputError(
             f"a model is a torch.nn.Module, a dict of arrays or a path, not {type(source).__name__}"
         )
     path = pathlib.Path(source)
     reader = _reader(path)
-    _check_size(path)
+    if reader in [each.read for each in TENSORS]:
+        options = options | {"expected": expected}
     return _call(reader, path, path.name, check, options)
 
 
@@ -94,11 +113,15 @@ def _call(
         inspect.signature(reader).bind(source, check=check, **options)
     except TypeError as error:
         raise InputError(f"{name}: option not known: {error}") from None
-    return reader(source, check=check, **options)
+    model = reader(source, check=check, **options)
+    if check:
+        return model
+    open_ = (*model.not_compared, "anything: the check is off")
+    return dataclasses.replace(model, not_compared=open_)
 
 
 def _reader(path: pathlib.Path) -> Callable[..., Model]:
-    """Choose a reader by the ending of the name."""
+    """Choose a reader by the ending of the name, then by content."""
     if path.is_dir():
         if (path / "program.json").is_file():
             raise InputError(
@@ -110,7 +133,8 @@ def _reader(path: pathlib.Path) -> Callable[..., Model]:
         raise InputError(
             f"{path.name}: ending {path.suffix!r} is not known; use one of {', '.join(READERS)}"
         )
-    return READERS[path.suffix.lower()]
+    _check_size(path)
+    return next(each for each in READERS[path.suffix.lower()] if each.matches(path)).read
 
 
 def _check_size(path: pathlib.Path) -> None:
@@ -169,46 +193,27 @@ def _decode(tensor: Mapping[str, Any]) -> npt.NDArray[Any]:
 
 def _npz(path: pathlib.Path, *, check: bool = True, **options: Any) -> Model:
     """Read plain arrays by name."""
-    if "vad_gru_weights" in npz_keys(path, path.name):
-        from .rnnoise import load_rnnoise
-
-        return load_rnnoise(path, check=check, **options)
     values = read_npz(path, name=path.name, kinds="fiubcSU", way_out="leave it out")
     return _call(from_state_dict, values, path.name, check, options | {"source": path.name})
 
 
-def _onnx(path: pathlib.Path, *, check: bool = True, **options: Any) -> Model:
-    from .onnx import load_onnx
+TENSORS = (
+    Format(
+        "PyTorch state_dict or checkpoint of tensors; code in it is never run",
+        (".pt", ".pth", ".ckpt"), "torch", _pt,
+    ),
+    Format("state_dict", (".safetensors",), "", _safetensors),
+    Format("state_dict of plain arrays", (".npz",), "", _npz),
+)  # fmt: skip
 
-    return load_onnx(path, check=check, **options)
+FORMATS = (
+    TENSORS[0], pytorch_export.FORMAT, TENSORS[1], rnnoise.FORMAT, TENSORS[2], onnx.FORMAT,
+    keras.FORMAT, guitarml.FORMAT, rtneural.FORMAT, nam.FORMAT,
+)  # fmt: skip
+"""Every format, in the order in which files are matched: the one list to add a format to."""
 
-
-def _keras(path: pathlib.Path, *, check: bool = True, **options: Any) -> Model:
-    from .keras import load_keras
-
-    return load_keras(path, check=check, **options)
-
-
-def _rtneural(path: pathlib.Path, *, check: bool = True, **options: Any) -> Model:
-    from .rtneural import load_rtneural
-
-    return load_rtneural(path, check=check, **options)
-
-
-def _pt2(path: pathlib.Path, *, check: bool = True, **options: Any) -> Model:
-    from .pytorch_export import load_pt2
-
-    return load_pt2(path, check=check, **options)
-
-
-READERS: dict[str, Callable[..., Model]] = {
-    ".pt": _pt,
-    ".pth": _pt,
-    ".pt2": _pt2,
-    ".safetensors": _safetensors,
-    ".npz": _npz,
-    ".onnx": _onnx,
-    ".keras": _keras,
-    ".h5": _keras,
-    ".json": _rtneural,
+READERS: dict[str, tuple[Format, ...]] = {
+    ending: tuple(each for each in FORMATS if ending in each.endings)
+    for ending in dict.fromkeys(ending for each in FORMATS for ending in each.endings)
 }
+"""Formats of each ending."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pathlib
 import re
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +16,10 @@ import numpy.typing as npt
 from ..errors import InputError
 from ..files.npy import npz_keys, read_npz
 from ..ir.model import Layer, Linear, Model, Recurrent
+from .format import Format
 from .stack import gate_columns
 
-__all__ = ["load_rnnoise"]
+__all__ = ["FORMAT", "load_rnnoise"]
 
 FILE_LIMIT = 16 << 20
 SCALE = 256.0
@@ -63,7 +65,9 @@ def _read_npz(path: pathlib.Path) -> Arrays:
     return {name: array.astype(np.float64) for name, array in arrays.items()}
 
 
-def load_rnnoise(path: pathlib.Path, *, check: bool = True) -> Model:
+def load_rnnoise(
+    path: pathlib.Path, *, check: bool = True, activations: Mapping[str, str] | None = None
+) -> Model:
     """Read an RNNoise v0.1 network.
 
     Parameters
@@ -72,6 +76,8 @@ def load_rnnoise(path: pathlib.Path, *, check: bool = True) -> Model:
         ``rnn_data.c`` as C text, or an ``.npz`` with its arrays under their names.
     check : bool
         Accepted for symmetry with the other importers; there is no framework to run.
+    activations : mapping of str -> str, optional
+        Activation of a layer by its name, where the file does not say it: an ``.npz`` never does.
 
     Returns
     -------
@@ -89,6 +95,15 @@ def load_rnnoise(path: pathlib.Path, *, check: bool = True) -> Model:
         raise InputError(f"{path.name}: {size} bytes; RNNoise weights have up to {FILE_LIMIT}")
     arrays, stated = (_read_npz(path), {}) if path.suffix == ".npz" else _read_c(path)
 
+    said = {name: word.upper() for name, word in (activations or {}).items()}
+    unknown = sorted(set(said) - {name for name, *_ in LAYERS})
+    if unknown:
+        raise InputError(
+            f"{path.name}: activations names {unknown}; the layers are "
+            f"{', '.join(name for name, *_ in LAYERS)}"
+        )
+    stated = {**said, **stated}
+
     def take(name: str) -> npt.NDArray[np.float64]:
         if name not in arrays:
             raise InputError(
@@ -101,6 +116,7 @@ def load_rnnoise(path: pathlib.Path, *, check: bool = True) -> Model:
             raise InputError(f"{path.name}: {name} holds no 8-bit integers (-128 to 127)")
         return array / SCALE
 
+    assumed = [f"{name} {word}" for name, _, _, word in LAYERS if name not in stated]
     layers: list[Layer] = []
     sizes: dict[str, int] = {}
     for name, kind, inputs, default in LAYERS:
@@ -137,7 +153,21 @@ def load_rnnoise(path: pathlib.Path, *, check: bool = True) -> Model:
             )
         )  # fmt: skip
         sizes[name] = neurons
+    words = ", ".join(assumed)
+    open_ = f"that the activations are {words}, as in RNNoise 0.1: {path.name} does not say them"
     return Model(
         sizes["x"], tuple(layers), outputs=("denoise_output", "vad_output"), source="RNNoise v0.1",
         notes=("weights are integers / 256; outputs: band gains, then voice probability",),
+        not_compared=(open_,) if assumed else (),
     )  # fmt: skip
+
+
+def _matches(path: pathlib.Path) -> bool:
+    """Return whether an archive holds RNNoise's arrays; damaged ones are told by their reader."""
+    try:
+        return "vad_gru_weights" in npz_keys(path, path.name)
+    except InputError:
+        return False
+
+
+FORMAT = Format("RNNoise 0.1", (".npz",), "", load_rnnoise, _matches)

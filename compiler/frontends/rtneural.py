@@ -7,29 +7,27 @@ Format: ``in_shape`` and a list ``layers`` of objects with ``type``, ``shape``, 
 from __future__ import annotations
 
 import pathlib
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from ..arrays import FloatArray
 from ..errors import InputError
-from ..files.json_file import read_json
 from ..ir.model import Model
+from .format import Format
+from .json_file import read_json
 from .stack import Stack
 
-__all__ = ["load_rtneural"]
+__all__ = ["FORMAT", "load_rtneural"]
 
-FILE_LIMIT = 256 << 20
 ACTIVATIONS = {"": "none", "linear": "none", "tanh": "tanh", "relu": "relu", "sigmoid": "sigmoid"}
 ARRAYS = {"dense": (2, 1), "gru": (2, 2, 2), "lstm": (2, 2, 1)}  # rank of each array of a layer
 TYPES = {"dense": "dense", "time-distributed-dense": "dense", "gru": "gru", "lstm": "lstm"}
 
 
 def _read(path: pathlib.Path) -> dict[str, Any]:
-    size = path.stat().st_size
-    if size > FILE_LIMIT:
-        raise InputError(f"{path.name}: {size} bytes; a JSON model may have up to {FILE_LIMIT}")
-    data = read_json(path.read_bytes(), path.name, "export the model again")
+    data = read_json(path)
     if not isinstance(data, dict) or not isinstance(data.get("layers"), list):
         raise InputError(
             f"{path.name}: no list 'layers', so not RTNeural's JSON; export it with RTNeural's "
@@ -91,11 +89,9 @@ def load_rtneural(path: pathlib.Path, *, check: bool = True) -> Model:
         Not such a file, or a layer or activation that is not supported, by name.
     """
     data = _read(pathlib.Path(path))
-    if data.get("in_skip"):
-        raise InputError(
-            f"in_skip is {data['in_skip']!r}: the input is added to the output, which is not "
-            "supported; set it to 0 and add the input outside"
-        )
+    skip = data.get("in_skip", 0)
+    if skip not in (0, 1, False, True, None):
+        raise InputError(f"in_skip is {str(skip)[:40]!r}; 0 and 1 are known")
     stack = Stack(_last(data.get("in_shape"), "in_shape"))
     for index, layer in enumerate(data["layers"]):
         kind = layer.get("type") if isinstance(layer, dict) else None
@@ -125,7 +121,14 @@ def load_rtneural(path: pathlib.Path, *, check: bool = True) -> Model:
         stated = _last(layer.get("shape"), f"{name}: shape")
         if stated != stack.size:
             raise InputError(f"{name}: shape says {stated} units, the weights have {stack.size}")
+    if skip:
+        stack.add_input("skip")
+        stack.notes.append("the input is added to the output (in_skip)")
     for key in ("in_gain", "out_gain"):
         if data.get(key):
             stack.notes.append(f"warning: {key} {data[key]!r} (decibels) is applied outside")
-    return stack.model("RTNeural JSON")
+    open_ = ("the import with RTNeural, which is not run",)
+    return replace(stack.model("RTNeural JSON"), not_compared=open_)
+
+
+FORMAT = Format("RTNeural", (".json",), "", load_rtneural)

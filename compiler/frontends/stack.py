@@ -17,6 +17,7 @@ import numpy.typing as npt
 from ..arrays import FloatArray
 from ..errors import InputError
 from ..ir.model import Layer, Linear, Model, Recurrent
+from .sums import add_vectors
 
 __all__ = ["Stack", "gate_columns"]
 
@@ -57,6 +58,8 @@ class Stack:
         Vectors that the next layer reads, joined.
     reverse : bool
         The last recurrent layer walks sequences from their end: its last step is the first.
+    kept : set of str
+        Vectors that others read as they are: nothing may be fused into their layers.
     """
 
     input_size: int
@@ -66,6 +69,7 @@ class Stack:
     pending: tuple[FloatArray, FloatArray] | None = None
     top: tuple[str, ...] = ("x",)
     reverse: bool = False
+    kept: set[str] = field(default_factory=set)
 
     @property
     def size(self) -> int:
@@ -77,6 +81,8 @@ class Stack:
     def _open(self) -> Linear | None:
         """The linear layer on top, where it can still be changed."""
         layer = self.layers[-1] if self.layers and self.top == (self.layers[-1].name,) else None
+        if layer is not None and layer.name in self.kept:
+            return None
         return layer if isinstance(layer, Linear) and layer.activation == "none" else None
 
     def _push(self, layer: Layer) -> None:
@@ -183,6 +189,29 @@ class Stack:
         else:
             self.linear(name, np.eye(self.size), None, activation, slope)
 
+    def sum_of(self, name: str, first: tuple[str, ...], second: tuple[str, ...]) -> tuple[str, ...]:
+        """Add two vectors, in the linear layer before where nothing else reads that."""
+        sizes = {"x": self.input_size} | {layer.name: layer.size for layer in self.layers}
+        self.top = first
+        fuse = bool(self.layers) and self.layers[-1].name not in self.kept
+        self.top = add_vectors(
+            self.layers, sizes, first, second, self._place(name)["name"], fuse=fuse
+        )
+        return self.top
+
+    def add_input(self, name: str) -> None:
+        """Add the first features of x to what is on top."""
+        if self.size > self.input_size:
+            raise InputError(
+                f"{name}: {self.size} outputs, but x has {self.input_size} features to add to them"
+            )
+        if self._open is None or "x" in self._open.inputs or self.pending is not None:
+            self.linear(name, np.eye(self.size), None)
+        top = self.layers[-1]
+        if isinstance(top, Linear):
+            weight = np.concatenate([top.w, np.eye(top.size, self.input_size)], axis=1)
+            self.layers[-1] = replace(top, inputs=(*top.inputs, "x"), weight=weight)
+
     def normalize(self, scale: FloatArray, shift: FloatArray) -> None:
         """Apply ``scale * y + shift``, folded exactly into the layer before or after."""
         if scale.shape != (self.size,) or shift.shape != (self.size,):
@@ -201,6 +230,8 @@ class Stack:
         """Return the finished model."""
         if self.pending is not None:
             self.linear("normalization", np.eye(self.size), None)
+        if self.layers and "x" in self.top:  # outputs are layers
+            self.linear("output", np.eye(self.size), None)
         if self.last_step:
             which = "first step, the last of its walk" if self.reverse else "last step"
             self.notes.append(f"the file's model returns the {which}; here every step is output")

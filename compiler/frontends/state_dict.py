@@ -14,6 +14,7 @@ import numpy as np
 from ..arrays import FloatArray
 from ..errors import InputError
 from .parts import GATES, Part, some, understood
+from .suspects import refuse_rewritten, why
 
 __all__ = ["leave_out", "recognize", "refuse_projection", "unwrap"]
 
@@ -83,6 +84,7 @@ def recognize(
     InputError
         A tensor that belongs to no supported module is refused by name.
     """
+    refuse_rewritten(values, source)
     groups: dict[tuple[str, bool], dict[str, Any]] = {}
     left: dict[str, Any] = {}
     for key, value in values.items():
@@ -107,7 +109,7 @@ def recognize(
             left |= {prefix + name: value for name, value in group.items()}
     if left:
         raise InputError(
-            f"{source}: not understood: {some([_why(key, left[key]) for key in left])}; "
+            f"{source}: not understood: {some([why(k, _shape(v), type(v).__name__) for k, v in left.items()])}; "
             f"{understood(parts)}. Supported are GRU, LSTM, RNN and linear layers in one chain; "
             "to import the rest of a model without these, name them in ignore="
         )
@@ -133,18 +135,6 @@ def _refuse_without_values(name: str, value: Any) -> None:
 def _shape(value: Any) -> tuple[int, ...] | None:
     shape = getattr(value, "shape", None)
     return None if shape is None else tuple(shape)
-
-
-def _why(key: str, value: Any) -> str:
-    """Name a leftover and what it looks like."""
-    shape = _shape(value)
-    if shape is None:
-        return f"{key} (no tensor: {type(value).__name__})"
-    if key.endswith(("running_mean", "running_var", "num_batches_tracked")):
-        return f"{key} (batch normalization)"
-    if len(shape) > 2:
-        return f"{key} {shape} (convolution)"
-    return f"{key} {shape}" + (" (normalization)" if key.endswith("weight") else "")
 
 
 def _array(name: str, value: Any) -> FloatArray:
@@ -192,8 +182,10 @@ def _recurrent(prefix: str, group: Mapping[str, Any], nonlinearity: str) -> Part
     ]  # fmt: skip
     if sorted(expected) != sorted(arrays) or len(arrays) != len(group):
         missing = [name for name in expected if name not in arrays]
-        wrong = some(missing) or some(list(group))
-        raise InputError(f"{path or 'recurrent layer'}: {wrong} is missing or there twice")
+        wrong = (
+            f"{some(missing)} is missing" if missing else f"{some(list(group))}: one is there twice"
+        )
+        raise InputError(f"{path or 'recurrent layer'}: {wrong}")
     rows, h = (*arrays["weight_hh_l0"].shape, 1, 1)[:2]
     kind = next((kind for kind, gates in GATES.items() if rows == len(gates) * h), None)
     if kind is None:

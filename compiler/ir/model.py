@@ -41,6 +41,8 @@ class Model:
         What it was read from, for people.
     notes : tuple of str
         What the importer understood or assumed, for people.
+    not_compared : tuple of str
+        What was taken for granted: compared with nothing that the user's own model gave.
     """
 
     input_size: int
@@ -48,6 +50,7 @@ class Model:
     outputs: tuple[str, ...] = ()
     source: str = ""
     notes: tuple[str, ...] = ()
+    not_compared: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.layers:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from ..arrays import FloatArray, ceil_div
 from ..errors import InputError
 from ..ir.model import Model, Recurrent
+from ..ir.network import BOUNDED
 
 __all__ = ["Calibration", "Cuts", "calibrate", "calibration_data"]
 
@@ -58,7 +59,8 @@ class Calibration:
         Second moments of ``[1, inputs..., state...]`` of every layer (K = 1 + I + H).
     ranges : dict of str -> float
         Largest magnitude of every vector, of ``layer.c`` and of ``layer.hidden`` (the
-        recurrent part inside a reset product).
+        recurrent part inside a reset product). That of a recurrent layer covers its candidate,
+        which has the state's format: unbounded, it can be larger than any state.
     values : dict of str -> ndarray
         Up to :data:`SAMPLES` elements of ``x`` and of everything in ``ranges``, flat.
     synthetic : bool
@@ -141,6 +143,12 @@ def calibrate(
     recurrent = [layer for layer in model.layers if isinstance(layer, Recurrent)]
     wanted = {*model.sizes, *(f"{x.name}.c" for x in recurrent if x.spec.has_cell_state)}
     vectors = {name: np.stack(v) for name, v in trace.items() if name in wanted}  # (T, N, size)
+    candidates = {
+        layer.name: np.stack(trace[f"{layer.name}.{gate.name}"])
+        for layer in recurrent
+        for gate in layer.spec.gates
+        if gate.act == "candidate" and layer.candidate not in BOUNDED
+    }
     del trace
     old = {x.name: _before(x, start[x.name], vectors) for x in recurrent}
     rng = np.random.default_rng(0)
@@ -162,6 +170,9 @@ def calibrate(
         name: rng.choice(v.ravel(), SAMPLES) if v.size > SAMPLES else v.ravel()
         for name, v in real.items()
     }
+    for name, v in candidates.items():
+        ranges[name] = max(ranges[name], float(np.abs(v[valid]).max(initial=0.0)))
+        values[name] = np.concatenate([values[name], v[valid].ravel()[:SAMPLES]])
     cuts = _cut(data, valid.T, old, reference)
     return Calibration(moments, ranges, values, x is None, data, valid.T, start, reference, cuts)
 

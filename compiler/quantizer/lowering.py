@@ -12,7 +12,7 @@ import numpy as np
 
 from ..arrays import IntArray
 from ..config import Config
-from ..errors import InputError
+from ..errors import InputError, did_you_mean
 from ..ir.cells import LINEAR_GATE
 from ..ir.model import Layer, Linear, Model, Recurrent
 from ..ir.network import BOUNDED, Datapath, QGate, QLayer, QNetwork
@@ -81,12 +81,12 @@ def check_widths(model: Model, config: Config) -> None:
         for layer in model.layers
     }
     for name in config.weight_widths:
-        if name not in known and name not in (
-            f"{n}.{g}" for n, gates in known.items() for g in gates
-        ):
+        every = [*known, *(f"{n}.{g}" for n, gates in known.items() for g in gates)]
+        if name not in every:
             have = ", ".join(f"{n} (gates {' '.join(gates)})" for n, gates in known.items())
             raise InputError(
-                f"a weight width is given for {name!r}, which the model does not have; it has {have}"
+                f"a weight width is given for {name!r}, which the model does not have"
+                f"{did_you_mean(name, every) or ';'} it has {have}"
             )
 
 

@@ -37,6 +37,10 @@ from .quality import clipped_inputs, measured_quality
 from .sweeps import split
 from .trials import Trials
 
+# Spread of the features' ranges, in bits: beyond NEAR a format for each feature is tried, and taken
+# where one format for all makes more than GAIN times its error; beyond FAR it is taken at once.
+NEAR, FAR, GAIN = 3, 8, 1.5
+
 __all__ = ["choose_exponents", "quantize", "quantize_chain", "quantize_stream", "scale_features"]
 
 
@@ -79,9 +83,35 @@ def quantize(
         With ``quality``: ``error`` (max and mean of the difference to the float model on the
         calibration data), ``saturations`` by place, and ``calibration``.
     """
-    exponents: tuple[int, ...] = ()
-    if calibration is not None:
-        model, calibration, exponents = scale_features(model, calibration, lengths)
+    if calibration is None:
+        return _quantize(model, None, config, lengths, state, like, ())
+    close = scale_features(model, calibration, lengths, FAR)
+    if close[2] or (like is not None and not like.exponents):
+        scaled, data, exponents = close
+        return _quantize(scaled, data, config, lengths, state, like, exponents)
+    scaled, data, exponents = scale_features(model, calibration, lengths, NEAR)
+    own = _quantize(scaled, data, config, lengths, state, like, exponents)
+    if like is not None or not exponents:
+        return own
+    one = _quantize(model, calibration, config, lengths, state, like, ())
+    return one if _mean_error(one) <= GAIN * _mean_error(own) else own
+
+
+def _mean_error(program: Program | Chain) -> float:
+    """Mean error of the outputs on the calibration data."""
+    return float(program.quality["error"]["mean"])
+
+
+def _quantize(
+    model: Model,
+    calibration: npt.ArrayLike | None,
+    config: Config | None,
+    lengths: npt.ArrayLike | None,
+    state: Mapping[str, tuple[FloatArray, FloatArray]] | None,
+    like: Program | Chain | None,
+    exponents: tuple[int, ...],
+) -> Program | Chain:
+    """Quantize a model whose features were divided by powers of two; see :func:`quantize`."""
     if model.streams and (like is None or isinstance(like, Program)):
         config = config or (like.config if like else None)
         return quantize_stream(
@@ -207,7 +237,7 @@ def quantize_chain(
 
 
 def scale_features(
-    model: Model, calibration: npt.ArrayLike, lengths: npt.ArrayLike | None
+    model: Model, calibration: npt.ArrayLike, lengths: npt.ArrayLike | None, spread: int = FAR
 ) -> tuple[Model, FloatArray, tuple[int, ...]]:
     """Divide features of very different range by powers of two, see :func:`choose_exponents`.
 
@@ -218,20 +248,20 @@ def scale_features(
     """
     data = calibration_data(model, calibration)
     valid = valid_steps(check_lengths(lengths, *data.shape[:2]), *data.shape[:2])
-    exponents = choose_exponents(data[valid])
+    exponents = choose_exponents(data[valid], spread)
     if not exponents:
         return model, data, ()
     return model.with_input_scale(exponents), data * 2.0 ** -np.array(exponents), exponents
 
 
-def choose_exponents(x: FloatArray) -> tuple[int, ...]:
+def choose_exponents(x: FloatArray, spread: int = FAR) -> tuple[int, ...]:
     """Choose binary points for features of very different range, shape (samples, features).
 
-    One format serves all features unless their ranges differ by more than 2**8; then each is
-    divided by the power of two above its largest magnitude. Empty: one format is enough.
+    One format serves all features unless their ranges differ by more than 2**``spread``; then
+    each is divided by the power of two above its largest magnitude. Empty: one format is enough.
     """
     largest = np.abs(x).max(axis=0, initial=0.0)
     if not largest.any():
         return ()
     integer = np.ceil(np.log2(np.where(largest > 0, largest, largest.max()))).astype(int)
-    return tuple(integer.tolist()) if np.ptp(integer) > 8 else ()
+    return tuple(integer.tolist()) if np.ptp(integer) > spread else ()

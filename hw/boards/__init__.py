@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from pkgutil import iter_modules
 
-from ...compiler.errors import InputError
+from ...compiler.errors import InputError, did_you_mean
 from .board import Board
 
 __all__ = ["BOARDS", "Board", "find_board"]
@@ -34,5 +34,8 @@ def find_board(name: str) -> Board:
     """
     key = name.lower().replace("_", "-")
     if key not in BOARDS:
-        raise InputError(f"--board {name!r} is not known; boards are {', '.join(BOARDS)}")
+        hint = did_you_mean(key, BOARDS)
+        raise InputError(
+            f"--board {name!r} is not known{hint or ';'} boards are {', '.join(BOARDS)}"
+        )
     return BOARDS[key]

@@ -28,7 +28,7 @@ def test_supported_endings_are_those_of_the_reader(cli):
     from gatewright.compiler.frontends.registry import READERS
 
     got = cli("supported", "--json").json["models"]
-    assert sorted(e for row in got for e in row["endings"]) == sorted(READERS)
+    assert {e for row in got for e in row["endings"]} == set(READERS)
 
 
 def test_doctor(cli):

@@ -160,3 +160,24 @@ def test_only_the_result_is_on_standard_output(tiny, tmp_path):
     assert json.loads(done.stdout)["steps"] == 19
     assert "from Python" in done.stderr
     assert "from a tool" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (("quantise",), "did you mean 'quantize'? see: gatewright --help"),
+        (("quantize", "m.pt", "--calibraton", "x.npz"), "did you mean '--calibration'?"),
+        (("simulate", "p", "x.npz", "--simulator", "verilater"), "did you mean 'verilator'?"),
+        (("build", "p", "--board", "icebreker", "-o", "b"), "did you mean 'icebreaker'?"),
+        (("quantize", "m.pt", "--xyz", "1"), "--xyz 1; see: "),
+    ],
+)
+def test_a_typo_is_answered_with_the_closest_word(cli, arguments, hint):
+    assert_refused(cli(*arguments), 1, hint)
+
+
+def test_a_typo_in_a_layer_is_answered_with_the_closest_word(cli, tiny, tmp_path):
+    done = cli(
+        "quantize", tiny / "model.safetensors", "-o", tmp_path / "p", "--weight-bits", "gru1=4"
+    )
+    assert_refused(done, 1, "'gru1', which the model does not have; did you mean 'gru0'?")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import tomllib
 from dataclasses import fields
 
+import numpy as np
 import pytest
 from gatewright.compiler import Config, Program
+from gatewright.compiler.frontends.registry import load
 from support.command_line import assert_refused
 
 
@@ -41,8 +43,11 @@ def test_quantize_json(cli, tiny, tmp_path):
         "quantize", tiny / "model.safetensors", "--calibration", tiny / "x.npz",
         "-o", tmp_path / "p", "--weight-bits", 6, "--lanes", 6, "--json",
     )  # fmt: skip
-    assert done.err == ""
+    assert done.err.splitlines()[-1].startswith("warning: not compared with your model: ")
     got = done.json
+    assert got["not_compared"] == [
+        "that the model computes 'gru, fc' and nothing more: tensors hold no computation"
+    ]
     assert got["macs_per_step"] == 92
     assert got["lanes"] == 6
     assert 0 < got["utilization"] <= 1
@@ -147,3 +152,36 @@ def test_quantize_refuses_a_wrong_file(cli, tiny, tmp_path, text, words):
 def test_quantize_asks_for_what_is_missing(cli, tiny):
     assert_refused(cli("quantize"), 1, "MODEL")
     assert_refused(cli("quantize", tiny / "model.safetensors"), 1, "-o PROGRAM")
+
+
+def test_a_stated_computation_and_recorded_outputs(cli, tiny, tmp_path):
+    """``--forward``, ``--expect`` and ``[model]`` of a TOML file; every verb says what is open."""
+    model, x = tiny / "model.safetensors", np.load(tiny / "x.npz")
+    y = load(model).run(x["x"])
+    np.savez(tmp_path / "xy.npz", x=x["x"], y=y)
+    np.savez(tmp_path / "relu.npz", x=x["x"], y=np.maximum(y, 0))
+    proof = ("--expect", tmp_path / "xy.npz")
+    quantized = ("quantize", model, "-o", tmp_path / "p", "--calibration", tiny / "x.npz")
+    tuned = ("tune", model, "--data", tiny / "x.npz", "--max-loss", 9, "--metric", "rms")
+    for verb in (
+        ("inspect", model), quantized,
+        ("report", tiny / "program", "--model", model, "--data", tiny / "x.npz"),
+        (*tuned, "-o", tmp_path / "t"),
+    ):  # fmt: skip
+        done = cli(*verb, "--json")
+        assert done.code == 0, done.err
+        assert len(done.json["not_compared"]) == 1
+        assert done.err.splitlines()[-1].startswith("warning: not compared with your model: that")
+        done = cli(*verb, *proof, "--json")
+        assert done.json["not_compared"] == []
+        assert "not compared" not in done.err
+    assert_refused(cli("inspect", model, "--forward", "gru, fc, relu", *proof), 2, "step 0")
+    done = cli("inspect", model, "--expect", tmp_path / "relu.npz")
+    assert "chosen by the recorded outputs: gru, fc, relu" in done.out
+    toml = tmp_path / "c.toml"
+    toml.write_text('weight_bits = 6\n[model]\nforward = "gru, fc, relu"\n')
+    done = cli(*quantized, "--config", toml, "--json")
+    assert "'gru, fc, relu', as stated" in done.json["not_compared"][0]
+    assert done.json["config"]["weight_bits"] == 6
+    toml.write_text('[model]\nfroward = "gru"\n')
+    assert_refused(cli(*quantized, "--config", toml), 1, "[model] has no 'froward'")

@@ -44,7 +44,8 @@ def test_data_with_code_is_not_run(cli, tiny, tmp_path):
 def test_models_that_are_refused(cli, tmp_path):
     (tmp_path / "empty.pt").touch()
     (tmp_path / "text.safetensors").write_text("hello")
-    save_file({"a.weight": np.full((2, 2), np.nan, np.float32)}, tmp_path / "nan.safetensors")
+    nan = {f"a.weight_{side}_l0": np.full((2, 2), np.nan, np.float32) for side in ("ih", "hh")}
+    save_file(nan, tmp_path / "nan.safetensors")
     (tmp_path / "folder").mkdir()
     for name, word in (
         ("absent.pt", "absent.pt does not exist"),

@@ -123,9 +123,9 @@ def test_command_line(tmp_path, capsys):
     save_file(tensors, tmp_path / "m.safetensors")
     np.savez(tmp_path / "x.npz", x=data(), len=LENGTHS)
     m, x, p = tmp_path / "m.safetensors", tmp_path / "x.npz", tmp_path / "p"
-    layers = call(capsys, "inspect", m)["layers"]
+    layers = call(capsys, "inspect", m, "--forward", "gru, fc")["layers"]
     assert [layer["reverse"] for layer in layers] == [False, True, False]
-    made = call(capsys, "quantize", m, "--calibration", x, "-o", p)
+    made = call(capsys, "quantize", m, "--forward", "gru, fc", "--calibration", x, "-o", p)
     assert made["buffer"]["words_per_step"] == 11 and len(made["passes"]) == 3
     assert made["error"]["max"] < 0.02
     assert call(capsys, "inspect", p)["digest"] == made["digest"]
@@ -142,7 +142,7 @@ def test_command_line(tmp_path, capsys):
     np.testing.assert_array_equal(np.load(tmp_path / "s.npy"), y)
     files = call(capsys, "verilog", p, "-o", tmp_path / "v")["files"]
     assert "pass2/core.v" in files
-    report = call(capsys, "report", p, "--data", x, "--model", m)
+    report = call(capsys, "report", p, "--data", x, "--model", m, "--forward", "gru, fc")
     assert report["error"]["max"] == pytest.approx(np.abs(y - want).max())
     assert [r["words"] for r in report["memories"] if "outside" in r["memory"]] == [66]
     assert {"pass0.x", "pass2.x"} <= {r["tensor"] for r in report["formats"] if "peak" in r}

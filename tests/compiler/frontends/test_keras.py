@@ -1,5 +1,6 @@
 """Keras files against what Keras 3.15 computed for them, recorded beside each file."""
 
+import dataclasses
 import json
 import pathlib
 import shutil
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from gatewright.compiler.errors import CheckError, InputError
 from gatewright.compiler.frontends.keras import load_keras
+from gatewright.compiler.ir.model import Model
 
 DATA = pathlib.Path(__file__).parents[2] / "data"
 GRU = DATA / "keras_gru.keras"
@@ -109,7 +111,7 @@ def test_recorded_backwards_h5():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda c: c.update(merge_mode="sum"), "bidirectional: merge_mode 'sum' is not supported"),
+        (lambda c: c.update(merge_mode="mul"), "bidirectional: merge_mode 'mul' is not supported"),
         (lambda c: c.update(merge_mode=None), "merge_mode None is not supported"),
         (lambda c: c.update(layer=3), "supported around GRU, LSTM, SimpleRNN"),
         (lambda c: c["layer"].update(class_name="ConvLSTM1D"), "supported around GRU"),
@@ -122,6 +124,39 @@ def test_recorded_backwards_h5():
 def test_bidirectional_refused(edited, change, message):
     with pytest.raises(InputError, match=message):
         edited(SLEEP, lambda c: change(layer(c, "Bidirectional")))
+
+
+@pytest.mark.parametrize("name", ["graph", "branches"])
+def test_graphs_equal_what_keras_recorded(name):
+    """Normalization, Rescaling, RNN of a cell, both merge modes, Add and Concatenate."""
+    model = load_keras(DATA / f"keras_{name}.keras", check=False)
+    data = recorded(f"keras_{name}")
+    y = model.run(data["x"])
+    np.testing.assert_allclose(y if data["y"].ndim == 3 else y[:, -1], data["y"], atol=1e-6, rtol=0)
+
+
+def test_hard_sigmoid_of_keras_2_equals_its_published_equations(edited):
+    """A GRU with ``clip(0.2 x + 0.5, 0, 1)`` for its gates, as Keras 2 had it."""
+    model = edited(GRU, lambda c: None, version="2.2.4")
+    (index,) = [k for k, la in enumerate(model.layers) if getattr(la, "gate", "") == "hard_sigmoid"]
+    cell = model.layers[index]
+    x = np.random.default_rng(5).normal(size=(12, cell.input_size))
+
+    def gate(v):
+        return np.clip(0.2 * v + 0.5, 0, 1)
+
+    h, want = np.zeros(cell.size), []
+    for row in x:
+        u = {g: cell.w[g] @ row + cell.b[g] for g in "zrn"}
+        z, r = (gate(u[g] + cell.u[g] @ h + cell.c[g]) for g in "zr")
+        if cell.cell == "gru":
+            n = np.tanh(u["n"] + r * (cell.u["n"] @ h + cell.c["n"]))
+        else:
+            n = np.tanh(u["n"] + cell.u["n"] @ (r * h) + cell.c["n"])
+        h = z * h + (1 - z) * n
+        want.append(h)
+    alone = Model(cell.input_size, (dataclasses.replace(cell, inputs=("x",)),))
+    np.testing.assert_allclose(alone.run(x), want, atol=1e-12)
 
 
 def test_hard_sigmoid_follows_version(edited):
@@ -180,9 +215,10 @@ def test_refused(edited, edit, message):
     ("edit", "message"),
     [
         (lambda c: layer(c, "LSTM").update(activation="relu"), "LSTM with activation 'relu'"),
-        (lambda c: c["layers"][2].update(inbound_nodes=[["input_layer_1", 0, 0, {}]]), "chain"),
-        (lambda c: c["layers"][2]["inbound_nodes"].append([["lstm", 0, 0, {}]]), "chain"),
-        (lambda c: c.update(output_layers=[["lstm", 0, 0]]), "only its last layer"),
+        (lambda c: c["layers"][2].update(inbound_nodes=[]), "simple_rnn' reads nothing"),
+        (lambda c: c["layers"][2]["inbound_nodes"].append([["lstm", 0, 0, {}]]), "used 2 times"),
+        (lambda c: c.update(output_layers=[["lstm", 0, 0]]), "dense_2 would not be used"),
+        (lambda c: c["layers"][2].update(class_name="CuDNNLSTM"), "copy the weights into LSTM"),
     ],
 )
 def test_refused_functional(edited, edit, message):
@@ -242,12 +278,15 @@ def fake_keras(offset, calls):
 
     class Reference:
         input_shape = (None, None, 3)
+        layers = ()
 
         def predict_on_batch(self, x):
             calls.append(x.shape)
             return load_keras(GRU, check=False).run(x) + offset
 
     module = types.ModuleType("keras")
+    module.ops = types.SimpleNamespace(matmul=np.matmul, convert_to_numpy=np.asarray)
+    module.config = types.SimpleNamespace(floatx=lambda: "float32", set_floatx=lambda _: None)
     module.saving = types.SimpleNamespace(load_model=lambda *_, **__: Reference())
     module.__version__ = "0"
     return module
@@ -258,7 +297,9 @@ def test_check(monkeypatch):
     monkeypatch.setitem(sys.modules, "keras", fake_keras(0.0, calls))
     assert any("checked against Keras 0" in note for note in load_keras(GRU).notes)
     monkeypatch.setitem(sys.modules, "keras", fake_keras(1e-4, calls))
-    with pytest.raises(CheckError, match=r"differs from Keras by 0\.0001"):
+    with pytest.raises(
+        CheckError, match=r"differs by 0\.0001, the bound is 1e-07.* step 0; please"
+    ):
         load_keras(GRU)
     assert calls == [(2, 40, 3)] * 2
 

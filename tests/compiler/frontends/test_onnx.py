@@ -192,7 +192,7 @@ def test_activations_of_both_directions(load):
     forward, backward = model.layers
     assert (forward.gate, forward.candidate) == ("sigmoid", "relu")
     assert (backward.gate, backward.candidate, backward.slope) == ("hard_sigmoid", "tanh", 0.25)
-    assert "checked against onnxruntime" in model.notes[-1]
+    assert "checked against on" in model.notes[-1]
 
 
 def test_final_state_of_a_reversed_layer(load):
@@ -221,7 +221,7 @@ def test_activations(load, op, activations, slope):
     model = recurrent(op, activations=activations, **given)
     imported = load(model)
     assert imported.layers[0].slope == slope
-    assert "checked against onnxruntime" in imported.notes[-1]
+    assert "checked against on" in imported.notes[-1]
     batch_first = recurrent(op, activations=activations, layout=1, **given)
     batch_first = load(batch_first)
     assert "warning: not checked" in batch_first.notes[-1]  # onnxruntime lacks this layout
@@ -442,8 +442,8 @@ def test_joined_features_of_different_steps(load):
     ("middle", "message"),
     [
         ([node("Conv", ["seq", "M"], ["out"])], r"not supported: Conv \(1\).*--node: gru"),
-        ([node("Add", ["seq", "X"], ["out"])], "constant"),
-        ([node("Mul", ["seq", "seq"], ["out"])], "Mul of these inputs"),
+        ([node("Add", ["seq", "X"], ["out"])], "joined or of different shapes"),
+        ([node("Mul", ["seq", "seq"], ["out"])], "must be a constant"),
         ([node("Clip", ["seq"], ["out"])], "Clip to"),
         ([node("HardSigmoid", ["seq"], ["out"], beta=0.4)], "beta 0.4"),
         ([node("MatMul", ["seq", "W"], ["out"])], "must have 2 axes"),
@@ -552,6 +552,73 @@ def test_gtcrn_whole():
         load_onnx(GTCRN, node="GRU_1")
 
 
+# Scales, shifts and sums
+
+
+def scaled(order, seed=7):
+    """Build (x - mean) / std, GRU 3 -> 3, batch normalization of features on axis 1, and a sum."""
+    rng = np.random.default_rng(seed)
+    positive = {"std", "var"}
+    values = (
+        {
+            n: (rng.uniform(0.5, 2, 3) if n in positive else rng.normal(size=3)).astype(np.float32)
+            for n in ("mean", "std", "gamma", "beta", "bmean", "var")
+        }
+        | weights("GRU", size=3)
+        | {"axes": np.array([1])}
+    )
+    nodes = {
+        "sub": (("Sub", ["X", "mean"], ["xc"]), {}),
+        "div": (("Div", ["xc", "std"], ["xn"]), {}),
+        "gru": (("GRU", ["xn", "W", "R", "B"], ["Y4"]), {"hidden_size": 3, "linear_before_reset": 1}),
+        "squeeze": (("Squeeze", ["Y4", "axes"], ["Y3"]), {}),
+        "there": (("Transpose", ["Y3"], ["Yt"]), {"perm": [1, 2, 0]}),
+        "bn": (("BatchNormalization", ["Yt", "gamma", "beta", "bmean", "var"], ["Yb"]), {}),
+        "back": (("Transpose", ["Yb"], ["Yn"]), {"perm": [2, 0, 1]}),
+        "add": (("Add", order, ["Y"]), {}),
+    }  # fmt: skip
+    made = [helper.make_node(*args, name=name, **given) for name, (args, given) in nodes.items()]
+    return make(made, {"X": [7, 2, 3]}, {"Y": [7, 2, 3]}, values)
+
+
+@pytest.mark.parametrize("order", [["Yn", "X"], ["xn", "Yn"], ["Yn", "Y3"]], ids=str)
+def test_normalization_and_sums_equal_the_reference(load, order):
+    model = scaled(order)
+    x = random(7, 2, 3)
+    (want,) = ReferenceEvaluator(model).run(None, {"X": x})
+    imported = load(model)
+    assert imported.not_compared == ()
+    got = np.stack([imported.run(x[:, k]) for k in range(2)], axis=1)
+    np.testing.assert_allclose(got, want, atol=1e-5)
+
+
+def test_a_scale_in_front_and_a_sum_behind_cost_no_layer(load):
+    assert [layer.name for layer in load(scaled(["Yn", "X"])).layers] == ["gru", "bn"]
+
+
+@pytest.mark.parametrize(
+    ("node", "message"),
+    [
+        (("Div", ["W3", "Y3"]), "Div by data, or by zero"),
+        (("Mul", ["Y3", "steps"]), "constants that differ between steps"),
+        (("Mul", ["Y3", "Y3"]), "must be a constant"),
+        (("Add", ["Y3", "X"]), "different steps or features|different shapes"),
+    ],
+)
+def test_scales_that_are_no_layer_are_refused(load, node, message):
+    values = weights("GRU", size=4) | {
+        "axes": np.array([1]), "W3": np.ones(4, np.float32),
+        "steps": np.arange(7, dtype=np.float32).reshape(7, 1, 1),
+    }  # fmt: skip
+    nodes = [
+        helper.make_node("GRU", ["X", "W", "R", "B"], ["Y4"], hidden_size=4, linear_before_reset=1),
+        helper.make_node("Squeeze", ["Y4", "axes"], ["Y3"]),
+        helper.make_node(*node, ["Y"]),
+    ]
+    with pytest.raises(InputError, match=message):
+        load(make(nodes, {"X": [7, 2, 3]}, {"Y": [7, 2, 4]}, values, opset=17))
+
+
 # Files
 
 
@@ -566,9 +633,70 @@ def test_check_finds_a_wrong_import(load, monkeypatch):
     load(model, check=False)
 
 
-def test_check_without_onnxruntime(load, monkeypatch):
+def test_check_names_the_node_and_the_step_where_a_difference_begins(load, monkeypatch):
+    """A state that is cut at a later step is no fault of the file."""
+    from gatewright.compiler.ir import model as ir
+
+    walk = ir._walk
+
+    def cut(layer, x, start, lengths, every_gate):
+        made, state = walk(layer, x, start, lengths, every_gate)
+        made[layer.name][:, 2:] *= 0.99
+        return made, state
+
+    monkeypatch.setattr(ir, "_walk", cut)
+    text = r"from step 2 on; the difference begins in cell at step 2$"
+    with pytest.raises(CheckError, match=text):
+        load(recurrent("GRU", linear_before_reset=1))
+
+
+def test_check_is_in_float64_or_bounded_by_measured_noise(load, monkeypatch):
+    model = recurrent("GRU", linear_before_reset=1)
+    assert "onnx.reference in float64" in load(model).notes[-1]
+    relu = recurrent("RNN", activations=["Relu"])  # of which the reference takes no notice
+    imported = load(relu)
+    assert "onnxruntime in float32" in imported.notes[-1]
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    assert "onnx.reference" in load(recurrent("GRU", linear_before_reset=1)).notes[-1]
+    assert load(model).not_compared == ()
+    imported = load(relu)
+    assert "ModuleNotFoundError" in imported.not_compared[0]
+
+
+def directed(op, direction):
+    """Build a model of one recurrent node of one direction or both."""
+    halves = [weights(op, seed=seed) for seed in range(1 + (direction == "bidirectional"))]
+    values = {key: np.concatenate([half[key] for half in halves]) for key in halves[0]}
+    form = {"linear_before_reset": 1} if op == "GRU" else {}
+    return recurrent(op, values=values, direction=direction, **form)
+
+
+def in_kind(model, kind):
+    """Write every float of a graph in another type."""
+    from gatewright.compiler.frontends.onnx_check import _in
+
+    return _in(model, kind)
+
+
+@pytest.mark.parametrize("direction", ["forward", "bidirectional"])
+@pytest.mark.parametrize("op", ["GRU", "LSTM"])
+@pytest.mark.parametrize("kind", [TensorProto.FLOAT16, TensorProto.DOUBLE])
+def test_graphs_of_other_precisions_pass_the_check(load, op, direction, kind):
+    plain = directed(op, direction)
+    imported = load(in_kind(plain, kind))
+    assert imported.not_compared == ()
+    x = np.random.default_rng(1).normal(size=(9, imported.input_size))
+    np.testing.assert_allclose(imported.run(x), load(plain).run(x), atol=5e-3)
+
+
+@pytest.mark.parametrize("direction", ["forward", "bidirectional"])
+def test_large_weights_pass_the_check(load, direction):
+    """Rounding grows from step to step there: a fixed bound calls a right import wrong."""
+    model = directed("GRU", direction)
+    for tensor in model.graph.initializer:
+        array = numpy_helper.to_array(tensor)
+        if array.dtype == np.float32:
+            tensor.CopyFrom(numpy_helper.from_array(array * 60, tensor.name))
+    assert load(model).not_compared == ()
 
 
 @pytest.mark.parametrize("content", [b"", b"no model", b"\x08\x08" + bytes(100)])
@@ -586,14 +714,54 @@ def test_cut_file(tmp_path):
         list_nodes(path)
 
 
-def test_external_data(load):
+def test_external_data_beside_the_model(tmp_path, load):
+    """The onnx package writes it as torch.onnx.export does; what is read is the same model."""
+    model = recurrent("GRU", linear_before_reset=1)
+    path, x = tmp_path / "two.onnx", random(9, 3)
+    onnx.save_model(
+        model, path, save_as_external_data=True, location="two.onnx.data", size_threshold=0
+    )
+    assert (tmp_path / "two.onnx.data").stat().st_size >= 4 * (36 + 48 + 24)
+    one = load(recurrent("GRU", linear_before_reset=1))
+    np.testing.assert_array_equal(load_onnx(path).run(x), one.run(x))
+    (tmp_path / "two.onnx.data").write_bytes(b"short")
+    with pytest.raises(
+        InputError, match=r"takes \d+ bytes at '\d+' of 'two.onnx.data', which has 5"
+    ):
+        load_onnx(path)
+    (tmp_path / "two.onnx.data").unlink()
+    with pytest.raises(InputError, match="is not there: copy it beside the model"):
+        load_onnx(path)
+    (tmp_path / "two.onnx.data").symlink_to(__file__)
+    with pytest.raises(InputError, match="is not there"):
+        load_onnx(path)
+
+
+@pytest.mark.parametrize("name", ["../secret", "/etc/passwd", "a/b", "..", "", "a\\b"])
+def test_external_data_elsewhere_is_refused(load, name):
     model = recurrent("GRU")
     tensor = model.graph.initializer[0]
     tensor.ClearField("raw_data")
     tensor.data_location = TensorProto.EXTERNAL
-    tensor.external_data.add(key="location", value="../secret")
-    with pytest.raises(InputError, match="W is stored in another file"):
+    tensor.external_data.add(key="location", value=name)
+    with pytest.raises(InputError, match=r"W is stored in .*external_data=False"):
         load(model)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("offset", "-1"), ("offset", "9" * 30), ("length", "3"), ("length", "x")]
+)
+def test_external_data_of_a_wrong_size_is_refused(tmp_path, key, value):
+    model, path = recurrent("GRU"), tmp_path / "m.onnx"
+    tensor = model.graph.initializer[0]
+    (tmp_path / "m.data").write_bytes(tensor.raw_data)
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="m.data")
+    tensor.external_data.add(key=key, value=value)
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(InputError, match="takes 144 bytes"):
+        load_onnx(path)
 
 
 def test_old_opset(load):

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 from gatewright.compiler.errors import InputError
-from gatewright.compiler.frontends.pytorch import from_module, from_state_dict
+from gatewright.compiler.frontends.pytorch import from_module
+from gatewright.compiler.frontends.tensors import from_state_dict
 from gatewright.compiler.ir.model import Model
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -115,7 +116,7 @@ def test_any_chain_from_a_state_dict_of_arrays(sizes, kinds, seed):
         for k, module in enumerate(chain)
         for name, value in module.state_dict().items()
     }
-    model = from_state_dict(state)
+    model = from_state_dict(state, forward=[f"net.{k}" for k in range(len(chain))])
     want = y = data(model, n=2, steps=9)
     for module in chain:
         y = want = torch_run(module, y)
@@ -171,7 +172,7 @@ def test_bidirectional(kind, layers):
     assert "bidirectional" in model.notes[0]
     want = torch_run(module, data(model))
     close(model.run(data(model)), want)
-    tensors = from_state_dict(module.state_dict())
+    tensors = from_state_dict(module.state_dict(), forward="0, 2")
     close(tensors.run(data(model)), want)
     alone = from_module(cells)
     assert alone.outputs == tuple(layer.name for layer in alone.layers[-2:])
@@ -371,34 +372,34 @@ def test_notes_say_what_was_understood():
     notes = from_state_dict(gru_and_head()).notes
     assert notes[0] == "gru0 (gru): gru, 1 layer, 5 -> 6, bias, PyTorch order r,z,n, reset after"
     assert notes[1] == "linear0 (fc): linear, 6 -> 2, bias"
-    assert notes[-1].startswith("each layer compared with PyTorch: largest difference ")
+    assert notes[-1].startswith("equations of each module compared with PyTorch's: ")
 
 
 def test_sizes_decide_where_the_order_of_keys_does_not_chain():
     values = dict(reversed(gru_and_head().items()))
     model = from_state_dict(values)
     assert [layer.name for layer in model.layers] == ["gru0", "linear0"]
-    assert "order of the modules: by their sizes" in model.notes
+    assert "forward, the one that the sizes allow: gru, fc" in model.notes
 
 
-def test_order_that_sizes_do_not_tell():
+@pytest.mark.parametrize("ordered", [True, False])
+def test_order_that_sizes_do_not_tell(ordered):
     values = state("fc.", nn.Linear(4, 4)) | state("gru.", nn.GRU(4, 4))
-    first = from_state_dict(values)
-    assert [layer.name for layer in first.layers] == ["linear0", "gru0"]
-    assert any("others would fit too" in note for note in first.notes)
-    with pytest.raises(InputError, match=r"more than one order.*order=\['fc', 'gru'\]"):
-        from_state_dict(values, ordered=False)
-    chosen = from_state_dict(values, ordered=False, order=["gru", "fc"])
+    with pytest.raises(InputError, match=r'more than one order: "fc, gru", "gru, fc"'):
+        from_state_dict(values, ordered=ordered)
+    chosen = from_state_dict(values, ordered=ordered, order=["gru", "fc"])
     assert [layer.name for layer in chosen.layers] == ["gru0", "linear0"]
     with pytest.raises(InputError, match="must name each"):
         from_state_dict(values, order=["gru"])
 
 
-def test_numbered_siblings_keep_their_order():
+def test_stacked_cells_are_taken_in_the_order_that_is_stated():
     values = {}
     for k in reversed(range(12)):
         values |= state(f"cells.{k}.", nn.GRUCell(3, 3))
-    model = from_state_dict(values, ordered=False)
+    with pytest.raises(InputError, match=r'in the order "cells\.0, cells\.1, .*, cells\.11"'):
+        from_state_dict(values, ordered=False)
+    model = from_state_dict(values, forward=[f"cells.{k}" for k in range(12)])
     for k, layer in enumerate(model.layers):
         want = values[f"cells.{k}.weight_ih"][:3].numpy()
         assert np.array_equal(layer.w["r"], want)
@@ -421,7 +422,7 @@ def test_activations_and_nonlinearity_are_options():
     want = torch_run(nn.Sequential(rnn, First(), head, nn.Sigmoid()), data(model))
     close(model.run(data(model)), want)
     assert any("relu" in note for note in model.notes)
-    assert any("rnn: tanh" in note for note in from_state_dict(values).notes)
+    assert any("plain RNNs compute tanh" in note for note in from_state_dict(values).not_compared)
     with pytest.raises(InputError, match="'tanh' or 'relu'"):
         from_state_dict(values, nonlinearity="gelu")
     with pytest.raises(InputError, match="activations names"):

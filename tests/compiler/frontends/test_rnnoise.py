@@ -73,6 +73,20 @@ def test_c_text_states_activation(arrays, tmp_path):
         load_rnnoise(path)
 
 
+def test_what_an_npz_does_not_say_is_named_until_it_is_said():
+    (assumed,) = load_rnnoise(WEIGHTS).not_compared
+    assert "noise_gru RELU" in assumed and "vad_output SIGMOID" in assumed
+    said = {
+        "input_dense": "tanh", "vad_gru": "relu", "vad_output": "sigmoid", "noise_gru": "tanh",
+        "denoise_gru": "relu", "denoise_output": "sigmoid",
+    }  # fmt: skip
+    model = load_rnnoise(WEIGHTS, activations=said)
+    assert model.not_compared == ()
+    assert model.layers[3].candidate == "tanh"
+    with pytest.raises(InputError, match=r"activations names \['fc'\]"):
+        load_rnnoise(WEIGHTS, activations={"fc": "relu"})
+
+
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [

@@ -71,6 +71,19 @@ def test_activation_after_recurrent(edited):
         np.testing.assert_array_equal(np.maximum(h, 0), y)
 
 
+def test_in_skip_adds_the_input(edited):
+    """AIDA-X: ``y = net(x) + x``; a network that ends in a layer without bias of its own too."""
+    x = np.random.default_rng(4).normal(size=(20, 1))
+    plain = edited(lambda data: None).run(x)
+    np.testing.assert_allclose(edited(lambda d: d.update(in_skip=1)).run(x), plain + x, atol=1e-14)
+
+    def bounded(data):
+        data["layers"][-1]["activation"] = "tanh"
+        data["in_skip"] = 1
+
+    np.testing.assert_allclose(edited(bounded).run(x), np.tanh(plain) + x, atol=1e-14)
+
+
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
@@ -88,7 +101,7 @@ def test_activation_after_recurrent(edited):
         (lambda d: d["layers"][0]["weights"][1].__setitem__(0, float("nan")), "finite"),
         (lambda d: d["layers"].clear(), "no layers"),
         (lambda d: d["layers"].append(3), "layer 4 has type None"),
-        (lambda d: d.update(in_skip=1), "in_skip"),
+        (lambda d: d.update(in_skip=2), "in_skip is '?2"),
         (lambda d: d.update(in_shape=None), "in_shape"),
         (lambda d: d.pop("layers"), "not RTNeural's JSON"),
     ],

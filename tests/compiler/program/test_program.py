@@ -325,6 +325,14 @@ def test_features_of_very_different_range_get_their_own_binary_points(tmp_path: 
     assert (again.encode(x) == p.encode(x)).all()
 
 
-def test_features_of_like_range_share_one_format() -> None:
+@pytest.mark.parametrize("spread", [3.0, 100.0])
+def test_features_share_one_format_unless_it_makes_more_error(spread: float) -> None:
+    """Features of 100 and 1 lose 6 bits in one format; of 3 and 1 nothing is gained."""
     model, x = wide_features()
-    assert quantize(model, x / [1e5, 1.0, 1e-3] * [100.0, 1.0, 1.0]).exponents == ()
+    unit = np.array([1e5, 1.0, 1e-3]) / [spread, 1.0, 1.0]
+    x, layer = x / unit, model.layers[0]
+    model = Model(3, (replace(layer, w={g: w * unit for g, w in layer.w.items()}),))
+    p, one = quantize(model, x), quantize_stream(model, x)
+    assert bool(p.exponents) == (spread == 100.0)
+    error = [each.quality["error"]["mean"] for each in (p, one)]
+    assert error[1] > 2 * error[0] if p.exponents else p.digest == one.digest

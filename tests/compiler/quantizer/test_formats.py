@@ -9,7 +9,7 @@ import pytest
 from gatewright.compiler import golden
 from gatewright.compiler.config import Config
 from gatewright.compiler.ir.cells import CELLS
-from gatewright.compiler.ir.model import Linear, Model
+from gatewright.compiler.ir.model import Linear, Model, Recurrent
 from gatewright.compiler.quantizer.bias import correct_bias, float_gates
 from gatewright.compiler.quantizer.calibration import calibrate
 from gatewright.compiler.quantizer.formats import Formats, Loss, choose_formats, improve, unbounded
@@ -193,3 +193,21 @@ def test_weights_that_fit_exactly_are_tried_once(monkeypatch: pytest.MonkeyPatch
     before = len(runs)
     trials.network(Config())
     assert len(runs) - before == 1
+
+
+@pytest.mark.parametrize("method", ["error", "minmax", "percentile", "mse"])
+@pytest.mark.parametrize("cell", ["gru", "gru_reset_before"])
+def test_a_state_format_covers_a_candidate_without_bound(cell, method):
+    """``h = h / 2 + n / 2`` of pulses of 1.5: no state reaches 1, the candidate does."""
+    zero, one = np.zeros((1, 1)), np.ones((1, 1))
+    layer = Recurrent(
+        "gru0", cell, ("x",), 1, 1, w={"r": zero, "z": zero, "n": one},
+        u=dict.fromkeys("rzn", zero), candidate="relu",
+    )  # fmt: skip
+    x = np.zeros((4, 64, 1))
+    x[:, ::8] = 1.5
+    m = Model(1, (layer,))
+    p = quantize(m, x, Config(calibration_method=method))
+    assert m.run(x).max() == pytest.approx(0.7529, abs=1e-4)
+    assert np.abs(p.run(x) - m.run(x)).max() < 1e-4
+    assert p.quality["saturations"] == {}

@@ -1,0 +1,179 @@
+"""Which computations a set of modules allows: one is taken, several are listed and refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice, product
+
+from ..errors import CheckError, InputError
+from ..ir.model import Model
+from .expected import Expected
+from .forward import compute
+from .parts import SEARCH_LIMIT, Part, chains, some, understood
+from .suspects import embedding, recurrence
+
+__all__ = ["proven_reading", "sole_reading", "spelled"]
+
+TRIED_LIMIT = 1024
+TRIED = ("none", "relu", "tanh", "sigmoid")  # activations after a linear module
+SEQUENCES, STEPS = 8, 64  # of the recording, while readings are tried
+SHOWN = 6
+WAYS = (
+    'Say the computation, --forward "gru, fc1, relu, fc2" (Python: forward=), or give recorded x '
+    "and y of the model, --expect y.npz, or a file that holds it: .onnx, or the module itself"
+)
+
+
+def _orders(parts: Sequence[Part]) -> list[tuple[Part, ...]]:
+    """Return the orders of all parts that chain by their sizes."""
+    search = islice(chains((), list(parts)), SEARCH_LIMIT)
+    return [chain for chain in search if len(chain) == len(parts)]
+
+
+def sole_reading(parts: Sequence[Part], source: str, ordered: bool) -> list[str]:
+    """Return the one computation that the parts allow: a recurrent module, then a linear one.
+
+    Parameters
+    ----------
+    parts : sequence of Part
+    source : str
+        For messages.
+    ordered : bool
+        Whether the order of the parts means something.
+
+    Raises
+    ------
+    InputError
+        There are several readings, or names that say another; each is named.
+    """
+    strange = recurrence(parts) or embedding(parts, ordered)
+    if strange:
+        raise InputError(f"{source}: {strange}. {understood(parts)}. {WAYS}")
+    orders = _orders(parts)
+    if not orders:
+        raise InputError(
+            f"{source}: the modules make no chain by their sizes; {understood(parts)}. Name the "
+            f"tensors that are not part of the chain in ignore=. {WAYS}"
+        )
+    recurrent = [part for part in parts if not part.linear]
+    fit = some([f'"{", ".join(part.label for part in order)}"' for order in orders[:SHOWN]])
+    if len(orders) > 1:
+        raise InputError(
+            f"{source}: the modules fit in more than one order: {fit}; {understood(parts)}. {WAYS}"
+        )
+    if len(recurrent) != 1 or len(parts) > 2 or orders[0][0].linear:
+        raise InputError(
+            f"{source}: tensors hold no computation, and these could be used in several ways: in "
+            f"the order {fit}, with activations between them that no file names; "
+            f"{understood(parts)}. {WAYS}"
+        )
+    if recurrent[0].bidirectional and len(parts) == 2:
+        rnn, head = (part.label for part in orders[0])
+        raise InputError(
+            f"{source}: {recurrent[0]} with {orders[0][1]} behind has two readings: {head} on each "
+            f'step of the outputs, which is --forward "{rnn}, {head}" (with "{rnn}, last, {head}" '
+            "for y[:, -1]), or on cat(h[-2], h[-1]), the last step of one direction beside the first "
+            "of the other: no step of the core holds both, so train on the outputs instead. Or "
+            "--expect y.npz"
+        )
+    return [part.label for part in orders[0]]
+
+
+def spelled(
+    parts: Sequence[Part],
+    order: Sequence[str] | None,
+    activations: Mapping[str, str],
+    source: str,
+    ordered: bool,
+) -> list[str]:
+    """Return the computation that ``order`` and ``activations`` say.
+
+    Raises
+    ------
+    InputError
+        They leave open what follows a linear module, or name what is none.
+    """
+    linear = [part.label for part in parts if part.linear]
+    unused = set(activations) - set(linear)
+    if unused:
+        raise InputError(
+            f"{source}: activations names {sorted(unused)}, not linear modules; {understood(parts)}"
+        )
+    if order is None:
+        order = sole_reading(parts, source, ordered)
+    if sorted(order) != sorted(part.label for part in parts):
+        raise InputError(
+            f"{source}: order={list(order)} must name each of {[p.label for p in parts]} once"
+        )
+    open_ = [path for path in order[:-1] if path in linear and path not in activations]
+    if open_:
+        raise InputError(
+            f"{source}: order does not say what follows {some(open_)}: --head {open_[0]}=relu, or "
+            f"=none (Python: activations=). {WAYS}"
+        )
+    return [step for path in order for step in (path, activations.get(path, "none"))]
+
+
+def _candidates(parts: Sequence[Part], relu: bool) -> Iterator[tuple[list[str], list[Part]]]:
+    forms = [list(parts)]
+    if relu:
+        rnn = [replace(p, activation="relu") if p.kind == "rnn" else p for p in parts]
+        forms += [rnn] if rnn != forms[0] else []
+    for order in _orders(parts):
+        linear = [part.label for part in order if part.linear]
+        for choice in product(TRIED, repeat=len(linear)):
+            after = dict(zip(linear, choice, strict=True))
+            steps = [step for part in order for step in (part.label, after.get(part.label, "none"))]
+            yield from (([s for s in steps if s != "none"], form) for form in forms)
+
+
+def proven_reading(
+    parts: Sequence[Part], expected: Expected, source: str, relu: bool
+) -> tuple[Model, str]:
+    """Return the computation that gives the recorded outputs, and what it is.
+
+    Parameters
+    ----------
+    relu : bool
+        Whether plain RNNs may compute ReLU as well as what they are.
+
+    Raises
+    ------
+    CheckError
+        None of those tried gives them.
+    InputError
+        Several do.
+    """
+    last = expected.y.ndim == 2
+    few = Expected(
+        expected.name,
+        expected.x[:SEQUENCES, : None if last else STEPS],
+        expected.y[:SEQUENCES] if last else expected.y[:SEQUENCES, :STEPS],
+        None if last or expected.lengths is None else expected.lengths[:SEQUENCES].clip(max=STEPS),
+    )
+    if last and expected.lengths is not None:
+        few = replace(few, lengths=expected.lengths[:SEQUENCES])
+    fits: dict[str, Model] = {}
+    closest, tried, nearest = "", 0, float("inf")
+    for steps, form in islice(_candidates(parts, relu), TRIED_LIMIT):
+        text, tried = ", ".join(steps), tried + 1
+        model = compute(steps, form, source)
+        found, _ = few.compare(model)
+        if found.fits and expected.compare(model)[0].fits:
+            kind = "" if form == list(parts) or not relu else " (relu inside)"
+            fits[text + kind] = model
+        elif found.largest < nearest:
+            closest, nearest = f"{text!r} {found}", found.largest
+    if len(fits) > 1:
+        raise InputError(
+            f"{source}: {expected.name} does not tell these apart: {some(sorted(fits))}; record more "
+            "and larger input, or say it by --forward"
+        )
+    if not fits:
+        raise CheckError(
+            f"{source}: none of {tried} computations of {some([p.label for p in parts])} gives the "
+            f"outputs in {expected.name}; closest: {closest or 'none fits by its sizes'}. {WAYS}"
+        )
+    ((text, model),) = fits.items()
+    return model, text
