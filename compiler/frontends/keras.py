@@ -30,7 +30,7 @@ PASSIVE = {"InputLayer", "Dropout", "SpatialDropout1D", "GaussianNoise", "Gaussi
 
 
 class _Place(NamedTuple):
-    """What a layer has made: vectors on top, what is not folded yet, and the order of steps."""
+    """State after a layer: vectors on top, what is not folded yet, and the order of steps."""
 
     top: tuple[str, ...]
     pending: tuple[FloatArray, FloatArray] | None

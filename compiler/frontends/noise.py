@@ -1,4 +1,4 @@
-"""How far apart two right evaluations of one model may be: measured, not guessed.
+"""Bounds on how far apart two right evaluations of one model may be: measured, not guessed.
 
 A framework computes in its own precision, so its outputs differ from the float64 model even where
 the import is right. :func:`bounds` moves every weight and input of the float64 model by one
@@ -46,7 +46,7 @@ FLOAT16 = Precision("float16", 2.0**-10, 4e-3)
 
 
 class Difference(NamedTuple):
-    """Where two evaluations come apart.
+    """Place and size of a difference between two evaluations.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ class Difference(NamedTuple):
 
     @property
     def fits(self) -> bool:
-        """Whether every step is within its bound."""
+        """True where every step is within its bound."""
         return self.step < 0
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""Which computations a set of modules allows: one is taken, several are listed and refused."""
+"""Computations that a set of modules allows: one is taken, several are listed and refused."""
 
 from __future__ import annotations
 
