@@ -22,7 +22,9 @@ pytestmark = pytest.mark.xdist_group("boards")
 def folder(gru: Bench, tmp_path: Path) -> Path:
     """A folder with a build, as ``gatewright build`` leaves it, and data."""
     gru.program.save(tmp_path / "build" / "program")
-    (tmp_path / "build" / "build.json").write_text(json.dumps({"baud": 115200}))
+    (tmp_path / "build" / "build.json").write_text(
+        json.dumps({"board": "icebreaker", "key": "", "baud": 115200})
+    )
     x = np.random.default_rng(1).normal(size=(4, 30, 3))
     np.savez(tmp_path / "x.npz", x=x, len=np.array([30, 7, 1, 19]))
     np.save(tmp_path / "one.npy", x[0])
@@ -30,7 +32,7 @@ def folder(gru: Bench, tmp_path: Path) -> Path:
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "gatewright.cli.main", "run", *map(str, arguments)]
+    command = [sys.executable, "-m", "gatewright", "run", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
 
 
@@ -141,7 +143,7 @@ def test_a_port_that_does_not_answer(folder: Path) -> None:
 def test_ports_that_cannot_be_opened(folder: Path) -> None:
     job = [folder / "build", folder / "x.npz", "--port"]
     code, text = refused(*job, folder / "ttyNONE")
-    assert (code, "no such port" in text) == (1, True)
+    assert (code, "no such port" in text) == (1, True), text
     code, text = refused(*job, folder / "x.npz")
     assert (code, "cannot be opened" in text) == (1, True)
 

@@ -77,7 +77,9 @@ def test_only_plain_tensors_leave_a_checkpoint(tmp_path, name, zipped):
 def test_a_transposed_tensor_and_tied_ones_are_plain(tmp_path):
     path, weight = tmp_path / "model.pt", torch.randn(3, 2)
     torch.save({"fc.weight": weight.T, "optimizer": {"again": [weight, weight]}}, path)
-    assert np.array_equal(load(path, ignore=("optimizer",)).layers[0].w, weight.T.double().numpy())
+    assert np.array_equal(
+        load(path, ignore=("optimizer",), forward="fc").layers[0].w, weight.T.double().numpy()
+    )
 
 
 def test_a_dict_that_contains_itself_is_refused(tmp_path):
@@ -132,9 +134,9 @@ def test_the_budget_is_one_for_an_import_and_can_be_raised():
 
 def test_load_takes_memory(tmp_path):
     np.savez(tmp_path / "m.npz", **{"fc.weight": np.zeros((100, 100))})
-    load(tmp_path / "m.npz", check=False)
+    load(tmp_path / "m.npz", check=False, forward="fc")
     with pytest.raises(BudgetError):
-        load(tmp_path / "m.npz", check=False, memory=1000)
+        load(tmp_path / "m.npz", check=False, forward="fc", memory=1000)
 
 
 def test_onnx_that_makes_constants_is_refused(tmp_path):
