@@ -171,8 +171,11 @@ def calibrate(
         for name, v in real.items()
     }
     for name, v in candidates.items():
-        ranges[name] = max(ranges[name], float(np.abs(v[valid]).max(initial=0.0)))
-        values[name] = np.concatenate([values[name], v[valid].ravel()[:SAMPLES]])
+        peak = float(np.abs(v[valid]).max(initial=0.0))
+        # Up to the next power of two above the states, their format holds the candidate as well.
+        if peak > 2.0 ** np.ceil(np.log2(max(ranges[name], np.finfo(float).tiny))):
+            ranges[name] = peak
+            values[name] = np.concatenate([values[name], v[valid].ravel()[:SAMPLES]])
     cuts = _cut(data, valid.T, old, reference)
     return Calibration(moments, ranges, values, x is None, data, valid.T, start, reference, cuts)
 

@@ -173,10 +173,9 @@ def test_refuses_widths_of_what_is_not_there(name: str) -> None:
         recurrent(rng, "b", "lstm", ("a",), 3, 3),
         Linear("y", ("b",), np.ones((1, 3))),
     )
-    message = re.escape(
-        f"a weight width is given for {name!r}, which the model does not have; it has a (gates "
-        "r z n), b (gates i g f o), y (gates y)"
-    )
+    told = re.escape(f"a weight width is given for {name!r}, which the model does not have; ")
+    has = re.escape("it has a (gates r z n), b (gates i g f o), y (gates y)")
+    message = rf"{told}(did you mean '[aby]\.\w'\? )?{has}"
     with pytest.raises(InputError, match=message):
         quantize(Model(2, layers), None, Config(weight_widths={name: 4}))
 
