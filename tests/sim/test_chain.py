@@ -171,7 +171,7 @@ def test_state_on_the_command_line(tmp_path, capsys):
 
 def test_sleepecg_in_fixed_point():
     """A folded batch norm reads features from 0.4 to 1e5: each has its own binary point."""
-    folder = pathlib.Path(__file__).parents[2] / "data"
+    folder = pathlib.Path(__file__).parents[1] / "data"
     model = load_keras(folder / "sleepecg_wrn-gru-mesa.keras")
     x = np.load(folder / "sleepecg_expected.npz")["x"].astype(float)
     for bits, most in ((16, 1e-3), (8, 0.05)):
