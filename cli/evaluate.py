@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["add_verbs", "check_output", "check_simulation"]
 
-SIMULATORS = ("verilator", "icarus", "amaranth")
+SIMULATORS = ("verilator", "verilator-cpp", "icarus", "amaranth")
+"""Those of :mod:`gatewright.sim`, which takes too long to import for a help text."""
 
 
 def add_verbs(verbs: Any) -> None:

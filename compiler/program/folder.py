@@ -48,6 +48,11 @@ def damaged(folder: Path) -> Iterator[None]:
 def read_description(folder: Path) -> dict[str, Any]:
     """Read the ``program.json`` of a folder, of the schema that this version writes."""
     path = folder / "program.json"
+    if folder.is_file():
+        raise InputError(
+            f"{folder} is a file, and a program is a folder; make it from a model with: "
+            f"gatewright quantize {folder.name} --calibration X -o program"
+        )
     if not path.is_file():
         raise InputError(
             f"{folder} is not a program folder: it has no program.json; {_again(folder)}"

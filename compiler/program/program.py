@@ -283,6 +283,7 @@ class Program:
         check_digest(folder, digest, data)
         program.quality = read_quality(folder, data)
         with damaged(folder):
+            check_summary(folder, data, "geometry", program.geometry._asdict())
             check_summary(folder, data, "summary", program.summary)
             check_summary(folder, data, "beat_layout", layout_json(program.images.layout))
             check_files(folder, hex_files(program.images))

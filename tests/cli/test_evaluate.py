@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from gatewright.cli import evaluate
 from gatewright.compiler import Program
 from gatewright.compiler.golden import run
+from gatewright.sim.simulators import SIMULATORS
 from support.command_line import assert_refused
 
 
@@ -140,3 +142,13 @@ def test_simulate_reports_what_differs(cli, tiny, monkeypatch):
 )
 def test_simulate_refuses(cli, tiny, arguments, word):
     assert_refused(cli("simulate", tiny / "program", tiny / "x.npz", *arguments), 1, word)
+
+
+def test_simulate_offers_every_simulator():
+    assert evaluate.SIMULATORS == SIMULATORS
+
+
+def test_a_model_in_place_of_a_program_is_told_apart(cli, tiny):
+    done = cli("emulate", str(tiny / "model.safetensors"), str(tiny / "x.npz"))
+    assert done.code == 1
+    assert "is a file, and a program is a folder" in done.err

@@ -336,3 +336,13 @@ def test_features_share_one_format_unless_it_makes_more_error(spread: float) -> 
     assert bool(p.exponents) == (spread == 100.0)
     error = [each.quality["error"]["mean"] for each in (p, one)]
     assert error[1] > 2 * error[0] if p.exponents else p.digest == one.digest
+
+
+@pytest.mark.parametrize("name", ["lanes", "split", "beat"])
+def test_an_edited_shape_is_refused(saved: Path, tmp_path: Path, name: str) -> None:
+    folder = shutil.copytree(saved, tmp_path / "edited")
+    data = json.loads((folder / "program.json").read_text())
+    data["geometry"][name] += 1
+    (folder / "program.json").write_text(json.dumps(data))
+    with pytest.raises(InputError, match=rf"was edited: geometry\.{name}"):
+        Program.load(folder)
