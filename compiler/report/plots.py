@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..arrays import ceil_div
-from ..errors import MissingToolError
 from ..program.runnable import Runnable
-from .style import BLUE, GREY, ORANGE
+from .style import BLUE, GREY, ORANGE, need_plots
 
 __all__ = ["plots"]
 
@@ -55,10 +54,9 @@ def plots(analysis: dict[str, Any], program: Runnable) -> list[tuple[str, str, s
     MissingToolError
         Matplotlib is not installed.
     """
-    try:
-        from matplotlib import rc_context
-    except ImportError:
-        raise MissingToolError("plots need Matplotlib: pip install 'gatewright[plot]'") from None
+    need_plots()
+    from matplotlib import rc_context
+
     with rc_context(STYLE):
         made = [(*CYCLES, _cycles(analysis)), (*WEIGHTS, _weights(program))]
         if "error" in analysis:
