@@ -19,10 +19,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ...compiler.config import Config
-from ...compiler.errors import GatewrightError, MissingToolError
+from ...compiler.errors import GatewrightError
 from ...compiler.frontends.rnnoise import load_rnnoise
 from ...compiler.ir.model import Model
 from ...compiler.quantizer.pipeline import quantize_stream
+from ...compiler.report.style import need_plots
 
 __all__ = [
     "BANDS",
@@ -140,10 +141,9 @@ def plot(found: Mapping[str, Errors], path: str | Path) -> None:
     MissingToolError
         Matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingToolError("plots need Matplotlib: pip install 'gatewright[plot]'") from None
+    need_plots()
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(9, 6.5), layout="constrained")
     time, band = figure.subplots(2, 1)
     style: Any = {"linewidth": 1.2, "alpha": 0.9}

@@ -52,6 +52,17 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def assert_refused(
+    damage: Callable[[Path], None], message: str, saved: Path, tmp_path: Path
+) -> None:
+    """Damage a copy of a program's folder; reading it must say what is wrong."""
+    folder = tmp_path / "copy"
+    shutil.copytree(saved, folder)
+    damage(folder)
+    with pytest.raises(InputError, match=message):
+        Program.load(folder)
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_a_saved_program_comes_back(seed: int, tmp_path: Path) -> None:
     p = program(seed, cells=tuple(CELLS), largest=8)
@@ -142,11 +153,7 @@ def flip(folder: Path) -> None:
 def test_damage_is_an_input_error(
     damage: Callable[[Path], None], message: str, saved: Path, tmp_path: Path
 ) -> None:
-    folder = tmp_path / "copy"
-    shutil.copytree(saved, folder)
-    damage(folder)
-    with pytest.raises(InputError, match=message):
-        Program.load(folder)
+    assert_refused(damage, message, saved, tmp_path)
 
 
 def summary(**changes: object) -> Callable[[Path], None]:
@@ -183,11 +190,7 @@ def summary(**changes: object) -> Callable[[Path], None]:
 def test_edited_folders_are_named(
     damage: Callable[[Path], None], message: str, saved: Path, tmp_path: Path
 ) -> None:
-    folder = tmp_path / "copy"
-    shutil.copytree(saved, folder)
-    damage(folder)
-    with pytest.raises(InputError, match=message):
-        Program.load(folder)
+    assert_refused(damage, message, saved, tmp_path)
 
 
 def test_a_member_of_zeros_is_refused_before_it_is_unpacked(saved: Path, tmp_path: Path) -> None:
