@@ -12,7 +12,7 @@ the shape and time axis of the input; keep the tensor of each name; for each ope
 elements by NumPy, or call :meth:`~Graph.recurrent`, :meth:`~Graph.cell`, :meth:`~Graph.linear`,
 :meth:`~Graph.combine` (scale, offset, sums, normalization), :meth:`~Graph.activation`,
 :meth:`~Graph.softmax` or :meth:`~Graph.embedding`; set :attr:`Graph.place` before each, for
-messages. Then :func:`~.graph_fold.fold` makes the model. ``aten.py`` is an example, docs/importing.md explains it.
+messages, and :attr:`Graph.name`, where the format names its layers. Then :func:`~.graph_fold.fold` makes the model. ``aten.py`` is an example, docs/importing.md explains it.
 """
 
 from __future__ import annotations
@@ -43,10 +43,12 @@ BLEND_LIMIT = 1 << 12  # features of one sum or scaling
 class Graph:
     """Vectors of one computation, over sequences of equal length.
 
-    An element is numbered ``feature * positions + sequence * steps + step``.
+    An element is numbered ``feature * positions + sequence * steps + step``. Vectors made from here
+    on come from ``place``, for messages, and make layers of ``name``, if it is not empty.
     """
 
     place: str = ""
+    name: str = ""
     nodes: list[Node] = field(default_factory=list)
     sequences: int = 1
     steps: int = 1
@@ -237,7 +239,9 @@ class Graph:
         if not 0 < size < SIZE_LIMIT:
             self.refuse(f"makes {size} features; 1 to {SIZE_LIMIT - 1} are read")
         if key not in self._known:
-            self._known[key] = Node(kind, size, len(self._owner), reads, self.place, **rest)
+            self._known[key] = Node(
+                kind, size, len(self._owner), reads, self.place, self.name, **rest
+            )
             self._owner += [len(self.nodes)] * size
             self.nodes.append(self._known[key])
         return self._known[key]

@@ -8,6 +8,7 @@ activation reads becomes one layer with it.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import replace
 
@@ -138,11 +139,9 @@ class Fold:
             if node.first in self.wanted and node.first not in gone:
                 self._layer(node)
         if last is None:
+            end = self.graph.owner(features[0])
             self._dense(
-                features,
-                *self.expand(features),
-                "the output",
-                place=self.graph.owner(features[0]).place,
+                features, *self.expand(features), "the output", place=end.place, name=end.name
             )
             outputs: tuple[str, ...] = (self.layers[-1].name,)
         else:
@@ -180,11 +179,15 @@ class Fold:
 
     def _layer(self, node: Node) -> None:
         if node.kind == "activation":
-            self._dense(node.reads, *self.expand(node.reads), "", node, place=node.place)
+            self._dense(
+                node.reads, *self.expand(node.reads), "", node, place=node.place, name=node.name
+            )
         elif node.kind == "linear":
             form, offset = self.pull(node.reads, node.weight)
             names, matrix = self._reads(form)
-            self._add(node, Linear("linear", names, matrix, offset + node.bias), node.place)
+            self._add(
+                node, Linear("linear", names, matrix, offset + node.bias), node.place, node.name
+            )
         elif node.layer is not None:
             gates = list(node.layer.w)
             form, offset = self.pull(node.reads, np.vstack([node.layer.w[g] for g in gates]))
@@ -196,11 +199,11 @@ class Fold:
                 node.layer, name=node.layer.cell, inputs=names, input_size=matrix.shape[1], w=w, b=b,
                 reverse=node.reverse,
             )  # fmt: skip
-            self._add(node, made, node.place)
+            self._add(node, made, node.place, node.name)
 
     def _dense(
         self, features: IntArray, form: Form, offset: FloatArray, what: str,
-        node: Node | None = None, place: str = "",
+        node: Node | None = None, place: str = "", name: str = "",
     ) -> None:  # fmt: skip
         """Add one linear layer that computes a form, with the activation of ``node``."""
         names, matrix = self._reads(form)
@@ -214,16 +217,23 @@ class Fold:
                 "multiplications a step"
             )
         made = Linear("linear", names, matrix, offset, act, slope)
+        places = [*(s.place for s in merged), place][: 1 + bool(act != "none")]
         self._add(
-            node,
-            made,
-            ", then ".join([*(s.place for s in merged), place][: 1 + bool(act != "none")]),
+            node, made, ", then ".join(dict.fromkeys(places)), merged[0].name if merged else name
         )
 
-    def _add(self, node: Node | None, layer: Layer, place: str) -> None:
+    def _unique(self, name: str) -> str:
+        """Make a name of the source one that no vector has yet."""
+        clean = re.sub(r"\W+", "_", name).strip("_") or "layer"
+        names = [clean, *(f"{clean}_{k}" for k in range(1, len(self.layers) + 2))]
+        return next(n for n in names if n not in {"x", *self.names.values()})
+
+    def _add(self, node: Node | None, layer: Layer, place: str, given: str) -> None:
         kind = "linear" if isinstance(layer, Linear) else layer.cell
         forward = (kind, place, node.reads.tobytes()) if node else ("", "", b"")
-        if (
+        if given:
+            name = self._unique(given)
+        elif (
             node is not None
             and node.layer is not None
             and node.layer.reverse
@@ -231,7 +241,7 @@ class Fold:
         ):
             name = f"{self.pairs[forward]}_reverse"
         else:
-            name = self.pairs[forward] = f"{kind}{self.numbers[kind]}"
+            name = self.pairs[forward] = self._unique(f"{kind}{self.numbers[kind]}")
             self.numbers[kind] += 1
         layer = replace(layer, name=name)
         self.layers.append(layer)
@@ -244,7 +254,7 @@ class Fold:
             form += ", from the last step to the first" if layer.reverse else ""
         self.notes.insert(
             len(self.layers) - 1,
-            f"{name} ({place}): {kind}, {layer.input_size} -> {layer.size}{form}",
+            f"{name}{f' ({place})' if place != given else ''}: {kind}, {layer.input_size} -> {layer.size}{form}",
         )
 
 

@@ -32,6 +32,8 @@ class Node:
         Numbers of the features that it reads.
     place : str
         Module and line of the source, for people.
+    name : str
+        Of the source's layer; '' where it has none, then the model's are numbered by their kind.
     weight, bias : ndarray, shapes (size, len(reads)) and (size,)
         Of a ``linear`` or a ``blend``.
     function : str
@@ -49,6 +51,7 @@ class Node:
     first: int
     reads: IntArray
     place: str
+    name: str = ""
     weight: FloatArray = field(default_factory=lambda: np.empty((0, 0)))
     bias: FloatArray = field(default_factory=lambda: np.empty(0))
     function: str = ""
