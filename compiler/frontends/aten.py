@@ -14,9 +14,10 @@ from ..errors import InputError
 from ..ir.model import Model
 from ..numerics.activation import float_activation
 from .aten_recurrent import read_cell, read_stack
-from .aten_walk import Args, Elements, Walk
-from .graph import WrongAxis
-from .graph_fold import Output, fold
+from .aten_walk import Args, Walk
+from .graph_model import fold
+from .graph_node import Elements, first_axis
+from .graph_output import Output
 from .parts import HARD_SIGMOID_SLOPE
 from .pt2 import Exported
 
@@ -240,13 +241,13 @@ def translate(exported: Exported, source: str) -> tuple[Model, Output, Walk]:
     axes = [1, 0, *range(2, len(exported.shape))] if len(exported.shape) > 1 else [0]
     if len(exported.shape) == 2 and not exported.tokens:
         axes = [0, 1]
-    errors: list[InputError] = []
-    for time in axes:
+
+    def read(time: int) -> tuple[Model, Output, Walk]:
         walk = Walk(exported, time, OPERATORS)
         try:
             return *fold(walk.graph, walk.run(), source), walk
-        except InputError as error:
-            errors.append(error)
+        except InputError:
+            raise
         except (
             AttributeError,
             KeyError,
@@ -256,7 +257,10 @@ def translate(exported: Exported, source: str) -> tuple[Model, Output, Walk]:
             OverflowError,
         ) as error:
             raise InputError(
-                f"{source}: malformed at {walk.graph.place} ({type(error).__name__}: {error})"
+                f"malformed at {walk.graph.place} ({type(error).__name__}: {error})"
             ) from error
-    told = [error for error in errors if not isinstance(error, WrongAxis)] or errors
-    raise InputError(f"{source}: {told[0]}")
+
+    try:
+        return first_axis(axes, read)
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from error.__cause__

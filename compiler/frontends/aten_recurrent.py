@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..ir.model import Recurrent
-from .aten_walk import ADVICE, Args, Elements, Walk
+from .aten_walk import ADVICE, Args, Walk
+from .graph_node import Elements
 from .parts import GATES
 
 __all__ = ["read_cell", "read_stack"]

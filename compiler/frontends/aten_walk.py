@@ -11,19 +11,13 @@ import numpy.typing as npt
 from ..arrays import FloatArray, IntArray
 from .aten_layout import LAYOUT
 from .graph import Graph
+from .graph_node import Elements
 from .pt2 import Exported, Name, Operator
 
 __all__ = ["ADVICE", "Args", "Elements", "Walk"]
 
 Args = Mapping[str, Any]
 ROUNDING = {1, 2, 3, 4, 5, 6, 12, 13}  # types of a cast that would round
-
-
-class Elements:
-    """A tensor that depends on the input, by its element numbers."""
-
-    def __init__(self, numbers: IntArray) -> None:
-        self.numbers = numbers
 
 
 ADVICE = {

@@ -12,7 +12,7 @@ the shape and time axis of the input; keep the tensor of each name; for each ope
 elements by NumPy, or call :meth:`~Graph.recurrent`, :meth:`~Graph.cell`, :meth:`~Graph.linear`,
 :meth:`~Graph.combine` (scale, offset, sums, normalization), :meth:`~Graph.activation`,
 :meth:`~Graph.softmax` or :meth:`~Graph.embedding`; set :attr:`Graph.place` before each, for
-messages, and :attr:`Graph.name`, where the format names its layers. Then :func:`~.graph_fold.fold` makes the model. ``aten.py`` is an example, docs/importing.md explains it.
+messages, and :attr:`Graph.name`, where the format names its layers. Then :func:`~.graph_model.fold` makes the model. ``aten.py`` is an example, docs/importing.md explains it.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ class Graph:
     """Vectors of one computation, over sequences of equal length.
 
     An element is numbered ``feature * positions + sequence * steps + step``. Vectors made from here
-    on come from ``place``, for messages, and make layers of ``name``, if it is not empty.
+    on come from ``place``, for messages, and make layers of ``name``, if it is not empty. A
+    computation that ``streams`` may be one of a single step: its caller keeps the state.
     """
 
     place: str = ""
@@ -52,6 +53,7 @@ class Graph:
     nodes: list[Node] = field(default_factory=list)
     sequences: int = 1
     steps: int = 1
+    streams: bool = False
     _known: dict[tuple[Any, ...], Node] = field(default_factory=dict)
     _owner: list[int] = field(default_factory=list)
 
@@ -164,8 +166,16 @@ class Graph:
         node = self._node("softmax", len(reads), reads, function=kind)
         return np.moveaxis(self._elements(node, at).reshape(moved.shape), -1, axis)
 
-    def recurrent(self, x: IntArray, layer: Recurrent) -> tuple[IntArray, IntArray, IntArray]:
+    def recurrent(
+        self, x: IntArray, layer: Recurrent, start: tuple[Any, ...] = ()
+    ) -> tuple[IntArray, IntArray, IntArray]:
         """Walk a recurrent layer over the first axis of ``x``, shape (steps, sequences, features).
+
+        Parameters
+        ----------
+        x, layer
+        start : tuple
+            What tells the state to start from, where that is not zero: see :class:`.Node`.
 
         Returns
         -------
@@ -183,10 +193,10 @@ class Graph:
         ):
             self.refuse("walks over some steps only, one step again and again, or time and sequences "
                         "exchanged", WrongAxis)  # fmt: skip
-        if self.steps < 2:
+        if self.steps < 2 and not self.streams:
             self.refuse(ONE_STEP)
         backwards = moves == {-1}
-        node, twin = self._walk(reads, layer, backwards ^ layer.reverse)
+        node, twin = self._walk(reads, layer, backwards ^ layer.reverse, start)
         y, c = self._elements(node, at), self._elements(twin, at)
         end = 0 if layer.reverse else -1
         return y, y[end], c[end]
@@ -229,8 +239,10 @@ class Graph:
             node, twin = self._walk(reads, layer, node.reverse)
         return self._elements(node, at), self._elements(twin, at)
 
-    def _walk(self, reads: IntArray, layer: Recurrent, reverse: bool) -> tuple[Node, Node]:
-        node = self._node("recurrent", layer.size, reads, layer=layer, reverse=reverse)
+    def _walk(
+        self, reads: IntArray, layer: Recurrent, reverse: bool, start: tuple[Any, ...] = ()
+    ) -> tuple[Node, Node]:
+        node = self._node("recurrent", layer.size, reads, layer=layer, reverse=reverse, start=start)
         return node, self._node("cell_state", layer.size, node.first + np.arange(layer.size))
 
     def _node(self, kind: str, size: int, reads: IntArray, **rest: Any) -> Node:

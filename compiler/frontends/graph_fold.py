@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -20,9 +21,8 @@ from ..files.budget import spend
 from ..ir.model import Layer, Linear, Model
 from .graph import Graph
 from .graph_node import Node
-from .graph_output import Output, find_output
 
-__all__ = ["fold"]
+__all__ = ["Fold"]
 
 BASES = ("input", "one_hot", "recurrent", "linear", "activation")
 
@@ -40,7 +40,7 @@ class Fold:
         self.notes: list[str] = []
         self.names: dict[int, str] = {}
         self.numbers: Counter[str] = Counter()
-        self.readers: Counter[int] = Counter()  # how many layers read a base
+        self.readers: Counter[int] = Counter()  # how many layers and outputs read a base
         self.wanted: set[int] = set()
         self.pairs: dict[tuple[str, str, bytes], str] = {}  # forward halves of bidirectional layers
 
@@ -96,8 +96,11 @@ class Fold:
         raise InputError(f"{owner.place}: {text}" if owner.place else text)
 
     def scan(self, features: IntArray) -> None:
-        """Count, from the output back, how many layers read each base."""
+        """Count the bases that an output reads."""
         self.readers.update(self.bases(features))
+
+    def count(self) -> None:
+        """Count, from the outputs back, how many layers read each base."""
         for node in reversed(self.graph.nodes):
             if self.readers[node.first] and node.kind not in ("input", "one_hot"):
                 self.wanted.add(node.first)
@@ -125,31 +128,48 @@ class Fold:
         owner = self.graph.owner(base)
         return owner.kind == "linear" and self.readers[base] == 1 and rows <= owner.size
 
-    def run(self, features: IntArray, source: str) -> Model:
-        """Make the layers, from the input to the output."""
-        self.scan(features)
+    def run(self, tensors: Sequence[IntArray], source: str) -> tuple[Model, IntArray]:
+        """Make the layers, from the input to the outputs.
+
+        Parameters
+        ----------
+        tensors : sequence of ndarray
+            Features of each output tensor.
+        source : str
+
+        Returns
+        -------
+        (model, features)
+            The model, and the number in the graph of each of its outputs.
+        """
+        for features in tensors:
+            self.scan(features)
+        self.count()
         gone: set[int] = set()  # linear layers that become part of what reads them
-        last = self._whole(features)
+        whole = [self._whole(features) for features in tensors]
         for node in self.graph.nodes:
             if node.first in self.wanted and node.kind == "activation":
                 gone |= {b for b in self.bases(node.reads) if self.absorbed(b, node.size)}
-        if last is None:
-            gone |= {b for b in self.bases(features) if self.absorbed(b, len(features))}
+        for features, bases in zip(tensors, whole, strict=True):
+            if bases is None:
+                gone |= {b for b in self.bases(features) if self.absorbed(b, len(features))}
         for node in self.graph.nodes:
             if node.first in self.wanted and node.first not in gone:
                 self._layer(node)
-        if last is None:
-            end = self.graph.owner(features[0])
-            self._dense(
-                features, *self.expand(features), "the output", place=end.place, name=end.name
-            )
-            outputs: tuple[str, ...] = (self.layers[-1].name,)
-        else:
-            outputs = tuple(self.names[first] for first in last)
-        inputs = [n for n in self.graph.nodes if n.kind in ("one_hot", "input")][
+        outputs: dict[str, IntArray] = {}
+        for features, bases in zip(tensors, whole, strict=True):
+            if bases is None:
+                end = self.graph.owner(features[0])
+                form = self.expand(features)
+                self._dense(features, *form, "the output", place=end.place, name=end.name)
+                outputs[self.layers[-1].name] = features
+            for base in bases or []:
+                outputs[self.names[base]] = base + np.arange(self.graph.owner(base).size)
+        size = [n for n in self.graph.nodes if n.kind in ("one_hot", "input")][
             -1 if self.hot else 0
-        ]
-        return Model(inputs.size, tuple(self.layers), outputs, source, tuple(self.notes))
+        ].size
+        model = Model(size, tuple(self.layers), tuple(outputs), source, tuple(self.notes))
+        return model, np.concatenate([*outputs.values()])
 
     @property
     def hot(self) -> bool:
@@ -226,7 +246,7 @@ class Fold:
         """Make a name of the source one that no vector has yet."""
         clean = re.sub(r"\W+", "_", name).strip("_") or "layer"
         names = [clean, *(f"{clean}_{k}" for k in range(1, len(self.layers) + 2))]
-        return next(n for n in names if n not in {"x", *self.names.values()})
+        return next(n for n in names if n not in {"x", *(layer.name for layer in self.layers)})
 
     def _add(self, node: Node | None, layer: Layer, place: str, given: str) -> None:
         kind = "linear" if isinstance(layer, Linear) else layer.cell
@@ -256,31 +276,3 @@ class Fold:
             len(self.layers) - 1,
             f"{name}{f' ({place})' if place != given else ''}: {kind}, {layer.input_size} -> {layer.size}{form}",
         )
-
-
-def fold(graph: Graph, elements: IntArray, source: str) -> tuple[Model, Output]:
-    """Make the model whose outputs are the elements of one tensor.
-
-    Raises
-    ------
-    InputError
-        The tensor holds some steps only, or a node has no exact layer.
-    """
-    output = find_output(graph, elements)
-    folded = Fold(graph)
-    model = folded.run(output.features, source)
-    notes = list(model.notes)
-    if folded.hot:
-        notes.append(
-            f"x: {model.input_size} values a step, the one-hot vector of a token (1 at its number, "
-            "else 0); an embedding is a linear layer whose columns are the table's rows"
-        )
-    if output.softmax:
-        notes.append(
-            f"{output.softmax} left out: outputs are logits, the largest stays the largest"
-        )
-    if output.steps != "all":
-        notes.append(
-            f"the {output.steps} step only is given out by its forward; the core gives every step"
-        )
-    return replace(model, notes=tuple(notes)), output

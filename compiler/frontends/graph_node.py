@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -11,11 +12,37 @@ from ..arrays import FloatArray, IntArray
 from ..errors import InputError
 from ..ir.model import Recurrent
 
-__all__ = ["Node", "WrongAxis", "contents", "distinct"]
+__all__ = ["Elements", "Node", "WrongAxis", "contents", "distinct", "first_axis"]
+
+T = TypeVar("T")
 
 
 class WrongAxis(InputError):
     """A layer does not walk along the axis that was taken for time."""
+
+
+class Elements:
+    """A tensor that depends on the input, by its element numbers."""
+
+    def __init__(self, numbers: IntArray) -> None:
+        self.numbers = numbers
+
+
+def first_axis(axes: Iterable[Any], read: Callable[[Any], T]) -> T:
+    """Return what ``read`` makes with the first axis that it takes for time.
+
+    Raises
+    ------
+    InputError
+        No axis is time; of several reasons, the one that has nothing to do with axes.
+    """
+    errors: list[InputError] = []
+    for axis in axes:
+        try:
+            return read(axis)
+        except InputError as error:
+            errors.append(error)
+    raise next((e for e in errors if not isinstance(e, WrongAxis)), errors[0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +71,8 @@ class Node:
         Weights of a ``recurrent``; its own name, inputs and direction mean nothing.
     reverse : bool
         Whether a ``recurrent`` walks from the last step of the sequence to the first.
+    start : tuple
+        What tells the state that a ``recurrent`` starts from; () for zeros.
     """
 
     kind: str
@@ -58,6 +87,7 @@ class Node:
     slope: float = 0.2
     layer: Recurrent | None = None
     reverse: bool = False
+    start: tuple[Any, ...] = ()
 
 
 def contents(value: Any) -> Any:
@@ -65,7 +95,7 @@ def contents(value: Any) -> Any:
     if isinstance(value, Recurrent):
         arrays = (value.w, value.u, value.b, value.c)
         held = [(gate, a.tobytes()) for group in arrays for gate, a in group.items()]
-        return (value.cell, value.gate, value.candidate, *held)
+        return (value.cell, value.gate, value.candidate, value.slope, *held)
     return value.tobytes() if isinstance(value, np.ndarray) else value
 
 

@@ -2,36 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..arrays import FloatArray, IntArray
 from .graph import Graph
+from .graph_node import distinct
 
 __all__ = ["Output", "find_output", "softmax"]
 
 
 @dataclass(frozen=True, eq=False)
 class Output:
-    """Which steps and features the source's own output holds.
+    """Which steps and features one tensor of the source's own output holds.
 
     Parameters
     ----------
     features : ndarray
-        Numbers of the model's outputs in the graph.
+        Numbers in the graph of the features that it holds.
     softmax : str
         Function that was left out behind them.
-    steps : {'all', 'last', 'first'}
+    steps : {'all', 'last', 'first', 'both ends'}
+        Both ends: some features of the last step, others of the first.
     elements : ndarray
         The output tensor.
+    columns : ndarray, optional
+        Where the features are in the model's outputs; None: they are the outputs.
     """
 
     features: IntArray
     softmax: str
     steps: str
     elements: IntArray
+    columns: IntArray | None = None
 
     def at_length(self, sequences: int, before: int, after: int) -> IntArray | None:
         """Return the output's elements for sequences of another length; None if no axis is time."""
@@ -39,7 +43,7 @@ class Output:
         features, n = np.divmod(self.elements, sequences * before)
         number = features * sequences * after + n // before * after
         if self.steps != "all":
-            return number + (after - 1 if self.steps == "last" else 0)
+            return number + np.where(step == before - 1, after - 1, 0)
         for axis in range(step.ndim):
             along = np.arange(before).reshape([-1 if k == axis else 1 for k in range(step.ndim)])
             if step.shape[axis] == before and (step == along).all():
@@ -49,7 +53,8 @@ class Output:
 
     def expected(self, outputs: FloatArray) -> FloatArray:
         """Arrange the model's outputs, shape (sequences, steps, outputs), as the source does."""
-        values = softmax(self.softmax, outputs).reshape(-1, len(self.features))
+        chosen = outputs if self.columns is None else outputs[..., self.columns]
+        values = softmax(self.softmax, chosen).reshape(-1, len(self.features))
         column = np.argsort(self.features)[
             np.searchsorted(np.sort(self.features), self.elements // len(values))
         ]
@@ -69,22 +74,33 @@ def find_output(graph: Graph, elements: IntArray) -> Output:
     """See which features at which steps a tensor holds, in which order."""
     flat = elements.ravel()
     at, features = flat % graph.positions, flat // graph.positions
-    each = [features[at == p] for p in _in_order(at)]
-    positions = np.array(_in_order(at))
-    steps = positions % graph.steps
-    if any(not np.array_equal(f, each[0]) for f in each) or graph.sequences * len(
-        set(steps)
-    ) != len(positions):
+    pairs = np.unique(np.column_stack([features, at % graph.steps]), axis=0)
+    count, steps = len(np.unique(features)), {int(s) for s in at % graph.steps}
+    if len(np.unique(flat)) != len(flat):
+        graph.refuse("the output holds a feature twice; give it out once")
+    # Every feature at one step, which may be another one of each, or every feature at every step.
+    single = len(pairs) == count
+    _, place = distinct((at // graph.steps if single else at)[:, None])
+    whole = len(flat) == len(pairs) * graph.sequences == count * (int(place.max()) + 1)
+    each = features[np.argsort(place, kind="stable")].reshape(-1, count if whole else len(flat))
+    if (
+        not whole
+        or (each != each[0]).any()
+        or not (single or len(pairs) == count * len(steps))
+        or (single and not steps <= {0, graph.steps - 1} and len(steps) > 1)
+    ):
         graph.refuse("the output holds different features at different steps")
-    for n in range(graph.sequences):
-        if (np.diff(steps[positions // graph.steps == n]) < 0).any():
+    positions = distinct(at[:, None])[0].ravel()
+    for n in range(graph.sequences if not single else 0):
+        if (np.diff(positions[positions // graph.steps == n]) < 0).any():
             graph.refuse("the output gives the steps in reversed order; flip it on the host")
-    kind = {graph.steps: "all"}.get(len(set(steps)), "")
-    if len(set(steps)) == 1 and graph.steps > 1:
-        kind = {0: "first", graph.steps - 1: "last"}.get(int(steps[0]), "")
-    if not kind:
+    if len(steps) == graph.steps and not (single and graph.steps > 1):
+        kind = "all"
+    elif single and steps <= {0, graph.steps - 1}:
+        kind = "both ends" if len(steps) > 1 else "last" if max(steps) else "first"
+    else:
         graph.refuse(
-            f"the output holds steps {sorted({int(s) for s in steps})[:8]} of {graph.steps}; the "
+            f"the output holds steps {sorted(steps)[:8]} of {graph.steps}; the "
             "core gives every step: give out all of them, the last or the first"
         )
     chosen, function = each[0], ""
@@ -93,13 +109,6 @@ def find_output(graph: Graph, elements: IntArray) -> Output:
         if not np.array_equal(chosen, owner.first + np.arange(owner.size)):
             graph.refuse(f"{owner.function}: the output holds parts of it, or more")
         function = owner.function
-        moved = owner.reads[(flat // graph.positions) - owner.first] * graph.positions + at
+        moved = owner.reads[features - owner.first] * graph.positions + at
         chosen, elements = owner.reads, moved.reshape(elements.shape)
-    if len(np.unique(chosen)) != len(chosen):
-        graph.refuse("the output holds a feature twice; give it out once")
     return Output(chosen, function, kind, elements)
-
-
-def _in_order(values: Sequence[int] | IntArray) -> list[int]:
-    """Return distinct values in the order in which they appear."""
-    return list(dict.fromkeys(int(v) for v in values))
