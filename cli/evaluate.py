@@ -90,7 +90,11 @@ def emulate(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     data = read_recording(args.x, program.input_size)
     check_output(args.output, data)
     sequences = 1 if data.x.ndim == 2 else len(data.x)
-    state = read_state(args.state, program, sequences) if args.state else None
+    state = (
+        read_state(args.state, [p.network for p in program.passes], sequences)
+        if args.state
+        else None
+    )
     outputs, result = emulate_recording(program, data, state)
     console.say(f"{result['steps']:,} steps in {result['seconds']:.2f} s")
     places = result["saturations"]["places"]

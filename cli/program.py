@@ -32,6 +32,13 @@ def add_verbs(verbs: Any) -> None:
     parser = add_verb(verbs, "inspect", inspect, "show what is understood of a model")
     parser.add_argument("model", metavar="MODEL", type=Path, help=f"{MODEL}, or a program's folder")
     add_reading(parser)
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE.toml",
+        type=Path,
+        help="write the model as a description, its arrays as FILE.npz beside it",
+    )
 
     parser = add_verb(verbs, "quantize", quantize, "turn a model into a fixed-point program")
     add_model(parser, optional=True)
@@ -130,12 +137,14 @@ def _options(args: argparse.Namespace) -> dict[str, Any]:
 def inspect(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Show a model's layers, or a program's summary."""
     if (args.model / "program.json").is_file():
+        if args.output:
+            raise InputError("-o writes a float model, and this is a program: inspect its model")
         program = read_program(args.model)
         result = {"kind": "program", **program.summary, "config": program.config.to_json()}
         console.say(describe(program))
         return result
     model = read_model(args, args.model)
-    layers = [_layer(layer) for layer in model.layers]
+    layers, refusal = [_layer(layer) for layer in model.layers], _refusal(model)
     console.say(
         f"{model.source}: {model.input_size} inputs, {model.output_size} outputs "
         f"({' + '.join(model.outputs)})"
@@ -148,8 +157,18 @@ def inspect(args: argparse.Namespace, console: Console) -> dict[str, Any]:
         for x in layers
     ]  # fmt: skip
     console.say(table(rows, head))
+    console.say("\nequations (x: what the layer reads, h: its state; b, d: biases; *: by element)")
+    for layer in model.layers:
+        console.say("\n".join(f"  {layer.name}: {line}" for line in layer.equations))
     for note in model.notes:
         console.say(f"note: {note}")
+    if args.output:
+        from ..compiler.frontends.description import write_description
+
+        write_description(model, args.output)
+        console.say(f"written: {args.output} and {args.output.with_suffix('.npz')}")
+    if refusal:
+        console.note(f"warning: quantize will refuse this model: {refusal}")
     return {
         "kind": "model",
         "source": model.source,
@@ -159,8 +178,20 @@ def inspect(args: argparse.Namespace, console: Console) -> dict[str, Any]:
         "macs_per_step": model.macs,
         "layers": layers,
         "notes": list(model.notes),
+        "quantize_refuses": refusal,
         "not_compared": list(model.not_compared),
     }
+
+
+def _refusal(model: Model) -> str:
+    """Return why ``quantize`` refuses a model whatever the data, or nothing."""
+    from ..compiler.quantizer.lowering import check_support
+
+    try:
+        check_support(model)
+    except InputError as error:
+        return str(error)
+    return ""
 
 
 def _layer(layer: Layer) -> dict[str, Any]:
@@ -172,6 +203,7 @@ def _layer(layer: Layer) -> dict[str, Any]:
     else:
         cell, title = layer.cell, layer.spec.title
         activations = [layer.gate, layer.candidate]
+        activations += [layer.output] * layer.spec.has_cell_state
     return {
         "name": layer.name,
         "cell": cell,
@@ -181,6 +213,7 @@ def _layer(layer: Layer) -> dict[str, Any]:
         "size": layer.size,
         "activations": activations,
         "macs": layer.macs,
+        "equations": layer.equations,
         "reverse": getattr(layer, "reverse", False),
     }
 

@@ -66,7 +66,11 @@ def run(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     data = read_recording(args.x, program.input_size, args.limit)
     check_output(args.output, data)
     codes = program.encode(data.x)
-    state = read_state(args.state, program, len(codes)) if args.state else None
+    state = (
+        read_state(args.state, [p.network for p in program.passes], len(codes))
+        if args.state
+        else None
+    )
 
     with closing(SerialPort(args.port, baud)) as port:
         device = Device(port, program)

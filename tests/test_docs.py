@@ -159,10 +159,22 @@ def test_files_of_a_program_are_those_of_the_page(tiny: Path) -> None:
 
 
 def test_the_options_of_the_page_are_options(tmp_path: Path) -> None:
-    [options] = blocks("docs/files.md", "toml")
+    _, options = blocks("docs/files.md", "toml")
     (tmp_path / "options.toml").write_text(options)
     config = gw.Config.from_toml(tmp_path / "options.toml")
     assert (config.weight_width("gru0", "n"), config.weight_width("gru0", "r")) == (4, 6)
+
+
+def test_the_description_of_the_page_is_one(tmp_path: Path) -> None:
+    description, _ = blocks("docs/files.md", "toml")
+    (tmp_path / "m.toml").write_text(description)
+    rng = np.random.default_rng(0)
+    shapes = {"W": (12, 3), "U": (12, 4), "b": (12,), "d": (12,)}
+    arrays = {f"gru0.{letter}": rng.normal(size=shape) for letter, shape in shapes.items()}
+    np.savez(tmp_path / "model.npz", **arrays, **{"fc.W": rng.normal(size=(2, 4))})
+    model = gw.load(tmp_path / "m.toml")
+    assert [layer.name for layer in model.layers] == ["gru0", "fc"]
+    assert "h' = (1 - z) * n + z * h" in model.layers[0].equations
 
 
 def test_json_has_the_keys_of_the_page(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:

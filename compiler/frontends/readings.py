@@ -16,13 +16,20 @@ from .suspects import embedding, recurrence
 __all__ = ["proven_reading", "sole_reading", "spelled"]
 
 TRIED_LIMIT = 1024
-TRIED = ("none", "relu", "tanh", "sigmoid")  # activations after a linear module
+TRIED = ("none", "relu", "tanh", "sigmoid")  # activations after a linear module, or before one
 SEQUENCES, STEPS = 8, 64  # of the recording, while readings are tried
 SHOWN = 6
-WAYS = (
-    'Say the computation, --forward "gru, fc1, relu, fc2" (Python: forward=), or give recorded x '
-    "and y of the model, --expect y.npz, or a file that holds it: .onnx, or the module itself"
-)
+PT2 = 'torch.export.save(torch.export.export(net, (x,)), "net.pt2")'
+
+
+def _ways(order: Sequence[Part]) -> str:
+    """Say how the computation is stated: by a file that holds it, in words, or by outputs."""
+    words = ", ".join(part.label for part in order)
+    return (
+        f"Give a file that holds the computation: .onnx, or {PT2}. Or say it, with the activations "
+        f'that forward has: --forward "{words}" (Python: forward=). Or give x and the model\'s own '
+        "y: --expect xy.npz"
+    )
 
 
 def _orders(parts: Sequence[Part]) -> list[tuple[Part, ...]]:
@@ -49,24 +56,25 @@ def sole_reading(parts: Sequence[Part], source: str, ordered: bool) -> list[str]
     """
     strange = recurrence(parts) or embedding(parts, ordered)
     if strange:
-        raise InputError(f"{source}: {strange}. {understood(parts)}. {WAYS}")
+        raise InputError(f"{source}: {strange}. {understood(parts)}. {_ways(parts)}")
     orders = _orders(parts)
     if not orders:
         raise InputError(
             f"{source}: the modules make no chain by their sizes; {understood(parts)}. Name the "
-            f"tensors that are not part of the chain in ignore=. {WAYS}"
+            f"tensors that are not part of the chain in ignore=. {_ways(parts)}"
         )
     recurrent = [part for part in parts if not part.linear]
     fit = some([f'"{", ".join(part.label for part in order)}"' for order in orders[:SHOWN]])
     if len(orders) > 1:
         raise InputError(
-            f"{source}: the modules fit in more than one order: {fit}; {understood(parts)}. {WAYS}"
+            f"{source}: the modules fit in more than one order: {fit}; {understood(parts)}. "
+            f"{_ways(orders[0])}"
         )
     if len(recurrent) != 1 or len(parts) > 2 or orders[0][0].linear:
         raise InputError(
             f"{source}: tensors hold no computation, and these could be used in several ways: in "
             f"the order {fit}, with activations between them that no file names; "
-            f"{understood(parts)}. {WAYS}"
+            f"{understood(parts)}. {_ways(orders[0])}"
         )
     if recurrent[0].bidirectional and len(parts) == 2:
         rnn, head = (part.label for part in orders[0])
@@ -74,8 +82,8 @@ def sole_reading(parts: Sequence[Part], source: str, ordered: bool) -> list[str]
             f"{source}: {recurrent[0]} with {orders[0][1]} behind has two readings: {head} on each "
             f'step of the outputs, which is --forward "{rnn}, {head}" (with "{rnn}, last, {head}" '
             "for y[:, -1]), or on cat(h[-2], h[-1]), the last step of one direction beside the first "
-            "of the other: no step of the core holds both, so train on the outputs instead. Or "
-            "--expect y.npz"
+            "of the other: no step of the core holds both, so train on the outputs instead. Or give "
+            "x and the model's own y: --expect xy.npz"
         )
     return [part.label for part in orders[0]]
 
@@ -110,7 +118,7 @@ def spelled(
     if open_:
         raise InputError(
             f"{source}: order does not say what follows {some(open_)}: --head {open_[0]}=relu, or "
-            f"=none (Python: activations=). {WAYS}"
+            "=none (Python: activations=)"
         )
     return [step for path in order for step in (path, activations.get(path, "none"))]
 
@@ -121,9 +129,14 @@ def _candidates(parts: Sequence[Part], relu: bool) -> Iterator[tuple[list[str], 
         rnn = [replace(p, activation="relu") if p.kind == "rnn" else p for p in parts]
         forms += [rnn] if rnn != forms[0] else []
     for order in _orders(parts):
-        linear = [part.label for part in order if part.linear]
-        for choice in product(TRIED, repeat=len(linear)):
-            after = dict(zip(linear, choice, strict=True))
+        followers = (*order[1:], None)
+        places = [
+            part.label
+            for part, follower in zip(order, followers, strict=True)
+            if part.linear or (follower is not None and follower.linear)
+        ]
+        for choice in product(TRIED, repeat=len(places)):
+            after = dict(zip(places, choice, strict=True))
             steps = [step for part in order for step in (part.label, after.get(part.label, "none"))]
             yield from (([s for s in steps if s != "none"], form) for form in forms)
 
@@ -173,7 +186,9 @@ def proven_reading(
     if not fits:
         raise CheckError(
             f"{source}: none of {tried} computations of {some([p.label for p in parts])} gives the "
-            f"outputs in {expected.name}; closest: {closest or 'none fits by its sizes'}. {WAYS}"
+            f"outputs in {expected.name}; closest: {closest or 'none fits by its sizes'}. The model "
+            "computes more than these modules in a chain, or y belongs to other weights: say it by "
+            f"--forward, or give a file that holds the computation: .onnx, or {PT2}"
         )
     ((text, model),) = fits.items()
     return model, text

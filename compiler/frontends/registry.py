@@ -19,7 +19,7 @@ from ..files.boundary import parsing
 from ..files.budget import FILE_LIMIT, memory_limit, one_import, spend
 from ..files.npy import read_npz
 from ..ir.model import Model
-from . import guitarml, keras, nam, onnx, pytorch_export, rnnoise, rtneural
+from . import description, guitarml, keras, nam, onnx, pytorch_export, rnnoise, rtneural
 from .expected import Expected
 from .format import Format
 from .pytorch import from_module
@@ -49,7 +49,7 @@ def load(
     source : torch.nn.Module, mapping of str -> array, or path
         Files by their ending: ``.pt``/``.pth``/``.ckpt`` (a state_dict or a checkpoint of tensors;
         code in a pickle is never run), ``.safetensors``, ``.npz`` (a state_dict of arrays, or RNNoise
-        0.1), ``.onnx``, ``.keras``/``.h5``, ``.json`` (RTNeural), ``.pt2`` (``torch.export``).
+        0.1), ``.onnx``, ``.keras``/``.h5``, ``.json`` (RTNeural), ``.toml`` (a description by hand), ``.pt2`` (``torch.export``).
         Up to 1 GiB.
     example : torch.Tensor, optional
         Of a module: an input such as ``torch.zeros(1, 5, 3)``, for which ``forward`` is traced.
@@ -208,7 +208,7 @@ TENSORS = (
 
 FORMATS = (
     TENSORS[0], pytorch_export.FORMAT, TENSORS[1], rnnoise.FORMAT, TENSORS[2], onnx.FORMAT,
-    keras.FORMAT, guitarml.FORMAT, rtneural.FORMAT, nam.FORMAT,
+    keras.FORMAT, description.FORMAT, guitarml.FORMAT, rtneural.FORMAT, nam.FORMAT,
 )  # fmt: skip
 """Every format, in the order in which files are matched: the one list to add a format to."""
 

@@ -68,9 +68,10 @@ def _judge(file: IO[bytes], name: str, pickles: int) -> None:
 
 def _more(name: str, what: str) -> InputError:
     return InputError(
-        f"{name} was refused, nothing in it was run: it holds more than plain tensors "
-        f"({what}). Where you trust it, load it with PyTorch yourself and save "
-        "model.state_dict() by torch.save, or as .safetensors"
+        f"{name} was refused, nothing in it was run: it holds more than plain tensors, {what}. "
+        "Where you trust it, load it with PyTorch yourself and give the computation: "
+        'torch.export.save(torch.export.export(net, (x,)), "net.pt2"); or save '
+        "net.state_dict()"
     )
 
 

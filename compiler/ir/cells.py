@@ -21,6 +21,7 @@ peepholes, Gers et al. 2000.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,8 +36,8 @@ class Gate:
     ----------
     name : str
         Short standard name: ``r z n`` (GRU), ``f n`` (MGU), ``i f g o`` (LSTM).
-    act : {'gate', 'candidate', 'tanh'}
-        Which activation of the layer is applied.
+    act : {'gate', 'candidate', 'output'}
+        Which activation of the layer is applied; ``output`` is that of an LSTM's cell state.
     input : bool
         Has an input product ``W x``.
     recurrent : {'h', 'rh', ''}
@@ -119,6 +120,40 @@ class Cell:
         """Gates that have weights (all but those computed from the cell state)."""
         return tuple(gate for gate in self.gates if gate.source == "acc")
 
+    def equations(self, acts: Mapping[str, str]) -> list[str]:
+        """Return the equations of a step as text, a line for each gate and each new vector.
+
+        Parameters
+        ----------
+        acts : mapping
+            Activations of the roles ``gate``, ``candidate`` and ``output``.
+        """
+        lines, kept = [], dict[str, str]()
+        for gate in self.gates:
+            g, by, state = gate.name, kept.get(gate.by, gate.by), kept.get("rh", "h")
+            u = [f"W_{g} x", f"b_{g}"] if gate.input else [f"b_{g}"]
+            v = [f"U_{g} {'h' if gate.recurrent == 'h' else state}"] if gate.recurrent else []
+            v.append(f"d_{g}")
+            if gate.reset:
+                v = [f"{gate.reset} * ({' + '.join(v)})"]
+            argument = "c'" if gate.source == "c" else " + ".join(u + v)
+            value = argument if acts[gate.act] == "none" else f"{acts[gate.act]}({argument})"
+            if gate.post in ("times", "pass") and gate.to == "h":  # one line: h' is the result
+                lines.append(f"h' = {by} * {value}" if gate.post == "times" else f"h' = {value}")
+                continue
+            lines.append(f"{g} = {value}")
+            result = {
+                "blend": f"(1 - {by}) * {g} + {by} * h", "leak": f"(1 - {by}) * h + {by} * {g}",
+                "times_h": f"({g} * h)", "times": f"{by} * {g}", "cell": f"{g} * c + {by}",
+            }.get(gate.post, g)  # fmt: skip
+            if gate.keep == "post":
+                kept[g] = result
+            if gate.to in ("h", "c"):
+                lines.append(f"{gate.to}' = {result}")
+            elif gate.to:
+                kept[gate.to] = result
+        return lines
+
     @property
     def has_cell_state(self) -> bool:
         """True if the cell carries a second state vector c (LSTM)."""
@@ -172,7 +207,7 @@ CELLS: dict[str, Cell] = {
                     Gate("g", act="candidate", post="times", by="i", keep="post"),
                     Gate("f", post="cell", by="g", to="c"),
                     Gate("o", keep="act"),
-                    Gate("h", act="tanh", source="c", post="times", by="o", to="h"),
+                    Gate("h", act="output", source="c", post="times", by="o", to="h"),
                 ),
             ),
         ),

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from ..arrays import FloatArray
 from ..errors import InputError
 from ..numerics.activation import ACTIVATIONS, float_activation
-from .cells import CELLS, Cell
+from .cells import CELLS, Cell, Gate
 
 __all__ = ["SIZE_LIMIT", "Layer", "Linear", "Recurrent"]
 
@@ -87,6 +87,11 @@ class Linear:
         """Multiply-accumulates of one step."""
         return self.w.size
 
+    @property
+    def equations(self) -> list[str]:
+        """Equations of a step as text."""
+        return ["y = W x + b" if self.activation == "none" else f"y = {self.activation}(W x + b)"]
+
 
 @dataclass(frozen=True, eq=False)
 class Recurrent:
@@ -106,8 +111,9 @@ class Recurrent:
         Input and recurrent matrix of each gate. A gate without that product has none.
     b, c : dict of gate name -> array, shape (H,)
         Input and recurrent bias. Missing means zero.
-    gate, candidate : str
-        Activations.
+    gate, candidate, output : str
+        Activations, one of :data:`~.activation.ACTIVATIONS`; ``output`` is that of an LSTM's cell
+        state on its way to h.
     slope : float
         Slope of a hard sigmoid.
     reverse : bool
@@ -128,6 +134,7 @@ class Recurrent:
     candidate: str = "tanh"
     slope: float = 0.2
     reverse: bool = False
+    output: str = "tanh"
 
     def __post_init__(self) -> None:
         if self.cell not in CELLS:
@@ -156,6 +163,7 @@ class Recurrent:
             object.__setattr__(self, attribute, made)
         _check_activation(self.name, self.gate)
         _check_activation(self.name, self.candidate)
+        _check_activation(self.name, self.output)
 
     @property
     def spec(self) -> Cell:
@@ -166,6 +174,16 @@ class Recurrent:
     def macs(self) -> int:
         """Multiply-accumulates of one step."""
         return sum(m.size for m in self.w.values()) + sum(m.size for m in self.u.values())
+
+    @property
+    def equations(self) -> list[str]:
+        """Equations of a step as text; see :meth:`.Cell.equations`."""
+        roles = ("gate", "candidate", "output")
+        return self.spec.equations({role: getattr(self, role) for role in roles})
+
+    def act(self, gate: Gate) -> str:
+        """Return the activation of one of the cell's gates."""
+        return str(getattr(self, gate.act))
 
     def step(
         self, x: FloatArray, h: FloatArray, c: FloatArray
@@ -194,8 +212,7 @@ class Recurrent:
                 operand = {"h": old, "rh": kept.get("rh"), "": None}[gate.recurrent]
                 v = self.c[gate.name] + (0.0 if operand is None else operand @ self.u[gate.name].T)
                 p = u + (kept[gate.reset] * v if gate.reset else v)
-            act = {"gate": self.gate, "candidate": self.candidate}.get(gate.act, gate.act)
-            a = np.broadcast_to(float_activation(act, p, self.slope), old.shape)
+            a = np.broadcast_to(float_activation(self.act(gate), p, self.slope), old.shape)
             named[gate.name] = a
             y = gate.combine(a, kept.get(gate.by, a), old, c)
             if gate.keep:

@@ -32,6 +32,8 @@ from .cells import CELLS, Gate
 __all__ = ["Datapath", "Joined", "QGate", "QLayer", "QNetwork"]
 
 BOUNDED = ("tanh", "sigmoid", "hard_tanh", "hard_sigmoid")
+SIGMOIDS = ("sigmoid", "hard_sigmoid")
+"""Activations from 0 to exactly 1."""
 
 
 @dataclass(frozen=True)
@@ -316,6 +318,15 @@ class QNetwork:
             for g in layer.gates
             for m in (g.w, g.u)
             if m is not None
+        )
+
+    @property
+    def blends_sigmoid(self) -> bool:
+        """True if a new state is blended with a value that can be exactly 1, beyond a state's top."""
+        return any(
+            g.act in SIGMOIDS and g.gate.post in ("blend", "leak")
+            for layer in self.layers
+            for g in layer.gates
         )
 
     @property

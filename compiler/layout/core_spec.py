@@ -131,7 +131,9 @@ def describe(program: LaidOut) -> dict[str, Any]:
         ],
         "planes": [[p.start, p.end, p.runs] for p in plan(s)],
         "activations": sorted({ACTIVATIONS[b.act] for b in active}),
-        "operations": sorted({POSTS[b.post] for b in active}),
+        "operations": [
+            *sorted({POSTS[b.post] for b in active}), *["of a sigmoid"] * net.blends_sigmoid,
+        ],
         "reset_product": any(b.reset for b in active),
         "hardware": program.hardware.to_json(),
     }  # fmt: skip

@@ -37,6 +37,7 @@ from .folder import (
 from .inputs import encode, read_exponents
 from .program import Program
 from .stage import Stage, convert
+from .states import StateLike, encode_state
 
 __all__ = ["Chain", "load_program"]
 
@@ -201,7 +202,7 @@ class Chain:
     def run(
         self,
         x: npt.ArrayLike,
-        state: golden.State | None = None,
+        state: StateLike | None = None,
         lengths: npt.ArrayLike | None = None,
     ) -> FloatArray:
         """Evaluate the golden model on values, as :meth:`.Program.run` does.
@@ -209,14 +210,19 @@ class Chain:
         Parameters
         ----------
         x : array_like, shape (N, T, I) or (T, I)
-        state, lengths
-            See :meth:`evaluate`.
+        state : State, mapping or array_like, optional
+            See :data:`~.states.StateLike`; reversed layers start with it at the last step.
+        lengths : array_like of int, shape (N,), optional
+            True lengths of zero-padded sequences.
 
         Returns
         -------
         ndarray of float64, shape (N, T, outputs) or (T, outputs)
         """
-        out = self.decode(self.evaluate(self.encode(x), state, lengths).outputs)
+        codes = self.encode(x)
+        networks = [each.network for each in self.passes]
+        start = None if state is None else encode_state(state, networks, len(codes))
+        out = self.decode(self.evaluate(codes, start, lengths).outputs)
         return out[0] if np.ndim(x) == 2 else out
 
     # -- summary --------------------------------------------------------------

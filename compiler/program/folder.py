@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from ..arrays import IntArray
 from ..errors import InputError
@@ -20,7 +17,7 @@ from .schema import QUALITY, check_arrays, check_chain, check_program
 
 __all__ = [
     "SCHEMA", "check_digest", "check_files", "check_summary", "damaged", "quality_digest", "read_arrays",
-    "read_description", "read_quality", "write_npz",
+    "read_description", "read_quality",
 ]  # fmt: skip
 
 SCHEMA = 2
@@ -132,14 +129,3 @@ def check_digest(folder: Path, digest: str, data: dict[str, Any]) -> None:
             f"{folder} is damaged: its digest is {digest[:16]}, program.json says "
             f"{str(data.get('digest'))[:16]}; {_again(folder)}"
         )
-
-
-def write_npz(path: Path, arrays: dict[str, IntArray]) -> None:
-    """Write an ``.npz`` with no dates in it."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, array in arrays.items():
-            info = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
-            info.compress_type = zipfile.ZIP_DEFLATED
-            with archive.open(info, "w") as file:
-                small = array.astype(np.int16) if name.endswith(("/w", "/u")) else array
-                np.lib.format.write_array(file, np.ascontiguousarray(small), allow_pickle=False)

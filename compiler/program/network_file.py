@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from ..arrays import IntArray
 from ..errors import InputError
 from ..ir.cells import CELLS, LINEAR_GATE, Gate
@@ -52,14 +54,18 @@ def describe_network(network: QNetwork, exponents: tuple[int, ...]) -> dict[str,
 
 
 def arrays(network: QNetwork) -> dict[str, IntArray]:
-    """Return the arrays of every gate, named ``layer/gate/array``."""
+    """Return the arrays of every gate, named ``layer/gate/array``; weights have 16 bits."""
     named = {
         f"{layer.name}/{g.gate.name}/{name}": getattr(g, name)
         for layer in network.layers
         for g in layer.gates
         for name in ARRAYS
     }
-    return {name: array for name, array in named.items() if array is not None}
+    return {
+        name: array.astype(np.int16) if name.endswith(("/w", "/u")) else array
+        for name, array in named.items()
+        if array is not None
+    }
 
 
 def build_network(data: dict[str, Any], arrays: dict[str, IntArray]) -> QNetwork:

@@ -17,6 +17,7 @@ from ..arrays import FloatArray, IntArray
 from ..config import Config
 from ..errors import InputError
 from ..files.budget import one_import
+from ..files.npy import write_npz
 from ..ir.network import QNetwork
 from ..layout.core_spec import CoreSpec, layout_json
 from ..layout.core_spec import digest as hardware_digest
@@ -34,10 +35,10 @@ from .folder import (
     read_arrays,
     read_description,
     read_quality,
-    write_npz,
 )
 from .inputs import encode, read_exponents
 from .network_file import arrays, build_network, describe_network
+from .states import StateLike, encode_state
 
 __all__ = ["Program"]
 
@@ -176,7 +177,7 @@ class Program:
     def run(
         self,
         x: npt.ArrayLike,
-        state: golden.State | None = None,
+        state: StateLike | None = None,
         lengths: npt.ArrayLike | None = None,
     ) -> FloatArray:
         """Evaluate the golden model on values.
@@ -184,8 +185,9 @@ class Program:
         Parameters
         ----------
         x : array_like, shape (N, T, I) or (T, I)
-        state : State, optional
-            Default zero.
+        state : State, mapping or array_like, optional
+            State before the first step, as codes or as values (:data:`~.states.StateLike`);
+            default zero.
         lengths : array_like of int, shape (N,), optional
             As for a chain of programs; see :meth:`evaluate`.
 
@@ -193,7 +195,9 @@ class Program:
         -------
         ndarray of float64, shape (N, T, outputs) or (T, outputs)
         """
-        out = self.decode(self.evaluate(self.encode(x), state, lengths).outputs)
+        codes = self.encode(x)
+        start = None if state is None else encode_state(state, [self.network], len(codes))
+        out = self.decode(self.evaluate(codes, start, lengths).outputs)
         return out[0] if np.ndim(x) == 2 else out
 
     # -- summary --------------------------------------------------------------

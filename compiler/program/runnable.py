@@ -12,6 +12,7 @@ from ..config import Config
 from ..golden import Result, State
 from ..numerics.fixed import Format
 from .program import Program
+from .states import StateLike
 
 __all__ = ["Runnable"]
 
@@ -65,7 +66,7 @@ class Runnable(Protocol):
     def run(
         self,
         x: npt.ArrayLike,
-        state: State | None = None,
+        state: StateLike | None = None,
         lengths: npt.ArrayLike | None = None,
     ) -> FloatArray:
         """Evaluate the golden model on values."""

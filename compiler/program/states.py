@@ -1,59 +1,100 @@
-"""Initial states from files of users."""
+"""Initial states that users give, as values: in an array, by layer, or in a file."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
+from ..arrays import FloatArray
 from ..errors import InputError
 from ..files.npy import read_npy
 from ..golden import State
+from ..ir.network import QNetwork
 from ..numerics.fixed import Format
-from .runnable import Runnable
 
-__all__ = ["read_state"]
+__all__ = ["StateLike", "encode_state", "read_state"]
+
+StateLike = State | Mapping[str, tuple[FloatArray, FloatArray]] | npt.ArrayLike
+"""Codes; or values: (h, c) of each layer by name, shapes (N, H), or an array (words,) or (N, words)
+in the order of the layers, h of each and then its c."""
 
 
-def read_state(path: Path, program: Runnable, sequences: int) -> State:
-    """Read an initial state and round it to the formats of the layers.
+def encode_state(
+    state: StateLike, networks: Sequence[QNetwork], sequences: int, name: str = "state"
+) -> State:
+    """Round a state to the formats of the layers; what holds codes is left as it is.
 
     Parameters
     ----------
-    path : Path
-        An ``.npy`` file of shape (words,) or (sequences, words): h of each layer, then its c.
-    program : Program or Chain
+    state : State, mapping or array_like
+        See :data:`StateLike`.
+    networks : sequence of QNetwork
+        Of all passes, in order.
     sequences : int
+        N.
+    name : str
+        For messages.
 
     Raises
     ------
     InputError
-        No such file, not numbers, another shape, or a value that is not finite.
+        Another shape, other layers, not numbers, or a value that is not finite.
     """
-    values = read_npy(path).astype(np.float64)
-    nets = [each.network for each in program.passes]
-    formats = []
-    for net in nets:
-        n = net.numbers
-        for layer in net.layers:
-            if layer.recurrent:
-                formats += [Format(n.state_bits, layer.frac)] * layer.size
-            if layer.has_cell_state:
-                formats += [Format(n.cell_bits, n.cell_frac)] * layer.size
-    words = len(formats)
-    if values.shape not in ((words,), (sequences, words)):
-        raise InputError(
-            f"{path} has shape {values.shape}, expected ({words},) or ({sequences}, {words})"
-        )
+    if isinstance(state, State):
+        return state
+    layers = [(net, layer) for net in networks for layer in net.layers if layer.recurrent]
+    if isinstance(state, Mapping):
+        names = [layer.name for _, layer in layers]
+        if sorted(state) != sorted(names):
+            raise InputError(f"{name} is of layers {sorted(state)}, the program has {names}")
+        parts = [
+            _rows(value, sequences, layer.size, f"{name}[{layer.name!r}]")
+            for _, layer in layers
+            for value in state[layer.name][: 1 + layer.has_cell_state]
+        ]
+        values = np.concatenate(parts, axis=1) if parts else np.zeros((sequences, 0))
+    else:
+        words = sum(layer.size * (1 + layer.has_cell_state) for _, layer in layers)
+        values = _rows(state, sequences, words, name)
     if not np.isfinite(values).all():
-        raise InputError(f"{path} holds NaN or infinite values; a state must be finite")
-    values = np.broadcast_to(values, (sequences, words))
-    codes = [fmt.quantize(values[:, i]) for i, fmt in enumerate(formats)]
-    flat = np.stack(codes, axis=1) if codes else np.zeros((sequences, 0), np.int64)
-    state = State({}, {})
-    for net in nets:
-        words = State.zeros(net, 1).flat(net).shape[1]
-        part, flat = State.unflat(net, flat[:, :words]), flat[:, words:]
-        state.h |= part.h
-        state.c |= part.c
-    return state
+        raise InputError(f"{name} holds NaN or infinite values; a state must be finite")
+    result, at = State({}, {}), 0
+    for net, layer in layers:
+        n = net.numbers
+        formats = [(result.h, Format(n.state_bits, layer.frac))]
+        if layer.has_cell_state:
+            formats.append((result.c, Format(n.cell_bits, n.cell_frac)))
+        for codes, fmt in formats:
+            codes[layer.name] = fmt.quantize(values[:, at : at + layer.size])
+            at += layer.size
+    return result
+
+
+def _rows(value: npt.ArrayLike, sequences: int, words: int, name: str) -> FloatArray:
+    """Return values of shape (sequences, words); one row serves all sequences."""
+    try:
+        array = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InputError(
+            f"{name} is {type(value).__name__}, not numbers: give an array (words,) or "
+            "(sequences, words), or (h, c) by layer"
+        ) from None
+    if array.shape not in ((words,), (sequences, words)):
+        raise InputError(
+            f"{name} has shape {array.shape}, expected ({words},) or ({sequences}, {words})"
+        )
+    return np.broadcast_to(array, (sequences, words))
+
+
+def read_state(path: Path, networks: Sequence[QNetwork], sequences: int) -> State:
+    """Read an initial state from an ``.npy`` file, as :func:`encode_state` takes an array.
+
+    Raises
+    ------
+    InputError
+        No such file, or what :func:`encode_state` refuses.
+    """
+    return encode_state(read_npy(path), networks, sequences, str(path))

@@ -15,13 +15,15 @@ from ..config import Config
 from ..errors import InputError, did_you_mean
 from ..ir.cells import LINEAR_GATE
 from ..ir.model import Layer, Linear, Model, Recurrent
-from ..ir.network import BOUNDED, Datapath, QGate, QLayer, QNetwork
+from ..ir.network import BOUNDED, SIGMOIDS, Datapath, QGate, QLayer, QNetwork
 from ..numerics.activation import Activation
 from .calibration import Calibration
 from .formats import Formats, choose_formats
 from .rounding import RECIPES, FloatGate, Recipe, Rounded, Rounder
 
-__all__ = ["FrozenFormats", "check_widths", "quantize_network"]
+__all__ = ["FrozenFormats", "check_support", "check_widths", "quantize_network"]
+
+ROLES = ("gate", "candidate", "output", "activation")  # of layers, that have an activation
 
 MOST_SHIFT = 20  # bits between the finest weights' accumulator and its pre-activation
 
@@ -37,7 +39,7 @@ def _rows(layer: Layer, config: Config) -> list[FloatGate]:
         ]
     rows = []
     for gate in layer.spec.gates:
-        act = {"gate": layer.gate, "candidate": layer.candidate}.get(gate.act, gate.act)
+        act = layer.act(gate)
         zero = np.zeros(layer.size)
         rows.append(
             FloatGate(
@@ -52,25 +54,33 @@ def _rows(layer: Layer, config: Config) -> list[FloatGate]:
     return rows
 
 
-def _check_support(layer: Layer, config: Config) -> None:
-    """Refuse, by name, what the integer cells do not define."""
-    if isinstance(layer, Recurrent):
-        if layer.reverse:
+def check_support(model: Model) -> None:
+    """Refuse, by name, what the integer cells do not define.
+
+    Raises
+    ------
+    InputError
+        An activation that a role cannot have, or hard sigmoids of two slopes.
+    """
+    for layer in model.layers:
+        if isinstance(layer, Recurrent):
+            _check_activations(layer)
+    _slope(model)
+
+
+def _check_activations(layer: Recurrent) -> None:
+    """Refuse an activation whose values have no place in the memory they go to."""
+    title, why = layer.spec.title, "gates are numbers from 0 to 1"
+    taken: dict[str, tuple[str, ...]] = {"gate": SIGMOIDS}
+    if layer.spec.has_cell_state:
+        taken |= {"candidate": BOUNDED, "output": BOUNDED}
+    for role, acts in taken.items():
+        act = getattr(layer, role)
+        if act not in acts:
+            why = why if role == "gate" else "it multiplies a gate, in the gate's format"
             raise InputError(
-                f"{layer.name}: a network streams, and this layer starts at the end of a sequence; "
-                "gatewright.compiler.quantize splits such a model into passes"
-            )
-        if layer.gate not in ("sigmoid", "hard_sigmoid"):
-            raise InputError(
-                f"{layer.name}: gate activation {layer.gate!r} is not supported; use sigmoid"
-            )
-        if layer.candidate in ("sigmoid", "hard_sigmoid"):
-            raise InputError(
-                f"{layer.name}: candidate activation {layer.candidate!r} is not supported"
-            )
-        if layer.spec.has_cell_state and layer.candidate not in ("tanh", "hard_tanh"):
-            raise InputError(
-                f"{layer.name}: an LSTM's candidate must be tanh, not {layer.candidate!r}"
+                f"{layer.name}: {role} activation {act!r} is not supported in the {title}: {why}; "
+                f"use one of {', '.join(acts)}"
             )
 
 
@@ -178,8 +188,13 @@ def quantize_network(
     recipe = recipe or RECIPES[config.rounding][0]
     rounder = rounder or Rounder(calibration.moments)
     check_widths(model, config)
+    check_support(model)
     for layer in model.layers:
-        _check_support(layer, config)
+        if getattr(layer, "reverse", False):
+            raise InputError(
+                f"{layer.name}: a network streams, and this layer starts at the end of a sequence; "
+                "gatewright.compiler.quantize splits such a model into passes"
+            )
     slope = _slope(model)
     finest, unused = MOST_SHIFT, 0
     if like is not None:
@@ -251,13 +266,12 @@ def quantize_network(
 def _slope(model: Model) -> float:
     """Return the slope of the model's hard sigmoids, of which there may be one."""
     slopes = {
-        x.slope
-        for x in model.layers
-        if "hard_sigmoid" in (getattr(x, "gate", ""), getattr(x, "activation", ""))
+        x.slope for x in model.layers if "hard_sigmoid" in [getattr(x, role, "") for role in ROLES]
     }
     if len(slopes) > 1:
         raise InputError(
-            f"layers use hard sigmoids of different slopes {sorted(slopes)}; one is supported"
+            f"layers use hard sigmoids of different slopes {sorted(slopes)}; one is supported: "
+            "train with one kind"
         )
     return slopes.pop() if slopes else 0.2
 

@@ -36,7 +36,7 @@ def _compiled(module: Any, p: Parameters, x: Tensor, h: Tensor, c: Tensor) -> An
     if (
         not plain
         or not hasattr(torch, name)
-        or (name in ("gru", "lstm") and module.nonlinearity != "tanh")
+        or (name in ("gru", "lstm") and (module.nonlinearity, module.output) != ("tanh", "tanh"))
     ):
         return None
     weights = [v for v in (p.w, p.u, p.b, p.c) if v is not None]
@@ -91,7 +91,8 @@ def float_layer(
                 operand = {"h": old, "rh": kept.get("rh")}.get(g.recurrent)
                 v = bc[g.name] if operand is None else operand @ u[g.name].t() + bc[g.name]
                 pre = inputs[g.name][t] + (kept[g.reset] * v if g.reset else v)
-            act = {"gate": module.gate, "candidate": module.nonlinearity}.get(g.act, g.act)
+            acts = {"gate": module.gate, "candidate": module.nonlinearity, "output": module.output}
+            act = acts[g.act]
             a = float_act(act, pre, module.slope)
             y = g.combine(a, kept.get(g.by, a), old, c)
             if g.keep:
@@ -116,10 +117,13 @@ class CellPart(Part):
         Activation of the gates; ``activation`` is that of the candidate.
     slope : float
         Slope of a hard sigmoid.
+    output : str
+        Activation of an LSTM's cell state.
     """
 
     gate: str = "sigmoid"
     slope: float = 0.2
+    output: str = "tanh"
 
     def _recurrent(self, name: str, reads: tuple[str, ...], at: str) -> FloatRecurrent:
         gates = gate_order(self.kind)
@@ -137,7 +141,7 @@ class CellPart(Part):
         inputs = self.tensors[f"weight_ih_{at}"].shape[1]
         return FloatRecurrent(
             name, self.kind, reads, self.hidden, inputs, w=found[0], u=found[1], b=found[2], c=found[3],
-            gate=self.gate, candidate=self.activation, slope=self.slope,
+            gate=self.gate, candidate=self.activation, slope=self.slope, output=self.output,
         )  # fmt: skip
 
 

@@ -40,10 +40,8 @@ class Recurrent(Quantizable):
         Key of :data:`~.cells.CELLS`.
     input_size, hidden_size, num_layers, bias, batch_first, dropout
         As in ``torch.nn.GRU``.
-    nonlinearity : {'tanh', 'relu', 'none', 'hard_tanh'}
-        Activation of the candidate.
-    gate : {'sigmoid', 'hard_sigmoid'}
-        Activation of the gates.
+    nonlinearity, gate, output : str
+        Activation of the candidate, of the gates, and of an LSTM's cell state.
     slope : float
         Of a hard sigmoid.
 
@@ -64,7 +62,7 @@ class Recurrent(Quantizable):
     def __init__(
         self, cell: str, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True,
         batch_first: bool = False, dropout: float = 0.0, *, nonlinearity: str = "tanh",
-        gate: str = "sigmoid", slope: float = 0.2, bidirectional: bool = False,
+        gate: str = "sigmoid", slope: float = 0.2, output: str = "tanh", bidirectional: bool = False,
         device: Any = None, dtype: Any = None,
     ) -> None:  # fmt: skip
         super().__init__()
@@ -82,6 +80,7 @@ class Recurrent(Quantizable):
         self.cell, self.input_size, self.hidden_size = cell, input_size, hidden_size
         self.num_layers, self.bias, self.batch_first = num_layers, bias, batch_first
         self.dropout, self.nonlinearity, self.gate, self.slope = dropout, nonlinearity, gate, slope
+        self.output = output
         gates = gate_order(cell)
         rows = {
             "weight_ih": sum(g.input for g in gates),
@@ -126,7 +125,9 @@ class Recurrent(Quantizable):
             for field, name in names.items()
             if (value := getattr(self.parameters_of(k, torch.float64), field)) is not None
         }
-        return CellPart(path, self.cell, tensors, self.nonlinearity, self.gate, self.slope)
+        return CellPart(
+            path, self.cell, tensors, self.nonlinearity, self.gate, self.slope, self.output
+        )
 
     def forward(self, input: Tensor, hx: Any = None) -> tuple[Tensor, Any]:
         """Evaluate as ``torch.nn.GRU`` does (``LSTM``: states are pairs).

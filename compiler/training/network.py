@@ -147,7 +147,7 @@ def _module(layer: Any) -> QuantRecurrent | QuantLinear:
     else:
         made = QuantRecurrent(
             layer.cell, layer.input_size, layer.size, dtype=torch.float64,
-            nonlinearity=layer.candidate, gate=layer.gate, slope=layer.slope,
+            nonlinearity=layer.candidate, gate=layer.gate, slope=layer.slope, output=layer.output,
         )  # fmt: skip
         gates = [g.name for g in gate_order(layer.cell)]
         tensors = {

@@ -74,8 +74,9 @@ class Update(wiring.Component):
             is_bounded = self.act.matches(*bounded)
         # Cycle 0: the activation as a value; choose. Cycle 1: the difference.
         value = Mux(is_bounded, shift(a[: n.gate_bits + 1].as_signed(), -n.align), a)
-        # What is blended is no sigmoid, which alone needs a bit more than a state.
-        blended = value[: n.state_bits + (n.align < 0)].as_signed()
+        # Rounding can carry a value just beyond a state's top, and a sigmoid reaches it.
+        more = n.align < 0 or self.network.blends_sigmoid
+        blended = value[: n.state_bits + more].as_signed()
         zero: Value = Const(0)
         terms: dict[str, tuple[Value, Value, Value, Value]] = {
             "pass": (zero, zero, zero, value),

@@ -8,8 +8,11 @@ from dataclasses import fields
 import numpy as np
 import pytest
 from gatewright.compiler import Config, Program
+from gatewright.compiler.frontends.description import write_description
 from gatewright.compiler.frontends.registry import load
+from gatewright.compiler.ir.model import Model
 from support.command_line import assert_refused
+from support.randoms import recurrent
 
 
 def test_inspect_model(cli, tiny):
@@ -185,3 +188,24 @@ def test_a_stated_computation_and_recorded_outputs(cli, tiny, tmp_path):
     assert done.json["config"]["weight_bits"] == 6
     toml.write_text('[model]\nfroward = "gru"\n')
     assert_refused(cli(*quantized, "--config", toml), 1, "[model] has no 'froward'")
+
+
+def test_inspect_says_what_quantize_refuses(cli, tmp_path):
+    rng = np.random.default_rng(0)
+    layer = recurrent(rng, "a", "gru", ("x",), 3, 4, gate="tanh")
+    write_description(Model(3, (layer,)), tmp_path / "m.toml")
+    done = cli("inspect", tmp_path / "m.toml", "--json")
+    refusal = done.json["quantize_refuses"]
+    assert refusal.startswith("a: gate activation 'tanh' is not supported")
+    assert f"quantize will refuse this model: {refusal}" in done.err
+    assert_refused(cli("quantize", tmp_path / "m.toml", "-o", tmp_path / "p"), 1, refusal)
+
+
+def test_inspect_writes_a_description(cli, tiny, tmp_path):
+    done = cli("inspect", tiny / "model.safetensors", "-o", tmp_path / "m.toml")
+    assert "h' = (1 - z) * n + z * h" in done.out
+    again = cli("inspect", tmp_path / "m.toml", "--json").json
+    assert (again["macs_per_step"], again["quantize_refuses"]) == (92, "")
+    assert_refused(
+        cli("inspect", tiny / "program", "-o", tmp_path / "p.toml"), 1, "this is a program"
+    )

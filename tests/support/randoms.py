@@ -6,6 +6,7 @@ import numpy as np
 from gatewright.compiler.config import Config
 from gatewright.compiler.ir.cells import CELLS
 from gatewright.compiler.ir.model import Layer, Linear, Model, Recurrent
+from gatewright.compiler.ir.network import BOUNDED
 from gatewright.compiler.program.program import Program
 from gatewright.compiler.quantizer.pipeline import quantize
 
@@ -67,8 +68,8 @@ def model(
             )
         else:
             options = {}
-            if kind.startswith("gru") and cells != ("gru",) and rng.random() < 0.2:
-                options["candidate"] = "relu"
+            if cells != ("gru",) and rng.random() < 0.3:
+                options = activations(rng, kind)
             made.append(recurrent(rng, name, kind, source, width, h, **options))
         sizes[name] = h
     if rng.random() < 0.5:
@@ -83,6 +84,14 @@ def model(
             )
         )
     return Model(inputs, tuple(made))
+
+
+def activations(rng: np.random.Generator, cell: str) -> dict[str, str]:
+    """Return random activations of a cell's candidate, and of an LSTM's output."""
+    if cell == "lstm":
+        return {role: str(rng.choice(BOUNDED)) for role in ("candidate", "output")}
+    # A ReLU in the loop of another cell would make most random states grow without end.
+    return {"candidate": str(rng.choice([*BOUNDED, *["relu"] * cell.startswith("gru")]))}
 
 
 def config(

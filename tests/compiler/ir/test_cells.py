@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from gatewright.compiler.ir.cells import CELLS
@@ -59,6 +62,38 @@ def test_float_step_is_the_published_one(cell: str) -> None:
         h2, c2, _ = layer.step(x[None], h2, c2)
         assert np.abs(h2[0] - h).max() < 1e-12
         assert np.abs(c2[0] - c).max() < 1e-12
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_printed_equations_are_what_a_step_computes(cell: str) -> None:
+    rng = np.random.default_rng(2)
+    layer = recurrent(rng, "layer", cell, ("x",), FEATURES, H)
+    (x,), (h,), (c,) = (rng.normal(size=(1, size)) for size in (FEATURES, H, H))
+    values = {"x": x, "h": h, "c": c, "sigmoid": sigmoid, "tanh": np.tanh}
+    for letter, arrays in (("W", layer.w), ("U", layer.u), ("b", layer.b), ("d", layer.c)):
+        values |= {f"{letter}_{gate}": array for gate, array in arrays.items()}
+    for line in layer.equations:
+        product = re.sub(r"([WU]_\w) (\w|\([^()]*\))", r"(\1 @ \2)", line).replace("'", "_new")
+        name, _, text = product.partition(" = ")
+        values[name] = eval(text, {}, values)
+    want_h, want_c, _ = layer.step(x[None], h[None], c[None])
+    assert np.abs(values["h_new"] - want_h[0]).max() < 1e-12
+    assert np.abs(values.get("c_new", c) - want_c[0]).max() < 1e-12
+
+
+def test_an_lstm_has_three_activations() -> None:
+    rng = np.random.default_rng(3)
+    layer = replace(
+        recurrent(rng, "layer", "lstm", ("x",), FEATURES, H),
+        gate="hard_sigmoid", candidate="sigmoid", output="hard_tanh", slope=1 / 6,
+    )  # fmt: skip
+    (x,), (h,), (c,) = (rng.normal(size=(1, size)) for size in (FEATURES, H, H))
+    pre = {g: layer.w[g] @ x + layer.b[g] + layer.u[g] @ h + layer.c[g] for g in "ifgo"}
+    i, f, o = (np.clip(pre[g] / 6 + 0.5, 0, 1) for g in "ifo")
+    want_c = f * c + i * sigmoid(pre["g"])
+    got_h, got_c, _ = layer.step(x[None], h[None], c[None])
+    assert np.abs(got_c[0] - want_c).max() < 1e-12
+    assert np.abs(got_h[0] - o * np.clip(want_c, -1, 1)).max() < 1e-12
 
 
 @pytest.mark.parametrize("cell", CELLS.values(), ids=CELLS)

@@ -349,3 +349,39 @@ def test_an_edited_shape_is_refused(saved: Path, tmp_path: Path, name: str) -> N
     (folder / "program.json").write_text(json.dumps(data))
     with pytest.raises(InputError, match=rf"was edited: geometry\.{name}"):
         Program.load(folder)
+
+
+# -- states that users give -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_a_run_starts_from_values(cell: str) -> None:
+    """The golden model from a state of values is within rounding of the float model from it."""
+    rng = np.random.default_rng(4)
+    m = Model(3, (recurrent(rng, "a", cell, ("x",), 3, 4), recurrent(rng, "b", cell, ("a",), 4, 2)))
+    x = rng.normal(size=(2, 5, 3))
+    p = quantize(m, x, Config(lanes=1, weight_bits=16))
+    state = {"a": rng.uniform(-0.9, 0.9, (2, 2, 4)), "b": rng.uniform(-0.9, 0.9, (2, 2, 2))}
+    by_layer = {name: (h, c) for name, (h, c) in state.items()}
+    parts = [v for h, c in state.values() for v in ((h, c) if cell == "lstm" else (h,))]
+    out = p.run(x, state=by_layer)
+    assert (out == p.run(x, state=np.concatenate(parts, axis=1))).all()
+    assert np.abs(out - m.run(x, dict(by_layer))).max() < 2e-3 < np.abs(out - p.run(x)).max()
+    one = {name: (h[0], c[0]) for name, (h, c) in state.items()}
+    assert (p.run(x, state=one)[0] == out[0]).all()
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        (np.zeros(3), r"state has shape \(3,\), expected \(6,\) or \(2, 6\)"),
+        (np.full(6, np.nan), "state holds NaN or infinite values"),
+        ("zero", "state is str, not numbers"),
+        ({"b": (np.zeros(4), np.zeros(4))}, r"state is of layers \['b'\], the program has \['gru'\]"),
+        ({"gru": (np.zeros(5), np.zeros(5))}, r"state\['gru'\] has shape \(5,\), expected \(6,\)"),
+    ],
+)  # fmt: skip
+def test_states_that_do_not_fit_are_refused(state: object, message: str) -> None:
+    p = small(lanes=1)
+    with pytest.raises(InputError, match=message):
+        p.run(np.zeros((2, 3, p.input_size)), state=state)  # type: ignore[arg-type]

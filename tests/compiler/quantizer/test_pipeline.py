@@ -87,9 +87,11 @@ def check_bounds(network: QNetwork) -> None:
     acc_low, acc_high, sum_low, sum_high = extremes(network)
     assert -(1 << (acc_bits - 1)) <= acc_low and acc_high < 1 << (acc_bits - 1)
     assert -(1 << (sum_bits - 1)) <= sum_low and sum_high < 1 << (sum_bits - 1)
-    # One bit less for the accumulators would be too few, but for the end of the operands.
+    # One bit less for the accumulators would be too few, but for the end of the operands: the
+    # bound takes their largest magnitude, 2**(bits - 1), which no positive operand has.
     if acc_bits > 2:
-        assert max(acc_high, -acc_low) * 1.1 >= 1 << (acc_bits - 2)
+        top = 1 << (network.numbers.activation_bits - 1)
+        assert max(acc_high, -acc_low) * max(1.1, top / (top - 1)) >= 1 << (acc_bits - 2)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -271,9 +273,10 @@ def layer(cell: str = "gru", name: str = "layer", **options: object) -> Recurren
 @pytest.mark.parametrize(
     ("made", "message"),
     [
-        (layer(gate="tanh"), "layer: gate activation 'tanh' is not supported; use sigmoid"),
-        (layer(candidate="sigmoid"), "layer: candidate activation 'sigmoid' is not supported"),
-        (layer("lstm", candidate="relu"), "layer: an LSTM's candidate must be tanh, not 'relu'"),
+        (layer(gate="tanh"), "layer: gate activation 'tanh' is not supported in the GRU.* 0 to 1"),
+        (layer("mgu", gate="relu"), "'relu' is not supported .*; use one of sigmoid, hard_sigmoid"),
+        (layer("lstm", candidate="relu"), "layer: candidate activation 'relu' is not supported"),
+        (layer("lstm", output="none"), "layer: output activation 'none' .* it multiplies a gate"),
     ],
 )
 def test_refuses_activations(made: Recurrent, message: str) -> None:
