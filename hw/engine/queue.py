@@ -54,12 +54,11 @@ class Queue(wiring.Component):
         write, read = memory.write_port(), memory.read_port()
         # The oldest word leaves the memory before as many have come: equal places mean none. Whether
         # there is one is decided a cycle ahead.
-        to, of, after = (
-            Signal(range(self.depth)),
-            Signal(range(self.depth)),
-            Signal(range(self.depth), init=1),
-        )
-        some, fetch = Signal(), Signal()
+        to = Signal(range(self.depth))
+        of = Signal(range(self.depth))
+        after = Signal(range(self.depth), init=1)
+        some = Signal()
+        fetch = Signal()
         m.d.comb += [
             write.en.eq(self.w_en), write.addr.eq(to), write.data.eq(self.w_data),
             read.en.eq(fetch), read.addr.eq(of), self.r_data.eq(read.data),
