@@ -242,6 +242,8 @@ class Graph:
     def _walk(
         self, reads: IntArray, layer: Recurrent, reverse: bool, start: tuple[Any, ...] = ()
     ) -> tuple[Node, Node]:
+        if len(reads) != layer.input_size:
+            self.refuse(f"weights take {layer.input_size} inputs, but {len(reads)} come in")
         node = self._node("recurrent", layer.size, reads, layer=layer, reverse=reverse, start=start)
         return node, self._node("cell_state", layer.size, node.first + np.arange(layer.size))
 

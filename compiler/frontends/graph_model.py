@@ -71,4 +71,8 @@ def fold_all(
             notes.append(
                 f"the {output.steps} step only is given out by its forward; the core gives every step"
             )
+        if output.backwards:
+            notes.append(
+                "its forward gives the last step first; here each output stands at its own step"
+            )
     return replace(model, notes=tuple(dict.fromkeys(notes))), outputs, folded.names

@@ -29,6 +29,8 @@ class Output:
         The output tensor.
     columns : ndarray, optional
         Where the features are in the model's outputs; None: they are the outputs.
+    backwards : bool
+        Of every step, it gives the last one first.
     """
 
     features: IntArray
@@ -36,6 +38,7 @@ class Output:
     steps: str
     elements: IntArray
     columns: IntArray | None = None
+    backwards: bool = False
 
     def at_length(self, sequences: int, before: int, after: int) -> IntArray | None:
         """Return the output's elements for sequences of another length; None if no axis is time."""
@@ -46,8 +49,10 @@ class Output:
             return number + np.where(step == before - 1, after - 1, 0)
         for axis in range(step.ndim):
             along = np.arange(before).reshape([-1 if k == axis else 1 for k in range(step.ndim)])
+            along = np.flip(along) if self.backwards else along
             if step.shape[axis] == before and (step == along).all():
-                new = np.arange(after).reshape((*along.shape[:axis], -1, *along.shape[axis + 1 :]))
+                new = np.arange(after)[:: -1 if self.backwards else 1]
+                new = new.reshape((*along.shape[:axis], -1, *along.shape[axis + 1 :]))
                 return np.take(number, [0], axis) + new
         return None
 
@@ -59,6 +64,15 @@ class Output:
             np.searchsorted(np.sort(self.features), self.elements // len(values))
         ]
         return values[self.elements % len(values), column]
+
+    def arranged(self, given: FloatArray, outputs: FloatArray) -> FloatArray:
+        """Arrange the source's own output as the model's; what it does not give out is ``outputs``."""
+        chosen = outputs if self.columns is None else outputs[..., self.columns]
+        values = softmax(self.softmax, chosen).reshape(-1, len(self.features)).copy()
+        order = np.argsort(self.features)
+        column = order[np.searchsorted(self.features[order], self.elements // len(values))]
+        values[self.elements % len(values), column] = given
+        return values.reshape(chosen.shape)
 
 
 def softmax(kind: str, values: FloatArray) -> FloatArray:
@@ -91,9 +105,14 @@ def find_output(graph: Graph, elements: IntArray) -> Output:
     ):
         graph.refuse("the output holds different features at different steps")
     positions = distinct(at[:, None])[0].ravel()
-    for n in range(graph.sequences if not single else 0):
-        if (np.diff(positions[positions // graph.steps == n]) < 0).any():
-            graph.refuse("the output gives the steps in reversed order; flip it on the host")
+    sequences = range(graph.sequences if not single else 0)
+    moves = {
+        int(m)
+        for n in sequences
+        for m in np.sign(np.diff(positions[positions // graph.steps == n]))
+    }
+    if len(moves) > 1:
+        graph.refuse("the output gives the steps in another order; order them on the host")
     if len(steps) == graph.steps and not (single and graph.steps > 1):
         kind = "all"
     elif single and steps <= {0, graph.steps - 1}:
@@ -111,4 +130,4 @@ def find_output(graph: Graph, elements: IntArray) -> Output:
         function = owner.function
         moved = owner.reads[features - owner.first] * graph.positions + at
         chosen, elements = owner.reads, moved.reshape(elements.shape)
-    return Output(chosen, function, kind, elements)
+    return Output(chosen, function, kind, elements, backwards=moves == {-1})

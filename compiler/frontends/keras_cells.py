@@ -1,157 +1,149 @@
-"""Recurrent layers of a Keras file: GRU, LSTM, SimpleRNN, their cells, and both directions.
+"""Recurrent layers of Keras: GRU, LSTM, SimpleRNN, ``RNN`` of their cells, and both directions.
 
 Equations and gate order: the ``keras.layers`` reference.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from ..arrays import FloatArray
-from ..errors import InputError
-from .keras_file import KerasLayer
-from .stack import Stack
+from ..arrays import FloatArray, IntArray
+from ..ir.model import Recurrent
+from .keras_config import CELLS, CUDNN, KerasLayer, flatten
+from .keras_walk import Translation, Walk
+from .kernels import recurrent_layer
 
-__all__ = ["CELLS", "Cells"]
-
-ACTIVATIONS = {
-    "linear": "none", "relu": "relu", "tanh": "tanh", "sigmoid": "sigmoid",
-    "hard_sigmoid": "hard_sigmoid", "hard_tanh": "hard_tanh",
-}  # fmt: skip
-CELLS = {"GRU": "gru", "LSTM": "lstm", "SimpleRNN": "rnn"}
+__all__ = ["RECURRENT", "plain_weights"]
 
 
-def _activation(value: Any, name: str, slope: float) -> tuple[str, float]:
-    """Return the activation that a setting names, and the slope of a hard sigmoid."""
-    if isinstance(value, dict):  # Keras 3 may wrap a function's name
-        value = value.get("config")
-    if value is None:
-        value = "linear"
-    if not isinstance(value, str) or value not in ACTIVATIONS:
-        raise InputError(
-            f"{name}: activation {value!r} is not supported; known: {', '.join(ACTIVATIONS)}, "
-            "and softmax as the last layer"
-        )
-    return ACTIVATIONS[value], slope
+def plain_weights(kind: str, weights: tuple[FloatArray, ...]) -> tuple[FloatArray, ...]:
+    """Return the weights of a CuDNN layer as those of the layer that computes the same.
 
-
-class Cells:
-    """Adds recurrent layers to a stack.
-
-    Parameters
-    ----------
-    stack : Stack
-    version : str
-        Of Keras, as the file states it.
-
-    Attributes
-    ----------
-    flipped : bool
-        Keras' sequence is end first at this point.
+    cuDNN stores each gate's matrix by rows; its GRU has two biases, its LSTM the sum of both. This is
+    what Keras 2 does when it loads such weights into GRU (with ``reset_after``) or LSTM.
     """
+    gates = 3 if kind == "CuDNNGRU" else 4
+    kernel, recurrent, bias = weights
+    kernel = np.hstack([k.T.reshape(k.shape, order="F") for k in np.hsplit(kernel, gates)])
+    recurrent = np.hstack([k.T for k in np.hsplit(recurrent, gates)])
+    bias = bias.reshape(2, -1)
+    return kernel, recurrent, bias if kind == "CuDNNGRU" else bias.sum(axis=0)
 
-    def __init__(self, stack: Stack, version: str) -> None:
-        major = version.split(".")[0]
-        # Keras 3 changed the hard sigmoid from 0.2x+0.5 to x/6+0.5.
-        self.slope = 1 / 6 if major.isdigit() and int(major) >= 3 else 0.2
-        self.stack, self.flipped = stack, False
 
-    def _arrays(self, layer: KerasLayer, count: int) -> tuple[FloatArray, ...]:
-        if len(layer.weights) != count:
-            raise InputError(
-                f"{layer.name}: {len(layer.weights)} weight arrays in the file, expected {count}; "
-                "save the built model again, as .keras of Keras 3 or as .h5"
-            )
-        return layer.weights
-
-    def _act(self, value: Any, layer: KerasLayer) -> tuple[str, float]:
-        return _activation(value, layer.name, self.slope)
-
-    def recurrent(self, layer: KerasLayer) -> None:
-        backwards = bool(layer.config.get("go_backwards", False))
-        self._cell(layer, self.flipped != backwards)
-        # Keras leaves the outputs of such a layer in the order in which it made them.
-        self.flipped = self.flipped != backwards
-        self.stack.last_step = not layer.config.get("return_sequences", False)
-
-    def rnn(self, layer: KerasLayer) -> None:
-        """Take ``RNN`` around one cell as the layer of that cell."""
-        inner = layer.config.get("cell")
-        kind = str(inner.get("class_name")) if isinstance(inner, dict) else ""
-        settings = inner.get("config") if isinstance(inner, dict) else None
-        if kind.removesuffix("Cell") not in CELLS or not isinstance(settings, dict):
-            raise InputError(
-                f"{layer.name}: RNN is supported around {', '.join(f'{k}Cell' for k in CELLS)}, one "
-                "at a time"
-            )
-        walk = {k: v for k, v in layer.config.items() if k not in ("cell", "name")}
-        merged = {**settings, **walk}
-        self.recurrent(replace(layer, kind=kind.removesuffix("Cell"), config=merged))
-
-    def bidirectional(self, layer: KerasLayer) -> None:
-        mode = layer.config.get("merge_mode", "concat")
-        if mode not in ("concat", "sum", "ave"):
-            raise InputError(
-                f"{layer.name}: merge_mode {mode!r} is not supported; use 'concat', 'sum' or 'ave'"
-            )
-        inner: Any = layer.config.get("layer")
-        sides = []
-        for k, side in enumerate((inner, layer.config.get("backward_layer") or inner)):
-            side = side if isinstance(side, dict) else {}
-            config = side.get("config")
-            if not isinstance(config, dict) or side.get("class_name") not in CELLS:
-                raise InputError(
-                    f"{layer.name}: Bidirectional is supported around {', '.join(CELLS)}"
-                )
-            if not config.get("return_sequences", False):
-                raise InputError(
-                    f"{layer.name}: Bidirectional with return_sequences=False joins the last step "
-                    "of one direction with the first of the other; use return_sequences=True"
-                )
-            if k == 0 and config.get("go_backwards"):
-                raise InputError(f"{layer.name}: its forward layer has go_backwards set")
-            half = len(layer.weights) // 2
-            weights = layer.weights[half:] if k else layer.weights[:half]
-            name = layer.name + "_reverse" * k
-            sides.append(KerasLayer(side["class_name"], name, config, weights))
-        self.stack.side_by_side(
-            lambda: self._cell(sides[0], self.flipped),
-            lambda: self._cell(sides[1], not self.flipped),
+def _weights(walk: Walk, layer: KerasLayer) -> Recurrent:
+    """Make the weights of one cell."""
+    config, arrays = layer.config, walk.arrays(layer)
+    kind = CUDNN.get(layer.kind, layer.kind).removesuffix("Cell")
+    cell = CELLS[kind]
+    if layer.kind in CUDNN:
+        arrays = plain_weights(layer.kind, arrays)
+    elif cell == "gru" and not config.get("reset_after", False):
+        cell = "gru_reset_before"
+    candidate = walk.activation_name(config.get("activation", "tanh"))
+    gate = "sigmoid"
+    if cell != "rnn":
+        gate = walk.activation_name(config.get("recurrent_activation", "sigmoid"))
+    if cell == "lstm" and candidate != "tanh":
+        walk.refuse(
+            f"LSTM with activation {config.get('activation')!r} is not supported (its output "
+            "activation is tanh here); use tanh"
         )
-        if mode != "concat":
-            one = np.eye(self.stack.size // 2) * (0.5 if mode == "ave" else 1.0)
-            self.stack.linear(f"{layer.name}_{mode}", np.concatenate([one, one]), None)
+    bias = arrays[2] if len(arrays) > 2 else None
+    return recurrent_layer(
+        walk.graph.place, cell, arrays[0], arrays[1], bias, gate=gate, candidate=candidate,
+        slope=walk.slope,
+    )  # fmt: skip
 
-    def _cell(self, layer: KerasLayer, reverse: bool) -> None:
-        config, stack = layer.config, self.stack
-        if config.get("time_major"):
-            raise InputError(f"{layer.name}: time_major is not supported; put the batch first")
-        if config.get("return_state"):
-            raise InputError(f"{layer.name}: return_state is not supported; set it to False")
-        cell = CELLS[layer.kind]
-        if cell == "gru" and not config.get("reset_after", False):
-            cell = "gru_reset_before"
-        bias = bool(config.get("use_bias", True))
-        arrays = self._arrays(layer, 2 + bias)
-        candidate, slope = self._act(config.get("activation", "tanh"), layer)
-        gate, slope = (
-            ("sigmoid", slope)
-            if cell == "rnn"
-            else self._act(config.get("recurrent_activation", "sigmoid"), layer)
+
+def _run(walk: Walk, layer: KerasLayer, x: IntArray, backwards: bool) -> list[IntArray]:
+    """Walk over the steps; return outputs, shape (batch, steps, units) in the order of the walk, and states."""
+    cells = [leaf for leaf in layer.leaves() if leaf.kind.removesuffix("Cell") in (*CELLS, *CUDNN)]
+    supported = [f"{kind}Cell" for kind in CELLS] if layer.kind == "RNN" else [*CELLS, "RNN"]
+    if (
+        layer.kind not in (*CELLS, *CUDNN, "RNN")
+        or not cells
+        or len(cells) < len(list(layer.leaves()))
+    ):
+        walk.refuse(f"{layer.kind} is supported around {', '.join(supported)}")
+    config = layer.config
+    if config.get("time_major"):
+        walk.refuse("time_major is not supported; put the batch first")
+    if x.ndim != 3:
+        walk.refuse(
+            f"reads a tensor of {x.ndim} axes, without steps; let the layer before return its whole "
+            "sequence (return_sequences=True)"
         )
-        if cell == "lstm" and candidate != "tanh":
-            raise InputError(
-                f"{layer.name}: LSTM with activation {config.get('activation')!r} is not supported "
-                "(its output activation is tanh here); use tanh"
+    if config.get("stateful"):
+        walk.notes.append(
+            f"{walk.graph.place}: stateful in Keras; here the caller resets or keeps h"
+        )
+    name, states = walk.graph.name, []
+    y = x.swapaxes(0, 1)[::-1] if backwards else x.swapaxes(0, 1)
+    for cell in cells:
+        walk.graph.name = name if len(cells) == 1 else f"{name}/{cell.name}"
+        y, h, c = walk.graph.recurrent(y, _weights(walk, cell))
+        states += [h, c] if "LSTM" in cell.kind else [h]
+    walk.graph.name = name
+    if config.get("return_state") and len(cells) > 1 and config.get("reverse_state_order"):
+        walk.refuse("reverse_state_order is not supported")
+    return [y.swapaxes(0, 1), *states]
+
+
+def _given(walk: Walk, args: list[Any], kwargs: dict[str, Any]) -> IntArray:
+    """Return what a layer reads; a state to start from must be zero."""
+    x, *states = flatten(args)
+    states += flatten(kwargs.get("initial_state"))
+    for state in states:
+        if state is not None and (np.asarray(state).dtype.kind == "i" or np.any(state)):
+            walk.refuse(
+                "starts from a state that is not zero (initial_state); the core starts from zeros: "
+                "build the model without it, or give that state to the core at its start"
             )
-        stack.recurrent(
-            layer.name, cell, arrays[0], arrays[1], arrays[2] if bias else None,
-            gate=gate, candidate=candidate, slope=slope, reverse=reverse,
-        )  # fmt: skip
-        if config.get("stateful"):
-            stack.notes.append(
-                f"{layer.name}: stateful in Keras; here the caller resets or keeps h"
-            )
+    return np.asarray(x)
+
+
+def _recurrent(walk: Walk, layer: KerasLayer, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    config = layer.config
+    y, *states = _run(walk, layer, _given(walk, args, kwargs), bool(config.get("go_backwards")))
+    first = y if config.get("return_sequences") else y[:, -1]
+    return [first, *(states if config.get("return_state") else [])]
+
+
+def _bidirectional(walk: Walk, layer: KerasLayer, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    x, name = _given(walk, args, kwargs), walk.graph.name
+    forward, backward = layer.inner
+    mode, config = layer.config.get("merge_mode", "concat"), forward.config
+    turned = bool(config.get("go_backwards"))
+    if layer.config.get("backward_layer") and bool(backward.config.get("go_backwards")) == turned:
+        walk.refuse("both of its layers walk in one direction")
+    if mode not in ("concat", "sum", "ave", None):
+        walk.refuse(f"merge_mode {mode!r} is not supported; use 'concat', 'sum' or 'ave'")
+    y, *states = _run(walk, forward, x, turned)
+    walk.graph.place = walk.graph.name = f"{name}_reverse"
+    other, *more = _run(walk, backward, x, not turned)
+    walk.graph.place = walk.graph.name = name
+    if config.get("return_sequences"):
+        other = other[:, ::-1]  # back into the order of the other direction
+    elif mode is not None:
+        walk.refuse(
+            "Bidirectional with return_sequences=False joins the last step of one direction with the "
+            "first of the other, and the core reads one step at a time; use return_sequences=True and "
+            "take y[:, -1], or a GRU or LSTM in one direction, and train again"
+        )
+    else:
+        y, other = y[:, -1], other[:, -1]
+    halves = {
+        "concat": lambda: [np.concatenate([y, other], axis=-1)],
+        "sum": lambda: [walk.graph.combine([(y, 1.0), (other, 1.0)])],
+        "ave": lambda: [walk.graph.combine([(y, 0.5), (other, 0.5)])],
+        None: lambda: [y, other],
+    }[mode]()
+    return halves + (states + more if config.get("return_state") else [])
+
+
+RECURRENT: dict[str, Translation] = {
+    **dict.fromkeys((*CELLS, *CUDNN, "RNN"), _recurrent),
+    "Bidirectional": _bidirectional,
+}

@@ -15,7 +15,7 @@ import shutil
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -24,23 +24,28 @@ import numpy as np
 from ..arrays import FloatArray
 from ..errors import CheckError
 from ..ir.model import Model, Recurrent
-from .expected import log_softmax
+from .graph_output import Output
+from .keras_cells import plain_weights
+from .keras_config import CELLS, CONSTANTS, CUDNN, MODELS
 from .keras_file import KerasFile
 from .noise import FLOAT32, FLOAT64, Precision, bounds, difference
 
 __all__ = ["check_file"]
 
-STEPS = 40
+SEQUENCES, STEPS = 2, 40
 HARD_SIGMOID = 0.2  # slope before Keras 3, which has 1/6
 PLAIN = {
-    "GRUCell",
-    "LSTMCell",
-    "SimpleRNNCell",
-    "Sequential",
-    "Functional",
-    "Model",
+    *(f"{kind}Cell" for kind in CELLS),
+    "StackedRNNCells",
+    "InputLayer",
+    *MODELS,
+    *CONSTANTS,
     "__keras_tensor__",
+    "__slice__",
+    "__tuple__",
+    "__ellipsis__",
     "DTypePolicy",
+    "function",
 }
 SETTINGS = ("keras.initializers", "keras.regularizers", "keras.constraints")
 
@@ -52,13 +57,14 @@ def _harmless(config: Any, known: frozenset[str]) -> bool:
     if not isinstance(config, dict):
         return True
     kind, module = config.get("class_name"), config.get("module")
-    if kind is not None and kind not in known | PLAIN and module not in SETTINGS:
+    ours = module is None or str(module).split(".")[0] in ("keras", "builtins")
+    if kind is not None and not (ours and kind in known | PLAIN) and module not in SETTINGS:
         return False
     return all(_harmless(value, known) for key, value in config.items() if key != "compile_config")
 
 
 def _double(config: Any, old: bool) -> Any:
-    """Copy a configuration with every type float64, and what old files leave to their defaults."""
+    """Copy a configuration for float64 and any number of sequences, with what old files leave out."""
     if isinstance(config, list):
         return [_double(value, old) for value in config]
     if not isinstance(config, dict):
@@ -66,15 +72,24 @@ def _double(config: Any, old: bool) -> Any:
     made = {key: _double(value, old) for key, value in config.items()}
     if made.get("dtype") is not None:
         made["dtype"] = "float64"
-    settings = made.get("config")
-    if old and made.get("class_name") == "GRU" and isinstance(settings, dict):
+    for key in ("batch_shape", "batch_input_shape"):
+        if isinstance(made.get(key), list) and len(made[key]) > 1:
+            _, steps, *rest = made[key]
+            made[key] = [None, None if steps == 1 else steps, *rest]
+    if "stateful" in made:
+        made["stateful"] = False
+    kind, settings = made.get("class_name"), made.get("config")
+    if kind in CUDNN and isinstance(settings, dict):
+        made["class_name"] = CUDNN[kind]
+        made["config"] = settings | ({"reset_after": True} if kind == "CuDNNGRU" else {})
+    elif old and kind == "GRU" and isinstance(settings, dict):
         settings.setdefault("reset_after", False)
     return made
 
 
-def _copy(path: pathlib.Path, file: KerasFile, folder: str, old: bool) -> pathlib.Path:
+def _copy(path: pathlib.Path, file: KerasFile, folder: str) -> pathlib.Path:
     """Write the float64 copy of a file."""
-    config = json.dumps(_double(file.config, old))
+    config = json.dumps(_double(file.config, file.old))
     if not zipfile.is_zipfile(path):
         import h5py  # type: ignore[import-untyped]
 
@@ -82,6 +97,10 @@ def _copy(path: pathlib.Path, file: KerasFile, folder: str, old: bool) -> pathli
         shutil.copy(path, copy)
         with h5py.File(copy, "r+") as data:
             data.attrs["model_config"] = config
+            for layer in file.model.leaves():
+                for k, name in enumerate(layer.stored if layer.kind in CUDNN else ()):
+                    del data[name]
+                    data[name] = plain_weights(layer.kind, layer.weights)[k]
         return copy
     copy = pathlib.Path(folder) / "copy.keras"
     with zipfile.ZipFile(path) as source, zipfile.ZipFile(copy, "w") as target:
@@ -121,7 +140,9 @@ def _set_hard_sigmoid(keras: Any, reference: Any) -> None:
                 setattr(part, name, hard_sigmoid)
 
 
-def _begins(keras: Any, reference: Any, model: Model, x: FloatArray, precision: Precision) -> str:
+def _begins(
+    keras: Any, reference: Any, model: Model, given: Any, x: FloatArray, precision: Precision
+) -> str:
     """Name the first recurrent layer whose outputs differ, and the step."""
     ours = {layer.name: layer for layer in model.layers if isinstance(layer, Recurrent)}
     if any(layer.reverse for layer in ours.values()):
@@ -130,9 +151,13 @@ def _begins(keras: Any, reference: Any, model: Model, x: FloatArray, precision: 
     model.run(x, trace=trace)
     limits = bounds(model, x, precision)
     for layer in reference.layers:
-        if layer.name in ours and layer.output.shape[1:2] != layer.output.shape[-1:]:
+        if (
+            layer.name in ours
+            and not isinstance(layer.output, list)
+            and len(layer.output.shape) == 3
+        ):
             part = keras.Model(reference.inputs, layer.output)
-            theirs = np.asarray(part.predict_on_batch(x), dtype=np.float64)
+            theirs = np.asarray(part.predict_on_batch(given), dtype=np.float64)
             got = np.stack(trace[layer.name], axis=1)
             if theirs.shape == got.shape:
                 found = difference(got, theirs, limits[layer.name])
@@ -141,15 +166,29 @@ def _begins(keras: Any, reference: Any, model: Model, x: FloatArray, precision: 
     return ""
 
 
+def _input(steps: int | None, features: list[int], model: Model) -> tuple[Any, FloatArray]:
+    """Draw an input as Keras takes it, and as the model takes it."""
+    rng = np.random.default_rng(0)
+    size = (SEQUENCES, steps or STEPS)
+    if features:
+        # Keras may hand an input on in float32 whatever its layers compute in
+        x = rng.normal(size=(*size, *features)).astype(np.float32).astype(np.float64)
+        return x, x
+    if model.input_size == 1:
+        x = rng.normal(size=size).astype(np.float32).astype(np.float64)
+        return x, x[..., None]
+    tokens = rng.integers(1, model.input_size, size)  # a token 0 may be masked
+    return tokens, np.eye(model.input_size)[tokens]
+
+
 def check_file(
     path: pathlib.Path,
     file: KerasFile,
     model: Model,
     known: frozenset[str],
-    *,
-    softmax: bool,
-    flipped: bool,
-    first: bool,
+    steps: int | None,
+    features: list[int],
+    outputs: Callable[[tuple[int, ...]], Output],
 ) -> tuple[str, tuple[str, ...]]:
     """Run the file in Keras on random input.
 
@@ -159,10 +198,12 @@ def check_file(
         The file, what it says, and what was made of it.
     known : frozenset of str
         Classes of layers that Keras may build.
-    softmax : bool
-        The file's model ends in a softmax that ours leaves out.
-    flipped, first : bool
-        It gives the sequence end first; where it gives one step, that is our first.
+    steps : int or None
+        Of the input; None where any number is taken.
+    features : list of int
+        Sizes of the input's axes behind the steps.
+    outputs : callable
+        Says what the file's own output holds for an input of a shape.
 
     Returns
     -------
@@ -186,40 +227,33 @@ def check_file(
         os.environ.setdefault("KERAS_BACKEND", "torch")
     if not _harmless(file.config, known):
         return not_checked("the file names objects of other modules")
-    major = file.version.partition(".")[0]
-    old = not (major.isdigit() and int(major) >= 3)
     where = ""
+    given, x = _input(steps, features, model)
     try:
         import keras  # type: ignore[import-not-found]
 
         with _float64(keras), tempfile.TemporaryDirectory() as folder:
             reference = keras.saving.load_model(
-                _copy(path, file, folder, old), compile=False, safe_mode=True
+                _copy(path, file, folder), compile=False, safe_mode=True
             )
-            if old:
+            if file.old:
                 _set_hard_sigmoid(keras, reference)
-            shape = reference.input_shape
-            size = (shape[0] or 2, shape[1] or STEPS, model.input_size)
-            # Keras may hand an input on in float32 whatever its layers compute in
-            x = np.random.default_rng(0).normal(size=size).astype(np.float32).astype(np.float64)
-            expected = np.asarray(reference.predict_on_batch(x), dtype=np.float64)
+            answer = reference.predict_on_batch(given)
+            while isinstance(answer, (list, tuple, dict)):
+                answer = next(iter(answer.values() if isinstance(answer, dict) else answer))
+            expected = np.asarray(answer, dtype=np.float64)
             precision = _precision(keras)
             y, limit = model.run(x), bounds(model, x, precision)[""]
-            if softmax:
-                y = np.exp(log_softmax(y))
-            if expected.ndim == 2:
-                step = 0 if first else -1
-                y, expected, limit = y[:, [step]], expected[:, None], limit[[step]]
-            elif flipped:
-                y, limit = y[:, ::-1], limit[::-1]
-            if y.shape != expected.shape:
+            output = outputs(given.shape)
+            if output.elements.shape != expected.shape:
                 raise CheckError(
-                    f"{path.name}: the imported model gives shape {y.shape}, Keras {expected.shape}; "
-                    "please report the file"
+                    f"{path.name}: the imported model gives shape {output.elements.shape}, Keras "
+                    f"{expected.shape}; please report the file"
                 )
-            found = difference(y, expected, limit)
+            got, want = (output.arranged(v, y) for v in (output.expected(y), expected))
+            found = difference(got, want, limit)
             if not found.fits:
-                where = _begins(keras, reference, model, x, precision)
+                where = _begins(keras, reference, model, given, x, precision)
     except CheckError:
         raise
     except Exception as error:  # whatever a broken installation or an older file brings

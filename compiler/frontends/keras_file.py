@@ -1,4 +1,4 @@
-"""Opens Keras files as data: the layers of a graph, their settings and weights.
+"""Opens Keras files as data: settings and weights of a tree of layers.
 
 Two containers: ``.keras`` (Keras 3: a zip of ``config.json`` and ``model.weights.h5``) and the
 older ``.h5``. Nothing in a file is executed, and Keras itself is not needed.
@@ -10,13 +10,11 @@ import contextlib
 import io
 import math
 import pathlib
-import re
 import signal
 import subprocess
 import sys
 import zipfile
 import zlib
-from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,8 +25,9 @@ from ..errors import InputError, MissingToolError
 from ..files.boundary import parsing
 from ..files.budget import FILE_LIMIT, spend
 from ..files.json_file import read_json
+from .keras_config import CELLS, KerasLayer, layer_tree
 
-__all__ = ["KerasFile", "KerasLayer", "read_keras"]
+__all__ = ["KerasFile", "read_keras"]
 
 CONFIG_LIMIT = 16 << 20
 CPU_SECONDS, CPU_RATE = 5, 10 << 20  # of a first reading: seconds, and bytes for each more
@@ -37,44 +36,10 @@ NAMES_LIMIT = 64  # arrays of one layer
 DEFLATE = 1032  # bytes that one byte of deflated data can become
 FILTERS = (1, 2, 3)  # of HDF5: deflate, shuffle, checksum
 
-# Where Keras 3 puts the arrays of a layer, below the layer's own group
-PLACES = {
-    "Bidirectional": ("forward_layer/cell/vars", "backward_layer/cell/vars"),
-    "TimeDistributed": ("layer/vars",),
-    "GRU": ("cell/vars",),
-    "RNN": ("cell/vars",),
-    "LSTM": ("cell/vars",),
-    "SimpleRNN": ("cell/vars",),
-}
-USED = {"Normalization": 2}  # arrays of a layer that count; its third is how many samples it saw
-
-
-@dataclass(frozen=True)
-class KerasLayer:
-    """A layer as the file states it.
-
-    Parameters
-    ----------
-    kind, name : str
-        Class and name.
-    config : dict
-        Settings.
-    weights : tuple of ndarray
-        In Keras' order.
-    inputs : tuple of str
-        Layers that it reads; none for the first.
-    """
-
-    kind: str
-    name: str
-    config: dict[str, Any]
-    weights: tuple[FloatArray, ...]
-    inputs: tuple[str, ...] = ()
-
 
 @dataclass(frozen=True)
 class KerasFile:
-    """A graph of layers with one input and one output.
+    """A model as a file states it.
 
     Parameters
     ----------
@@ -82,16 +47,19 @@ class KerasFile:
         Keras version that wrote the file; '' where it does not say.
     config : dict
         The whole model configuration.
-    layers : tuple of KerasLayer
-        In the order of evaluation.
-    output : str
-        The layer that gives the output.
+    model : KerasLayer
+        The same as a tree of layers, with their arrays.
     """
 
     version: str
     config: dict[str, Any]
-    layers: tuple[KerasLayer, ...]
-    output: str
+    model: KerasLayer
+
+    @property
+    def old(self) -> bool:
+        """True if it was written before Keras 3."""
+        major = self.version.partition(".")[0]
+        return not (major.isdigit() and int(major) >= 3)
 
 
 def _h5py() -> Any:
@@ -154,87 +122,11 @@ def _json(text: str | bytes, what: str) -> dict[str, Any]:
     return data
 
 
-def _origins(node: Any) -> list[str]:
-    """Names of the layers that an ``inbound_nodes`` entry reads, in Keras 2 or 3 notation."""
-    if isinstance(node, dict):
-        config = node.get("config")
-        if node.get("class_name") == "__keras_tensor__" and isinstance(config, dict):
-            history = config.get("keras_history") or [None]
-            return [str(history[0])]
-        return [name for value in node.values() for name in _origins(value)]
-    if isinstance(node, list):
-        if len(node) >= 3 and isinstance(node[0], str) and isinstance(node[1], int):
-            return [node[0]]
-        return [name for value in node for name in _origins(value)]
-    return []
-
-
-def _entries(model: dict[str, Any]) -> tuple[list[dict[str, Any]], list[tuple[str, ...]], str]:
-    """Return the layer entries of a model, the layers that each reads, and the output's name."""
-    kind, config = model.get("class_name"), model.get("config")
-    if not isinstance(config, dict):  # a Sequential model of early Keras 2 has a plain list
-        config = {"layers": config}
-    layers = config.get("layers")
-    if kind not in ("Sequential", "Functional", "Model") or not isinstance(layers, list):
-        raise InputError(
-            f"the model is of class {kind!r}; Sequential and Functional models are supported"
-        )
-    if not layers or not all(isinstance(layer, dict) for layer in layers):
-        raise InputError("the model's list of layers is empty or damaged; save the model again")
-    names = [_name(layer) for layer in layers]
-    if kind == "Sequential":
-        return layers, [(), *((name,) for name in names[:-1])], names[-1]
-    reads: list[tuple[str, ...]] = []
-    for k, layer in enumerate(layers):
-        nodes = layer.get("inbound_nodes") or []
-        origins = _origins(nodes)
-        if len(nodes) > 1:
-            raise InputError(f"layer {names[k]!r} is used {len(nodes)} times; use each layer once")
-        if (not origins) != (k == 0) or not set(origins) <= set(names[:k]):
-            raise InputError(
-                f"layer {names[k]!r} reads {', '.join(origins) or 'nothing'}, expected layers before "
-                "it: one input, and the order of the data"
-            )
-        reads.append(tuple(origins))
-    outputs = [n for n in _origins([config.get("output_layers")]) if n in names]
-    outputs = outputs or [n for n in (config.get("output_layers") or [])[:1] if n in names]
-    output = outputs[0] if outputs else names[-1]
-    unused = [n for n in names if n != output and not any(n in each for each in reads)]
-    if len(outputs) > 1 or unused:
-        raise InputError(
-            f"the model has outputs {config.get('output_layers')}; one is supported"
-            + (f", and {', '.join(unused)} would not be used" if unused else "")
-        )
-    return layers, reads, output
-
-
-def _name(entry: dict[str, Any]) -> str:
-    config = entry.get("config")
-    named = config.get("name") if isinstance(config, dict) else None
-    return str(entry.get("name") or named or _group_name(str(entry.get("class_name"))))
-
-
-def _group_name(kind: str) -> str:
-    """Keras' snake case of a class name: ReLU is ``re_lu``."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", kind).lower()
-
-
 def _read_h5(stream: Any) -> Any:
     try:
         return _h5py().File(stream, "r")
     except (OSError, ValueError, RuntimeError) as error:
         raise InputError(f"the weights are not a readable HDF5 file ({error})") from None
-
-
-def _file(version: str, model: dict[str, Any], arrays: Any) -> KerasFile:
-    entries, reads, output = _entries(model)
-    layers = []
-    for entry, inputs in zip(entries, reads, strict=True):
-        kind, config, name = str(entry.get("class_name")), entry.get("config"), _name(entry)
-        if not isinstance(config, dict):
-            raise InputError(f"a layer of class {kind} has no settings; save the model again")
-        layers.append(KerasLayer(kind, name, config, arrays(kind, name), inputs))
-    return KerasFile(version, model, tuple(layers), output)
 
 
 def _read_archive(path: pathlib.Path) -> KerasFile:
@@ -255,23 +147,14 @@ def _read_archive(path: pathlib.Path) -> KerasFile:
         raise InputError(f"{path.name}: not a readable .keras file ({error})") from None
     config = _json(members["config.json"], "config.json")
     version = str(_json(members["metadata.json"], "metadata.json").get("keras_version", ""))
-    seen: Counter[str] = Counter()
+    model = layer_tree(config, model=True)
     with _read_h5(io.BytesIO(members["model.weights.h5"])) as file:
-
-        def arrays(kind: str, name: str) -> tuple[FloatArray, ...]:
-            # Keras numbers the groups by class and ignores the layers' own names.
-            group = _group_name(kind)
-            number = seen[group]
-            seen[group] += 1
-            group += f"_{number}" if number else ""
-            found: list[FloatArray] = []
-            for place in PLACES.get(kind, ("vars",)):
-                base = f"layers/{group}/{place}"
-                count = min(len(file[base]), NAMES_LIMIT) if base in file else 0
-                found += [_array(file, f"{base}/{k}") for k in range(count)[: USED.get(kind)]]
-            return tuple(found)
-
-        return _file(version, config, arrays)
+        for layer in model.leaves():
+            base = f"{layer.place}/cell/vars" if layer.kind in CELLS else f"{layer.place}/vars"
+            count = min(len(file[base]), layer.used, NAMES_LIMIT) if base in file else 0
+            layer.stored = tuple(f"{base}/{k}" for k in range(count))
+            layer.weights = tuple(_array(file, path) for path in layer.stored)
+    return KerasFile(version, config, model)
 
 
 def _text(value: Any) -> str:
@@ -287,18 +170,37 @@ def _read_legacy(path: pathlib.Path) -> KerasFile:
             )
         config = _json(_text(file.attrs["model_config"]), "model_config")
 
-        def arrays(kind: str, name: str) -> tuple[FloatArray, ...]:
-            base = f"model_weights/{name}"
+        model = layer_tree(config, model=True)
+        for layer in model.inner:
+            base = f"model_weights/{layer.name}"
             if base not in file or "weight_names" not in file[base].attrs:
-                return ()
-            attributes = file[base].attrs
-            if math.prod(attributes.get_id("weight_names").shape) > NAMES_LIMIT:
+                continue
+            attributes, leaves = file[base].attrs, list(layer.leaves())
+            if math.prod(attributes.get_id("weight_names").shape) > NAMES_LIMIT * len(leaves):
                 raise InputError(f"{base} has more than {NAMES_LIMIT} arrays; save the model again")
-            names = attributes["weight_names"]
-            return tuple(_array(file, f"{base}/{_text(n)}") for n in names[: USED.get(kind)])
+            names = [f"{base}/{_text(n)}" for n in attributes["weight_names"]]
+            for each, stored in zip(leaves, _shares(layer, leaves, names), strict=True):
+                each.stored = tuple(stored[: each.used])
+                each.weights = tuple(_array(file, path) for path in each.stored)
+        return KerasFile(_text(file.attrs.get("keras_version", "")), config, model)
 
-        version = _text(file.attrs.get("keras_version", ""))
-        return _file(version, config, arrays)
+
+def _shares(layer: KerasLayer, leaves: list[KerasLayer], names: list[str]) -> list[list[str]]:
+    """Deal the arrays of a wrapper or an inner model out: first all trained ones, then the others."""
+    if len(leaves) == 1:
+        return [names]
+    frozen = {leaf for each in layer.branches() if not each.trainable for leaf in each.leaves()}
+    counts = [(0, sum(leaf.counts)) if leaf in frozen else leaf.counts for leaf in leaves]
+    if sum(map(sum, counts)) != len(names):
+        raise InputError(
+            f"{layer.name}: {len(names)} weight arrays in the file, expected {sum(map(sum, counts))}; "
+            "save the built model again, as .keras of Keras 3 or as .h5"
+        )
+    rest = iter(names)
+    first = [[next(rest) for _ in range(count)] for count, _ in counts]
+    return [
+        have + [next(rest) for _ in range(n)] for have, (_, n) in zip(first, counts, strict=True)
+    ]
 
 
 def _try_apart(path: pathlib.Path, size: int) -> None:

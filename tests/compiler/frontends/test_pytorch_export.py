@@ -147,6 +147,11 @@ def every(model: Model, y: np.ndarray) -> np.ndarray:
     return y
 
 
+def backwards(model: Model, y: np.ndarray) -> np.ndarray:
+    assert any("gives the last step first" in note for note in model.notes)
+    return y[:, ::-1]
+
+
 def norm(size: int) -> nn.BatchNorm1d:
     made = nn.BatchNorm1d(size)
     made.running_mean.normal_()
@@ -185,6 +190,7 @@ TAKEN = {
     "hard activations": (
         lambda: Of(lambda n, x: nn.functional.hardsigmoid(n.b(nn.functional.hardtanh(n.a(x)))),
                    a=nn.Linear(3, 4), b=nn.Linear(4, 2)), ["linear0", "linear1"], every),
+    "steps reversed": (lambda: Of(lambda n, x: n.r(x)[0].flip([1]), r=gru()), ["gru0"], backwards),
     "lstm with time first": (
         lambda: Of(lambda n, x: n.r(x.transpose(0, 1))[0].transpose(0, 1), r=nn.LSTM(3, 4, 2)),
         ["lstm0", "lstm1"], every),
@@ -223,7 +229,8 @@ REFUSED = {
         lambda: Of(lambda n, x: n.r(x)[0], r=nn.GRU(3, 4)), "has one step in the example"),
     "mean over steps": (lambda: Of(lambda n, x: n.r(x)[0].mean(1), r=gru()), "mean is not supported; pooling"),
     "some steps": (lambda: Of(lambda n, x: n.r(x)[0][:, 2:], r=gru()), "holds steps .2, 3, 4. of 5"),
-    "steps reversed": (lambda: Of(lambda n, x: n.r(x)[0].flip([1]), r=gru()), "reversed order"),
+    "steps in another order": (
+        lambda: Of(lambda n, x: n.r(x)[0][:, [0, 2, 1, 3, 4]], r=gru()), "in another order|not supported"),
     "layer norm": (
         lambda: Of(lambda n, x: n.l(n.r(x)[0]), r=gru(), l=nn.LayerNorm(4)), "^Of: l: layer_norm is not .*BatchNorm1d"),
     "window of steps": (
