@@ -96,7 +96,7 @@ class KerasLayer:
 
     @property
     def trainable(self) -> bool:
-        """Whether training changes it: older files sort arrays by that."""
+        """True if training changes it: older files sort arrays by that."""
         return bool(self.config.get("trainable", True))
 
     @property
