@@ -12,7 +12,7 @@ from gatewright.compiler.config import Config
 from gatewright.compiler.errors import CheckError
 from gatewright.compiler.ir.cells import CELLS
 from gatewright.compiler.ir.model import Linear, Model, Recurrent
-from gatewright.compiler.ir.network import QNetwork
+from gatewright.compiler.ir.network import SIGMOIDS, QNetwork
 from gatewright.compiler.program.program import Program
 from gatewright.compiler.quantizer.pipeline import quantize
 from gatewright.sim.pysim import Continue, Load, Read, record
@@ -105,6 +105,22 @@ def test_lstm_product_that_rounds_beyond_its_format() -> None:
     ends = p.network.input_format
     x = np.repeat(rng.choice([ends.low, ends.high], (1, 30, 1)), size, axis=2)
     assert (record(p, [x[0]]).outputs == golden.run(p.network, x).outputs[0]).all()
+
+
+@pytest.mark.parametrize(
+    ("cell", "act"), [*((cell, SIGMOIDS[0]) for cell in CELLS), ("gru", SIGMOIDS[1])]
+)
+def test_candidates_that_are_exactly_one(cell: str, act: str) -> None:
+    """A sigmoid reaches 1, a state does not: gates open and shut, candidates at their ends."""
+    rng = np.random.default_rng(list(CELLS).index(cell))
+    layer = recurrent(rng, "layer", cell, ("x",), 2, 8, candidate=act)
+    ends = {g: rng.choice([-20.0, 20.0, 0.0], 8, p=[0.4, 0.4, 0.2]) for g in layer.b}
+    layer = dataclasses.replace(layer, b=ends)
+    p = quantize(Model(2, (layer,)), rng.normal(size=(2, 10, 2)), config(rng, most_lanes=12))
+    check(p, 0, steps=2)
+    values = golden.run(p.network, p.encode(rng.normal(size=(1, 9, 2))), trace=True).trace
+    candidate = next(g for g in layer.spec.gates if g.act == "candidate").name
+    assert np.max(values[f"layer.{candidate}"]) == 1 << p.network.numbers.gate_frac
 
 
 # -- state commands -------------------------------------------------------------------------
