@@ -33,6 +33,8 @@ __all__ = [
     "with_result",
 ]
 
+SHOWN = 8  # classes that are listed
+
 Verb = Callable[[argparse.Namespace, "Console"], dict[str, Any]]
 
 
@@ -210,6 +212,14 @@ def read_recording(path: Path, features: int, limit: int = 0) -> Recording:
     from ..compiler.files.recording import read_x
 
     data = read_x(path, features)
+    if data.classes:
+        shown = [f"{k} is {name!r}" for k, name in enumerate(data.classes[:SHOWN])]
+        more = f" and {len(data.classes) - SHOWN} more" if len(data.classes) > SHOWN else ""
+        print(
+            f"warning: the labels in {path.name} are text, taken in sorted order for the outputs of "
+            f"the model: {', '.join(shown)}{more}",
+            file=sys.stderr,
+        )
     return select(data, slice(limit)) if limit and data.x.ndim == 3 else data
 
 
@@ -220,4 +230,4 @@ def select(data: Recording, sequences: Any) -> Recording:
     lengths, labels = (
         None if part is None else part[sequences] for part in (data.lengths, data.labels)
     )
-    return Recording(data.x[sequences], lengths, labels)
+    return Recording(data.x[sequences], lengths, labels, data.classes)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["add_model", "add_verbs", "describe", "read_model"]
 
 READING = ("key", "ignore", "node", "nonlinearity", "forward", "expect")
+CLIPPING_MAX, CLIPPING_MEAN = 1.5, 1.1
+"""How much larger than without clipping the largest and the mean error are worth a warning."""
 MODEL = f"trained model: {' '.join(READERS)}"
 
 
@@ -258,6 +260,9 @@ def quantize(args: argparse.Namespace, console: Console) -> dict[str, Any]:
         program = laid_out = target.lay_out(program)
         config, board = program.config, target.estimate(laid_out)
     program.save(args.output)
+    for each in program.passes:
+        if warning := _clipping(each.quality):
+            console.note(warning)
     # With the configuration on the screen, the summary would spoil it.
     if args.write_config != "-":
         console.say(describe(program))
@@ -275,6 +280,23 @@ def quantize(args: argparse.Namespace, console: Console) -> dict[str, Any]:
         "output": str(args.output),
         **({"board": board} if board else {}),
     }
+
+
+def _clipping(quality: dict[str, Any]) -> str:
+    """Warn where clipping, more than rounding, makes the error on the calibration data."""
+    cost = quality.get("clipping")
+    if not cost or (
+        cost["max"] <= CLIPPING_MAX * cost["max_without"]
+        and cost["mean"] <= CLIPPING_MEAN * cost["mean_without"]
+    ):
+        return ""
+    places = ", ".join(f"{p} {c:,} of {of:,}" for p, (c, of) in quality["saturations"].items())
+    return (
+        f"warning: clipping on the calibration data moves outputs by up to {cost['moved']:.2g}: their "
+        f"largest error is {cost['max']:.2g}, without clipping {cost['max_without']:.2g}. Clipped: "
+        f"{places}. --calibration-method minmax leaves head room, more --state-bits and "
+        "--activation-bits make up for it"
+    )
 
 
 def _target(args: argparse.Namespace, config: Config) -> Target | None:

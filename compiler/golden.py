@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -151,14 +151,20 @@ class _Products:
 class _Run:
     """One evaluation: the network, and the counters that every narrowing feeds."""
 
-    def __init__(self, network: QNetwork, trace: bool, last: dict[str, IntArray]) -> None:
-        self.network, self.n, self.last = network, network.numbers, last
+    def __init__(
+        self, network: QNetwork, trace: bool, last: dict[str, IntArray], room: int = 0
+    ) -> None:
+        self.network, self.n, self.last, self.room = network, network.numbers, last, room
         self.products = {layer.name: _Products(layer) for layer in network.layers}
         self.changed: dict[str, list[npt.NDArray[np.bool_]]] = {}
-        self.tables = self.n.tables
+        self.tables = replace(self.n.tables, result_bits=self.n.state_bits + room)
         self.saturations: Counter[str] = Counter()
         self.narrowings: Counter[str] = Counter()
         self.lists: dict[str, list[IntArray]] | None = {} if trace else None
+
+    def saturate(self, value: IntArray, bits: int) -> tuple[IntArray, int]:
+        """Clip to ``bits``, and the room that every format has here."""
+        return saturate(value, bits + self.room)
 
     def keep(self, name: str, value: IntArray) -> None:
         if self.lists is not None:
@@ -174,7 +180,7 @@ class _Run:
     def operand(self, name: str, code: IntArray) -> IntArray:
         """Round a state to the operand that the next product multiplies."""
         rounded = round_shift(code, self.n.operand_shift)
-        value, _ = saturate(rounded, self.n.activation_bits)
+        value, _ = self.saturate(rounded, self.n.activation_bits)
         # Rounding up to just beyond the top code is not a saturation worth reporting.
         return self.count(f"{name}.operand", (value, int((np.abs(rounded - value) > 1).sum())))
 
@@ -194,12 +200,12 @@ class _Run:
     ) -> IntArray:
         """Sum the two parts of a row and round to the pre-activation."""
         if g.gate.reset:
-            hidden = saturate(round_shift(v, self.n.hidden_shift), self.n.hidden_bits)
+            hidden = self.saturate(round_shift(v, self.n.hidden_shift), self.n.hidden_bits)
             v = self.count(f"{layer.name}.hidden", hidden)
             v = shift(kept[g.gate.reset] * v, self.n.gate_frac - self.n.hidden_shift)
         self.keep(f"{layer.name}.{g.gate.name}.acc", u + v)
         # Beyond +-16 sigmoid and tanh are flat: clipping there loses nothing.
-        return saturate(round_shift(u + v, self.n.sum_shift), self.tables.pre_bits)[0]
+        return self.saturate(round_shift(u + v, self.n.sum_shift), self.tables.pre_bits)[0]
 
     def layer(
         self, layer: QLayer, x: IntArray, h: IntArray, c: IntArray
@@ -215,9 +221,9 @@ class _Run:
         for g in (gate for block in layer.blocks for gate in block):
             gate, place = g.gate, f"{layer.name}.{g.gate.name}"
             if gate.source == "c":
-                pre = saturate(shift(c, n.cell_frac - self.tables.pre_frac), self.tables.pre_bits)[
-                    0
-                ]
+                pre = self.saturate(
+                    shift(c, n.cell_frac - self.tables.pre_frac), self.tables.pre_bits
+                )[0]
             else:
                 u = (products.of("x", gate.name) << g.shift_input) + g.bias_input
                 v = (products.of(gate.recurrent, gate.name) << g.shift_recurrent) + g.bias_recurrent
@@ -240,17 +246,17 @@ class _Run:
                 y = shift(k * a, 2 * n.gate_frac - (n.state_bits - 1))
             elif gate.post == "times":
                 # Rounding can carry k * a just beyond the cell's top code.
-                y = saturate(shift(k * a, 2 * n.gate_frac - n.cell_frac), n.cell_bits)[0]
+                y = self.saturate(shift(k * a, 2 * n.gate_frac - n.cell_frac), n.cell_bits)[0]
             else:
                 y = round_shift(a * c, n.gate_frac) + k
             if gate.to in ("h", ""):
-                y = saturate(y, n.state_bits)[0] if not gate.keep else y
+                y = self.saturate(y, n.state_bits)[0] if not gate.keep else y
             if gate.keep:
                 kept[gate.name] = a if gate.keep == "act" else y
             if gate.to == "h":
                 h = y
             elif gate.to == "c":
-                c = self.count(f"{layer.name}.c", saturate(y, n.cell_bits))
+                c = self.count(f"{layer.name}.c", self.saturate(y, n.cell_bits))
                 self.keep(f"{layer.name}.c", c)
             elif gate.to == "rh":
                 products.load("rh", self.passed(f"{layer.name}.rh", self.operand(layer.name, y)))
@@ -297,12 +303,16 @@ def run(
 
 
 def reference(
-    network: QNetwork, x: IntArray, state: State | None = None, *, trace: bool = False
-) -> Result:
-    """Evaluate as :func:`run` does, in NumPy alone and without its checks: the contract."""
+    network: QNetwork, x: IntArray, state: State | None = None, *, trace: bool = False,
+    room: int = 0,
+) -> Result:  # fmt: skip
+    """Evaluate as :func:`run` does, in NumPy alone and without its checks: the contract.
+
+    ``room`` bits are added at the top of every format, to see what clipping costs.
+    """
     state = State.zeros(network, len(x)) if state is None else state
     state = State(dict(state.h), dict(state.c), dict(state.last))
-    work = _Run(network, trace, state.last)
+    work = _Run(network, trace, state.last, room)
     outputs = np.zeros((*x.shape[:2], network.output_size), np.int64)
     none = np.zeros((len(x), 0), np.int64)
     for t in range(x.shape[1]):

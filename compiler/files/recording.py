@@ -45,11 +45,14 @@ class Recording:
         Steps of each sequence before its zero padding, 1 to T.
     labels : numpy.ndarray of int64, shape (N,), optional
         Class of each sequence, 0 or more.
+    classes : tuple of str
+        Where the labels were text: the text of class 0, 1 and so on, in sorted order.
     """
 
     x: FloatArray
     lengths: IntArray | None = None
     labels: IntArray | None = None
+    classes: tuple[str, ...] = ()
 
 
 @one_import()
@@ -60,7 +63,7 @@ def read_x(path: str | Path, features: int | None = None) -> Recording:
     ----------
     path : path
         ``.npy``: one array. ``.npz``: key ``x``, and where present ``len`` (true lengths)
-        and ``y`` (labels); other keys are not read. ``.csv``: one step a line, comma-separated,
+        and ``y`` (labels, as numbers or as text); other keys are not read. ``.csv``: one step a line, comma-separated,
         with or without a line of names at the top; empty lines do not count.
     features : int, optional
         Features of a step that the network takes; checked.
@@ -79,7 +82,7 @@ def read_x(path: str | Path, features: int | None = None) -> Recording:
         if path.stat().st_size == 0:
             raise InputError(f"{path} is empty (0 bytes); record or export it again")
         if suffix == ".csv":
-            arrays = {"x": _read_csv(path)}
+            arrays: dict[str, npt.NDArray[Any]] = {"x": _read_csv(path)}
         elif suffix == ".npz":
             arrays = _read_npz(path)
         else:
@@ -87,10 +90,15 @@ def read_x(path: str | Path, features: int | None = None) -> Recording:
     except OSError as error:
         raise InputError(f"cannot read {path}: {reason(error)}") from error
     x = _checked(arrays["x"], str(path), features)
+    classes: tuple[str, ...] = ()
+    if "y" in arrays and arrays["y"].dtype.kind == "U":
+        names, arrays["y"] = np.unique(arrays["y"], return_inverse=True)
+        classes = tuple(names.tolist())
     return Recording(
         x,
         _companion(arrays.get("len"), x, f"{path}: len", "lengths", 1, x.shape[-2]),
         _companion(arrays.get("y"), x, f"{path}: y", "labels", 0, np.iinfo(np.int64).max),
+        classes,
     )
 
 
@@ -163,7 +171,8 @@ def _read_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
         raise InputError(
             f"{path} has no key 'x', only {keys[:8]}; save it with np.savez(path, x=x)"
         )
-    return read_npz(path, {"x", "len", "y"}, limit=VALUES_LIMIT, copies=COPIES)
+    arrays = read_npz(path, {"x", "len"}, limit=VALUES_LIMIT, copies=COPIES)
+    return arrays | read_npz(path, {"y"}, kinds="fiuU", limit=VALUES_LIMIT, copies=COPIES)
 
 
 def _read_csv(path: Path) -> FloatArray:

@@ -106,15 +106,16 @@ NAMES = items(text, 1, LAYERS_LIMIT)
 PLACE = items(whole(0, 1 << 60), 2, 2)
 QUALITY: dict[str, Check] = {
     "error": entries(max=real, mean=real), "saturations": named(PLACE), "calibration": text,
+    "clipping": entries(moved=real, max=real, mean=real, max_without=real, mean_without=real),
 }  # fmt: skip
 """What the quantizer measured: the one part of a summary that cannot be made anew."""
 
 
 def summary(value: Any, where: str) -> None:
-    """Check a summary: of the three figures that were measured all or none are there."""
+    """Check a summary: of the figures that were measured all or none are there."""
     table(value, where)
     if any(name in value for name in QUALITY):
-        entries((), **QUALITY)(value, where)
+        entries(("clipping",), **QUALITY)(value, where)
         if value["calibration"] not in ("data", "synthetic"):
             raise _fail(f"{where}.calibration", value["calibration"], "data or synthetic")
 

@@ -33,7 +33,7 @@ from ..program.stage import Stage
 from .calibration import calibrate, calibration_data
 from .formats import choose_input_format
 from .lowering import FrozenFormats, check_widths
-from .quality import clipped_inputs, measured_quality
+from .quality import clipped_inputs, clipping_cost, measured_quality
 from .sweeps import split
 from .trials import Trials
 
@@ -164,10 +164,12 @@ def quantize_stream(
     start = golden.State.encode(network, measured.state)
     result = golden.run(network, network.input_format.quantize(measured.data), start)
     difference = np.abs(result.outputs * network.output_steps - measured.reference)[measured.valid]
-    if config.argmax:
-        network = network.with_argmax()
     inputs = clipped_inputs(measured.data, network.input_format, measured.valid)
     quality = measured_quality(difference, result, measured.synthetic, inputs)
+    if quality["saturations"]:
+        quality["clipping"] = clipping_cost(network, measured.cuts)
+    if config.argmax:
+        network = network.with_argmax()
     if like is None:
         return Program(network, config, quality, exponents=exponents)
     program = Program(network, config, quality, like.hardware, exponents)
@@ -237,7 +239,7 @@ def quantize_chain(
 
 
 def scale_features(
-    model: Model, calibration: npt.ArrayLike, lengths: npt.ArrayLike | None, spread: int = FAR
+    model: Model, calibration: npt.ArrayLike, lengths: npt.ArrayLike | None, spread: int
 ) -> tuple[Model, FloatArray, tuple[int, ...]]:
     """Divide features of very different range by powers of two, see :func:`choose_exponents`.
 
@@ -254,7 +256,7 @@ def scale_features(
     return model.with_input_scale(exponents), data * 2.0 ** -np.array(exponents), exponents
 
 
-def choose_exponents(x: FloatArray, spread: int = FAR) -> tuple[int, ...]:
+def choose_exponents(x: FloatArray, spread: int) -> tuple[int, ...]:
     """Choose binary points for features of very different range, shape (samples, features).
 
     One format serves all features unless their ranges differ by more than 2**``spread``; then

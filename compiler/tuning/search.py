@@ -30,7 +30,7 @@ from ..ir.model import Linear, Model
 from ..program.program import Program
 from ..quantizer.calibration import calibrate, calibration_data
 from ..quantizer.lowering import check_widths
-from ..quantizer.pipeline import quantize, scale_features
+from ..quantizer.pipeline import quantize, quantize_stream
 from ..quantizer.trials import Trials
 from ..report.style import need_plots
 from ..target.memories import memories
@@ -302,7 +302,12 @@ def tune(
         done = journal.finished(float(max_loss))
         if done is not None:
             return Tuning.from_json(done)
-    fit_model, fit_data, exponents = scale_features(model, fit.x, fit.lengths)
+    # The widths are searched with the binary points that quantize gives the features.
+    exponents = tuple(quantize(model, fit.x, config, lengths=fit.lengths).exponents)
+    fit_model, fit_data = model, fit.x
+    if exponents:
+        fit_model = model.with_input_scale(exponents)
+        fit_data = fit.x * 2.0 ** -np.array(exponents)
     trials = Trials(fit_model, calibrate(fit_model, fit_data, fit.lengths))
 
     def make(widths: Config) -> Program:
@@ -322,7 +327,9 @@ def tune(
     chosen = replace(chosen, weight_widths=own)
     tuning = Tuning(chosen, start, pareto(points), chosen.config(config), about)
     if journal:
-        program = quantize(model, fit.x, tuning.config, lengths=fit.lengths)
+        program = quantize_stream(
+            fit_model, fit_data, tuning.config, lengths=fit.lengths, exponents=exponents
+        )
         program.save(journal.folder / "program")
         text = tuning.config.to_toml().encode()
         atomic_write(journal.folder / "config.toml", lambda file: file.write(text))

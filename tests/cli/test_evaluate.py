@@ -152,3 +152,15 @@ def test_a_model_in_place_of_a_program_is_told_apart(cli, tiny):
     done = cli("emulate", str(tiny / "model.safetensors"), str(tiny / "x.npz"))
     assert done.code == 1
     assert "is a file, and a program is a folder" in done.err
+
+
+def test_labels_of_text_are_said(cli, tiny, tmp_path):
+    x = np.load(tiny / "x.npz")["x"]
+    names = np.array(["b", "a"] * len(x))[: len(x)]
+    np.savez(tmp_path / "text.npz", x=x, y=names)
+    np.savez(tmp_path / "numbers.npz", x=x, y=(names == "b").astype(int))
+    text = cli("emulate", tiny / "program", tmp_path / "text.npz", "--json")
+    assert "the labels in text.npz are text" in text.err
+    assert "0 is 'a', 1 is 'b'" in text.err
+    numbers = cli("emulate", tiny / "program", tmp_path / "numbers.npz", "--json")
+    assert text.json["accuracy"] == numbers.json["accuracy"]

@@ -209,3 +209,18 @@ def test_inspect_writes_a_description(cli, tiny, tmp_path):
     assert_refused(
         cli("inspect", tiny / "program", "-o", tmp_path / "p.toml"), 1, "this is a program"
     )
+
+
+def test_clipping_that_moves_outputs_is_a_warning(cli, tmp_path):
+    rng = np.random.default_rng(0)
+    layer = recurrent(rng, "a", "gru", ("x",), 3, 4, candidate="relu")
+    write_description(Model(3, (layer,)), tmp_path / "m.toml")
+    x = rng.normal(size=(2, 300, 3))
+    x[0, 50] = 30
+    np.save(tmp_path / "x.npy", x)
+    given = (tmp_path / "m.toml", "--calibration", tmp_path / "x.npy", "-o", tmp_path / "p")
+    done = cli("quantize", *given, "--calibration-method", "percentile")
+    assert "warning: clipping on the calibration data moves outputs by up to 0." in done.err
+    assert "Clipped: a.n 2 of 2,400" in done.err
+    assert cli("inspect", tmp_path / "p", "--json").json["clipping"]["moved"] > 0.5
+    assert "clipping" not in cli("quantize", *given, "--calibration-method", "minmax").err

@@ -159,6 +159,18 @@ def test_wrong_companions_are_refused(tmp_path, key, value, message):
         read_x(tmp_path / "x.npz")
 
 
+def test_labels_may_be_text(tmp_path):
+    np.savez(tmp_path / "x.npz", x=X3, y=np.array(["up", "down", "up", "left"]))
+    data = read_x(tmp_path / "x.npz")
+    assert (data.labels == [2, 0, 2, 1]).all()
+    assert data.classes == ("down", "left", "up")
+    for name in ("x", "len"):
+        arrays = {"x": X3} | {name: np.array(["1", "2", "3", "4"])}
+        np.savez(tmp_path / "text.npz", **arrays)
+        with pytest.raises(InputError, match=f"{name} has dtype <U1"):
+            read_x(tmp_path / "text.npz")
+
+
 def test_companions_need_sequences(tmp_path):
     np.savez(tmp_path / "x.npz", x=X2, len=np.arange(5))
     with pytest.raises(InputError, match=r"len .* x \(shape \(5, 3\)\)"):

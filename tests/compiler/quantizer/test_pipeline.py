@@ -317,3 +317,24 @@ def test_refuses_weights_no_accumulator_holds(scale: float) -> None:
 def test_refuses_calibration_data_beyond_reason(scale: float) -> None:
     with pytest.raises(InputError):
         quantize(Model(2, (layer(),)), np.full((1, 4, 2), scale), Config(lanes=1))
+
+
+# -- clipping -------------------------------------------------------------------------------
+
+
+def test_the_cost_of_clipping_is_measured() -> None:
+    """A pulse beyond the format: without clipping the error is that of rounding, as minmax has it."""
+    rng = np.random.default_rng(0)
+    m = Model(3, (recurrent(rng, "a", "gru", ("x",), 3, 4, candidate="relu"),))
+    x = rng.normal(size=(2, 300, 3))
+    x[0, 50] = 30
+    found = {
+        method: quantize(m, x, Config(lanes=1, calibration_method=method)).quality
+        for method in ("percentile", "minmax")
+    }
+    cost = found["percentile"]["clipping"]
+    assert found["percentile"]["saturations"]["a.n"][0] > 0
+    assert cost["moved"] > 0.5 and cost["max"] > 3 * cost["max_without"]
+    assert cost["max"] == found["percentile"]["error"]["max"]
+    assert cost["max_without"] < 1.5 * found["minmax"]["error"]["max"]
+    assert "clipping" not in found["minmax"]
