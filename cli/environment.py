@@ -70,7 +70,9 @@ def add_verbs(verbs: Any) -> None:
         verbs, "doctor", doctor, "check this machine and say how to get what is missing"
     )
     parser.add_argument(
-        "--clear-cache", action="store_true", help="remove the simulators that were built before"
+        "--clear-cache",
+        action="store_true",
+        help="remove simulators, netlists and all else that was built before",
     )
 
 
@@ -138,7 +140,7 @@ def _tool(name: str) -> str:
 
 
 def doctor(args: argparse.Namespace, console: Console) -> dict[str, Any]:
-    """Check Python, packages and tools, and show the cache of simulators."""
+    """Check Python, packages and tools, and show the cache."""
     rows, found, missing = [], {}, []
     python = sys.version.split()[0]
     rows.append(("python", python, "", ""))
@@ -151,13 +153,13 @@ def doctor(args: argparse.Namespace, console: Console) -> dict[str, Any]:
             if not there and need.needed:
                 missing.append(need)
     console.say(table(rows, ("what", "version", "used for", "get it by")))
-    simulators = _cache(args.clear_cache, console)
+    cache = _cache(args.clear_cache, console)
     result = {
         "python": python,
         "found": found,
         "missing": [need.name for need in missing],
         "ok": not missing,
-        "cache": simulators,
+        "cache": cache,
         "golden": _golden(console),
     }
     if missing:
@@ -181,16 +183,16 @@ def _golden(console: Console) -> dict[str, Any]:
 
 
 def _cache(clear: bool, console: Console) -> dict[str, Any]:
-    """Show the cache of simulators, emptied before if asked for."""
-    from ..sim import cache
+    """Show the cache of what was built, emptied before if asked for."""
+    from ..compiler.files import cache
 
     freed = cache.clear() if clear else 0
     entries = cache.entries()
     path, size = cache.cache_folder(), sum(entry.size for entry in entries)
     if clear:
-        console.say(f"\nremoved from the cache of simulators: {freed / 1e6:,.1f} MB")
+        console.say(f"\nremoved from the cache: {freed / 1e6:,.1f} MB")
     console.say(
-        f"\ncache of simulators: {path}, {len(entries)} entries, {size / 1e6:,.1f} of at most "
+        f"\ncache: {path}, {len(entries)} entries, {size / 1e6:,.1f} of at most "
         f"{cache.LIMIT / 1e6:,.0f} MB; {cache.VARIABLE} names another folder, --clear-cache empties it"
     )
     return {

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from ..compiler.errors import CheckError
+from ..compiler.files.cache import digest, obtain
 from ..hw.bitstream.process import run_in_group
-from .cache import digest, obtain
 from .simulators import VERILATOR, environment, simulator_tools
 
 __all__ = ["build_simulator", "play_bench"]

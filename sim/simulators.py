@@ -52,9 +52,8 @@ def simulator_tools(simulator: str, optimize: str = "-O1") -> dict[str, str]:
     MissingToolError
         The simulator, or what it needs, is not installed.
     """
-    for module, name in (("cocotb_tools", "cocotb"), ("filelock", "filelock")):
-        if importlib.util.find_spec(module) is None:
-            raise MissingToolError(f"{name} is not installed: pip install 'gatewright[sim]'")
+    if importlib.util.find_spec("cocotb_tools") is None:
+        raise MissingToolError("cocotb is not installed: pip install 'gatewright[sim]'")
     if simulator == "icarus":
         if shutil.which("iverilog") is None:
             raise MissingToolError("Icarus Verilog is not installed: apt-get install iverilog")

@@ -123,7 +123,7 @@ ROOMS = {
     "compiler.numerics": "arrays errors",
     "compiler.config": "numerics errors",
     "compiler.ir": "numerics arrays errors",
-    "compiler.compiled": "ir numerics arrays errors",
+    "compiler.compiled": "ir numerics arrays errors files",
     "compiler.golden": "compiled ir numerics arrays errors",
     "compiler.frontends": "ir numerics arrays errors files",
     "compiler.layout": "ir numerics arrays errors",

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from gatewright.compiler.compiled import library as module
+from gatewright.compiler.files.cache import clear, entries
 
 fresh = module.library.__wrapped__
 
@@ -40,7 +41,7 @@ def test_a_compiler_that_fails_leaves_nothing(
     monkeypatch.setenv("PATH", str(tmp_path))
     made = fresh()
     assert made.run is None and "exit status 3" in made.reason
-    assert list(cache.iterdir()) == []
+    assert not entries()
 
 
 def test_a_file_that_is_no_library_is_reported(
@@ -57,7 +58,7 @@ def test_a_cache_that_cannot_be_made_is_reported(
 ) -> None:
     cache.write_text("a file where the folder should be")
     made = fresh()
-    assert made.run is None or made.reason
+    assert made.run is None and "g++ did not make the library" in made.reason
 
 
 @pytest.mark.skipif(module.library().run is None, reason=module.library().reason)
@@ -65,12 +66,20 @@ def test_it_is_built_once(cache: Path, tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(module, "FLAGS", ("-O0", *(f for f in module.FLAGS if f != "-O3")))
     first = fresh()
     assert first.run is not None
-    (path,) = cache.iterdir()
+    (entry,) = entries()
+    path = entry.path / module.NAME
     assert first.reason == str(path)
     before = path.stat().st_mtime_ns
     assert fresh().reason == str(path) and path.stat().st_mtime_ns == before
     monkeypatch.setattr(module, "FLAGS", ("-DOTHER", *module.FLAGS))
     assert fresh().reason != str(path)
+
+
+@pytest.mark.skipif(module.library().run is None, reason=module.library().reason)
+def test_the_cache_that_doctor_clears_holds_it(cache: Path) -> None:
+    assert fresh().run is not None and len(entries()) == 1
+    assert clear() > 0
+    assert not list(cache.iterdir())
 
 
 def test_commands_that_do_not_evaluate_do_not_build(cache: Path) -> None:

@@ -1,4 +1,7 @@
-"""The cache of built simulators: one folder of the user, shared by all processes."""
+"""The cache of what takes long to build: one folder of the user, shared by all processes.
+
+Simulators, the library of the golden model, netlists and routes of bitstreams are its entries.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,8 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 __all__ = ["LIMIT", "VARIABLE", "Entry", "cache_folder", "clear", "digest", "entries", "obtain"]
 
@@ -53,12 +58,14 @@ def digest(*parts: str | bytes) -> str:
     return whole.hexdigest()
 
 
-def obtain(key: str, target: Path, build: Callable[[], Iterable[str]]) -> bool:
+def obtain(
+    key: str, target: Path, build: Callable[[], Iterable[str]], *, required: bool = False
+) -> bool:
     """Put the files of an entry into a folder; build them there if there is no such entry.
 
     Only one process at a time builds an entry; the others wait for it and copy. An entry appears whole
     or not at all. An entry whose files do not have the digests in its mark is built again. A cache
-    that cannot be written is left aside.
+    that cannot be written is left aside, unless it is required.
 
     Parameters
     ----------
@@ -68,19 +75,21 @@ def obtain(key: str, target: Path, build: Callable[[], Iterable[str]]) -> bool:
         Existing folder.
     build : callable
         Builds in the target and returns the names of the files to keep.
+    required : bool
+        Raise ``OSError`` where the cache cannot be written.
 
     Returns
     -------
     bool
         Whether the files came from the cache.
     """
-    from filelock import FileLock
-
     folder = cache_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         held = FileLock(folder / f"{key}.lock").acquire()
     except OSError:
+        if required:
+            raise
         build()
         return False
     with held:
@@ -88,7 +97,7 @@ def obtain(key: str, target: Path, build: Callable[[], Iterable[str]]) -> bool:
         if _copy(entry, target):
             return True
         names = list(build())
-        # A full disk costs the entry, not the simulation.
+        # A full disk costs the entry, not what was built.
         with contextlib.suppress(OSError):
             _keep(entry, target, names)
     _evict(key)
@@ -162,8 +171,6 @@ def _evict(kept: str) -> None:
 
 def _remove(path: Path) -> bool:
     """Remove an entry unless a process builds or copies it now; return whether it did."""
-    from filelock import FileLock, Timeout
-
     lock = path.with_name(f"{path.name}.lock")
     try:
         with FileLock(lock, timeout=0):

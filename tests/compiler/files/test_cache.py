@@ -1,4 +1,4 @@
-"""The cache of simulators: one build for all processes, whole entries, nothing of others removed."""
+"""The cache: one build for all processes, whole entries, nothing of others removed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from gatewright.cli.main import main
-from gatewright.sim import cache
+from gatewright.compiler.files import cache
 
 
 @pytest.fixture(autouse=True)
