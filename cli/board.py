@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..compiler.errors import GatewrightError, InputError
-from .common import Console, add_verb, read_program, table
+from .common import Console, add_jobs, add_verb, read_program, table
 
 if TYPE_CHECKING:
     from ..compiler.program.program import Program
@@ -43,6 +43,7 @@ def add_verbs(verbs: Any) -> None:
         "--loadable", action="store_true", help="let weights be exchanged over the link"
     )
     parser.add_argument("--baud", type=int, default=1_000_000, help="of the link (1000000)")
+    add_jobs(parser, "place and routes")
 
     parser = add_verb(verbs, "flash", flash, "write a build to its board")
     parser.add_argument("build", metavar="DIR", type=Path, help="folder of a build")
@@ -135,7 +136,7 @@ def build(args: argparse.Namespace, console: Console) -> dict[str, Any]:
         tries=args.tries, loadable=args.loadable, baud=args.baud,
     )  # fmt: skip
     try:
-        report = make(program, board, args.output, options, console.note)
+        report = make(program, board, args.output, options, console.note, args.jobs)
     except GatewrightError as error:
         if error.result:
             error.result = placed(error.result, args.output)

@@ -17,6 +17,7 @@ from ..compiler.errors import GatewrightError, InputError, did_you_mean
 
 if TYPE_CHECKING:
     from ..compiler.files.recording import Recording
+    from ..compiler.jobs import Jobs
     from ..compiler.program.chain import Chain
     from ..compiler.program.program import Program
 
@@ -24,6 +25,7 @@ __all__ = [
     "Console",
     "Parser",
     "Verb",
+    "add_jobs",
     "add_verb",
     "percent",
     "read_program",
@@ -86,6 +88,21 @@ def add_verb(verbs: Any, name: str, run: Verb, text: str, detail: str = "") -> P
     )
     parser.set_defaults(run=run)
     return parser
+
+
+def add_jobs(parser: Parser, what: str) -> None:
+    """Add the option that says how many jobs run side by side."""
+    parser.add_argument(
+        "--jobs", metavar="N|ADDRESS", type=_jobs, default=1,
+        help=f"{what} side by side, or the address of a Dask scheduler (1)",
+    )  # fmt: skip
+
+
+def _jobs(text: str) -> Jobs:
+    """Read a number of processes or an address."""
+    from ..compiler.jobs import check_jobs
+
+    return check_jobs(text)
 
 
 def _gibibytes(text: str) -> int:

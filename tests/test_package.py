@@ -120,6 +120,7 @@ ROOMS = {
     "compiler.errors": "",
     "compiler.arrays": "errors",
     "compiler.files": "errors",
+    "compiler.jobs": "errors",
     "compiler.numerics": "arrays errors",
     "compiler.config": "numerics errors",
     "compiler.ir": "numerics arrays errors",
@@ -133,7 +134,7 @@ ROOMS = {
     "compiler.analysis": "target quantizer program golden files ir numerics arrays errors",
     "compiler.report": "program arrays errors",
     "compiler.training": "quantizer frontends program config ir numerics arrays errors",
-    "compiler.tuning": "report analysis target quantizer program layout config files ir arrays errors",
+    "compiler.tuning": "report analysis target quantizer program layout config files jobs ir arrays errors",
     "compiler": "program quantizer frontends config ir errors",
     "host.wire": "compiler.layout compiler.program compiler.arrays",
     "host": "host.wire compiler.program compiler.golden compiler.arrays compiler.errors",
@@ -146,7 +147,7 @@ ROOMS = {
     "hw.export": "hw.engine hw.blocks compiler.program compiler.layout compiler.files"
     " compiler.arrays compiler.errors",
     "hw.bitstream": "hw.link hw.engine hw.boards hw.blocks hw.vendor host.wire compiler.program"
-    " compiler.target compiler.config compiler.files compiler.arrays compiler.errors",
+    " compiler.target compiler.config compiler.files compiler.jobs compiler.arrays compiler.errors",
     "hw": "hw.link hw.engine hw.export host",
     "sim": "hw.bitstream hw.link hw.engine hw.export hw.blocks host compiler.program"
     " compiler.files compiler.golden compiler.arrays compiler.errors",

@@ -13,7 +13,7 @@ from typing import IO
 from ..errors import InputError
 from .owned import PROGRAM, Kind, refuse_foreign
 
-__all__ = ["atomic_folder", "atomic_write", "reason"]
+__all__ = ["atomic_folder", "atomic_write", "check_folder", "reason"]
 
 
 def atomic_write(path: str | Path, writer: Callable[[IO[bytes]], object]) -> None:
@@ -89,6 +89,22 @@ def atomic_folder(path: str | Path, kind: Kind = PROGRAM) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
         if target.exists():
             shutil.rmtree(old, ignore_errors=True)
+
+
+def check_folder(path: str | Path, kind: Kind = PROGRAM) -> None:
+    """Refuse a folder that :func:`atomic_folder` could not write, before the work for it begins.
+
+    Raises
+    ------
+    InputError
+    """
+    target = Path(os.path.realpath(path))
+    refuse_foreign(target, path, kind)
+    above = next(folder for folder in target.parents if folder.exists())
+    if not above.is_dir():
+        raise InputError(f"cannot write {path}: {above} is not a folder; give another name")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise InputError(f"cannot write {path}: {above} may not be written; give another folder")
 
 
 def _sibling(target: Path) -> Path:

@@ -18,12 +18,14 @@ from ..program.program import Program
 from .family import Device, Family, Storage
 from .memories import memories
 
-__all__ = ["Estimate", "choose_lanes", "estimate", "needs_loading", "slowdown"]
+__all__ = ["Estimate", "choose_lanes", "crowding", "estimate", "needs_loading", "slowdown"]
 
 EASY_SPLIT, SPLIT_DROP = 4, 12
 """Parts of a row whose sum limits no clock; how many more double the period."""
 LOADABLE, FLASH = 420, 250
 """LUTs that read and load memories, and that fill them from flash."""
+CROWDED, CROWDED_LOSS = 0.9, 0.2
+"""Share of a device from which on its clock falls, and by how much it is lower at the end."""
 LARGE_BLOCKS = 16
 """Block RAMs that the weights may take before they go to large RAM, where there is some."""
 
@@ -158,6 +160,18 @@ def slowdown(geometry: Geometry, device: Device) -> float:
     """
     parts = max(0, geometry.split - EASY_SPLIT)
     return (1 + geometry.lanes / device.family.half_clock) * (1 + parts / SPLIT_DROP)
+
+
+def crowding(program: Program, device: Device, loadable: bool = False) -> float:
+    """Return the share of a usual clock that a program reaches on a device so full.
+
+    1 up to ``CROWDED`` of what the family's clock depends on, then down to ``1 - CROWDED_LOSS``: a fit
+    to builds (``docs/boards.md``).
+    """
+    need = estimate(program, device, loadable or needs_loading(program, device)).resources
+    have = device.resources
+    full = max(need[name] / have[name] for name in device.family.crowded)
+    return 1 - CROWDED_LOSS * min(1.0, max(0.0, (full - CROWDED) / (1 - CROWDED)))
 
 
 def choose_lanes(

@@ -97,6 +97,8 @@ class Family:
     half_clock : int
         Lanes that halve the clock, since operands, weights and sums go ever further: a rough fit to the
         demo with 24 to 96 lanes (``docs/decisions.md``), for the choice of lanes.
+    crowded : tuple of str
+        Resources of which a device that is nearly full reaches a lower clock.
     link_rams : int
         Block RAMs of the link.
     luts : LutFit
@@ -113,6 +115,7 @@ class Family:
     lut_ram: int
     fill: float
     half_clock: int
+    crowded: tuple[str, ...]
     link_rams: int
     luts: LutFit
     flip_flops: FlipFlopFit = FlipFlopFit(0.0, 0.0, 0.0)

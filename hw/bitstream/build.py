@@ -12,27 +12,21 @@ from pathlib import Path
 from typing import Any
 
 from ...compiler.errors import CheckError, InputError
-from ...compiler.files.atomic import atomic_folder
+from ...compiler.files.atomic import atomic_folder, check_folder
 from ...compiler.files.json_file import read_json
-from ...compiler.files.owned import BUILD, refuse_foreign
+from ...compiler.files.owned import BUILD
 from ...compiler.files.temporary import temporary_folder
+from ...compiler.jobs import Jobs, Workers, workers
 from ...compiler.program.program import Program
-from ...compiler.target.estimate import Estimate
+from ...compiler.target.estimate import Estimate, crowding
 from ...host.wire.flash_image import flash_image
 from ..boards import Board
 from ..vendor.pll import Pll
 from .clock_search import Attempt, fastest
 from .fit import shortage
-from .plan import Options, flash_offset, make_system, prepare, write_top
-from .toolchain import (
-    OverfullError,
-    Route,
-    count_cells,
-    pack,
-    place_and_route,
-    synthesize,
-    tools,
-)
+from .plan import Options, flash_offset, make_system, prepare
+from .sweep import Sweep
+from .toolchain import OverfullError, Route, pack, tools
 from .tools import Progress
 
 __all__ = ["REPORT", "ShortageError", "build", "read_build"]
@@ -109,6 +103,7 @@ def build(
     folder: str | Path,
     options: Options | None = None,
     progress: Progress = lambda text: None,
+    jobs: Jobs = 1,
 ) -> dict[str, Any]:
     """Build a bitstream.
 
@@ -123,6 +118,9 @@ def build(
     options : Options, optional
     progress : callable
         Takes lines about what is going on.
+    jobs : int or str
+        Routes that are made side by side, or the address of a Dask scheduler. Neither the number
+        nor the order in which they end changes the bitstream.
 
     Returns
     -------
@@ -143,7 +141,16 @@ def build(
     if old is not None:
         progress("this very build is there already")
         return old
-    refuse_foreign(Path(folder), folder, BUILD)  # before the work of minutes
+    check_folder(folder, BUILD)  # before the work of minutes
+    with workers(jobs) as staff:
+        return _build(program, board, folder, options, key, staff, progress)
+
+
+def _build(
+    program: Program, board: Board, folder: str | Path, options: Options, key: str, staff: Workers,
+    progress: Progress,
+) -> dict[str, Any]:  # fmt: skip
+    """Build on fewer lanes again where too many were chosen; write the folder."""
     start = time.monotonic()
     auto = (program.config.lanes if options.lanes is None else options.lanes) == 0
     most = 0
@@ -154,7 +161,7 @@ def build(
             found = _facts(laid, board, chosen, expected) | {"key": key}
             error = None
             try:
-                _run(laid, board, chosen, work, found, progress)
+                _run(laid, board, chosen, work, found, staff, progress)
             except CheckError as failure:
                 error = failure
                 found["error"] = str(failure)
@@ -206,73 +213,62 @@ def _keep(
 
 def _run(
     program: Program, board: Board, options: Options, work: Path, found: dict[str, Any],
-    progress: Progress,
+    staff: Workers, progress: Progress,
 ) -> None:  # fmt: skip
     """Synthesize, search the clock, pack; add to the report what is found."""
-    system = make_system(program, board, options)
-    plls: dict[Fraction, Pll | None] = {
-        p.output: p
-        for p in board.vendor.pll.choices(board.device, board.clock)
-        if p.output / options.baud >= 4
-    }
-    aim = float(board.typical_clock)
-    if options.frequency:
-        if options.frequency == board.clock:
-            plls = {Fraction(board.clock): None}
-        else:
-            pll = board.vendor.pll.highest(board.device, board.clock, options.frequency)
-            plls = {pll.output: pll}
-        aim = options.frequency
-    elif Fraction(board.clock) < min(plls):
-        plls = {Fraction(board.clock): None, **plls}
-    made: dict[Fraction, Path] = {}
-    logs = work / "logs"
+    plls, aim = _clocks(program, board, options)
+    lanes = f"{program.geometry.lanes} lanes on {board.name}"
 
-    def refuse_shortage(used: dict[str, int]) -> None:
-        message = shortage(program, board, used, options.loadable)
+    def check(cells: dict[str, int]) -> None:
+        found["synthesized"] = cells
+        message = shortage(program, board, cells, options.loadable)
         if message:
-            raise ShortageError(f"{program.geometry.lanes} lanes on {board.name}: {message}")
+            raise ShortageError(f"{lanes}: {message}")
 
-    def netlist(clock: Fraction) -> Path:
-        """Return the folder with the netlist for a clock, which sets PLL and serial divisors."""
-        if clock not in made:
-            made[clock] = folder = work / f"clock{len(made)}"
-            folder.mkdir()
-            write_top(board, plls[clock], system, folder)
-            log = logs / f"synthesis_{float(clock) / 1e6:.2f}MHz.log"
-            cells = count_cells(board.vendor, synthesize(board, folder, log, progress))
-            found["synthesized"] = cells
-            refuse_shortage(cells)
-        return made[clock]
-
-    def attempt(clock: Fraction, seed: int) -> Route:
-        """Place and route; keep the files of each attempt apart."""
-        folder = work / f"route{len(list(work.glob('route*')))}"
-        shutil.copytree(netlist(clock), folder)
-        log = logs / f"{folder.name}_{float(clock) / 1e6:.2f}MHz_seed{seed}.log"
-        try:
-            route = place_and_route(board, folder, log, float(clock), seed, progress)
-        except OverfullError as error:
-            refuse_shortage(error.used)
-            lanes = program.geometry.lanes
-            raise ShortageError(
-                f"{lanes} lanes on {board.name}: the device is too full, place and route finds no "
-                f"place for the last cells: try {f'--lanes {lanes - 1}' if lanes > 1 else 'a larger board'}"
-            ) from error
-        progress(f"  reaches {route.fmax / 1e6:.2f} MHz where {float(clock) / 1e6:.2f} are wanted")
-        return route
-
-    best = fastest(sorted(plls), aim, attempt, seed=options.seed, tries=options.tries)
+    system = make_system(program, board, options)
+    sweep = Sweep(board, plls, system, work, 2 * options.tries, staff, check, progress)
+    try:
+        with sweep.shown():
+            best = fastest(sorted(plls), aim, sweep.attempt, seed=options.seed, tries=options.tries)
+    except OverfullError as error:
+        fewer = program.geometry.lanes - 1
+        message = shortage(program, board, error.used, options.loadable) or (
+            "the device is too full, place and route finds no place for the last cells: try "
+            f"{f'--lanes {fewer}' if fewer else 'a larger board'}"
+        )
+        raise ShortageError(f"{lanes}: {message}") from error
+    finally:
+        staff.drop()
     _report(program, board, best, found)
     if not best.met:
         raise CheckError(
             f"timing is missed: {found['fmax_mhz']:.2f} MHz reached, {found['target_mhz']:.2f} MHz "
             f"wanted; lower --frequency, try other seeds (--tries), or fewer --lanes"
         )
-    path = pack(board, best.route.folder, logs / "pack.log", progress)
-    shutil.copy(path, work / path.name)
+    progress("bitstream")
+    path = pack(board, best.route.files, work, work / "logs" / "pack.log")
     found["bitstream"] = path.name
     found["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _clocks(
+    program: Program, board: Board, options: Options
+) -> tuple[dict[Fraction, Pll | None], float]:
+    """Return the clocks that can be made, with their PLL, and the one to aim at first."""
+    if options.frequency:
+        if options.frequency == board.clock:
+            return {Fraction(board.clock): None}, options.frequency
+        pll = board.vendor.pll.highest(board.device, board.clock, options.frequency)
+        return {pll.output: pll}, options.frequency
+    plls: dict[Fraction, Pll | None] = {
+        p.output: p
+        for p in board.vendor.pll.choices(board.device, board.clock)
+        if p.output / options.baud >= 4
+    }
+    if Fraction(board.clock) < min(plls):
+        plls = {Fraction(board.clock): None, **plls}
+    full = crowding(program, board.capacity, options.loadable)
+    return plls, float(board.typical_clock) * full
 
 
 def _report(program: Program, board: Board, best: Attempt[Route], found: dict[str, Any]) -> None:

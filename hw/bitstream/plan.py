@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 from ...compiler.errors import InputError
@@ -19,7 +18,7 @@ from ..vendor.pll import Pll
 from .fit import expect
 from .top import Top
 
-__all__ = ["Options", "flash_offset", "lay_out", "make_system", "prepare", "write_top"]
+__all__ = ["Options", "flash_offset", "lay_out", "make_system", "prepare", "top_files"]
 
 TRIES = 3
 
@@ -89,15 +88,15 @@ def make_system(program: Program, board: Board, options: Options) -> Callable[[F
     return make
 
 
-def write_top(
-    board: Board, pll: Pll | None, system: Callable[[Fraction], Any], folder: Path
-) -> None:
-    """Write ``top.il`` and the pin constraints into a folder."""
+def top_files(board: Board, pll: Pll | None, system: Callable[[Fraction], Any]) -> dict[str, bytes]:
+    """Return ``top.il`` and the file of the pins, by name."""
     plan = board.make_platform().prepare(Top(board, pll, system), "top", emit_src=False)
-    for name, content in plan.files.items():
-        if name in ("top.il", board.vendor.tools.constraints):
-            text = content.decode() if isinstance(content, bytes) else content
-            (folder / name).write_text(release(text) if name.endswith(".il") else text)
+    files = {}
+    for name in ("top.il", board.vendor.tools.constraints):
+        content = plan.files[name]
+        text = content.decode() if isinstance(content, bytes) else content
+        files[name] = (release(text) if name.endswith(".il") else text).encode()
+    return files
 
 
 def prepare(

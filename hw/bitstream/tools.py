@@ -16,12 +16,13 @@ from ...compiler.errors import MissingToolError
 from ..vendor import families
 from .process import in_group, run_in_group
 
-__all__ = ["Progress", "find_tool", "run_tool", "tool_version"]
+__all__ = ["EVERY", "Progress", "find_tool", "run_tool", "tool_identity", "tool_version"]
 
 Progress = Callable[[str], None]
 """Takes a line about what is going on."""
 
-EVERY = 5.0  # seconds between lines of progress
+EVERY = 5.0
+"""Seconds between lines of progress."""
 
 
 def _package(name: str) -> str:
@@ -60,13 +61,17 @@ def find_tool(name: str) -> str:
     return path
 
 
+def _has_package(name: str) -> bool:
+    try:
+        return bool(version(_package(name)))
+    except PackageNotFoundError:
+        return False
+
+
 def tool_version(name: str) -> str:
     """Return the version of a tool, by its package where that is what runs."""
-    if _variable(name) not in os.environ:
-        try:
-            return version(_package(name))
-        except PackageNotFoundError:
-            pass
+    if _variable(name) not in os.environ and _has_package(name):
+        return version(_package(name))
     try:
         done = run_in_group(
             [find_tool(name), "--version"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -76,6 +81,18 @@ def tool_version(name: str) -> str:
         return "unknown"
     number = re.search(r"\d+(\.\d+)+\S*", done.stdout + done.stderr)
     return number[0] if number else "unknown"
+
+
+def tool_identity(name: str) -> str:
+    """Return what tells a tool from another one that would be found by this name.
+
+    The version of its package, or its own and the file's size and time.
+    """
+    text = f"{name} {tool_version(name)}"
+    if _variable(name) not in os.environ and _has_package(name):
+        return text
+    file = os.stat(find_tool(name))
+    return f"{text} {file.st_size} {file.st_mtime_ns}"
 
 
 def run_tool(
@@ -115,15 +132,5 @@ def run_tool(
                 now = time.monotonic()
                 if now - shown >= EVERY:
                     shown = now
-                    progress(f"{what}: {now - start:.0f} s, {_last(log)}".rstrip(", "))
+                    progress(f"{what}, {now - start:.0f} s")
     return process.returncode
-
-
-def _last(log: Path) -> str:
-    """Return what a log says last, without its decoration."""
-    with log.open("rb") as file:
-        file.seek(max(0, log.stat().st_size - 4096))
-        lines = file.read().decode(errors="replace").split("\n")
-    lines = [re.sub(r"^(Info|Warning):\s*", "", x).strip() for x in lines]
-    words = [x for x in lines if re.search(r"[a-zA-Z]{3}", x)]
-    return words[-1][:60] if words else ""

@@ -1,7 +1,7 @@
 """Programs that stand in for the tools of a build and of a board: quick, and they can fail.
 
 Each is a small Python script; what it shall do is in environment variables of the test:
-``FAKE_FMAX`` (MHz that place and route reaches), ``FAKE_CELLS`` (type=count of the netlist),
+``FAKE_FMAX`` (MHz that place and route reaches, ``a/b/c`` with seeds 1, 2, 3), ``FAKE_SECONDS`` (that it takes), ``FAKE_CELLS`` (type=count of the netlist),
 ``FAKE_FAIL`` (name of the tool that fails), ``FAKE_LOADER`` (what openFPGALoader prints).
 """
 
@@ -12,8 +12,15 @@ from pathlib import Path
 
 import pytest
 
+# What a tool shall do is part of its version: the cache keeps what each version made.
+VERSION = """
+import os, sys, zlib
+if "--version" in sys.argv:
+    does = [os.environ.get(f"FAKE_{name}", "") for name in ("FMAX", "CELLS", "FAIL")]
+    print(f"1.{zlib.crc32(repr(does).encode())}"); sys.exit()
+"""
 YOSYS = """
-import json, os, sys
+import json, os, sys, zlib
 if os.environ.get("FAKE_FAIL") == "yosys":
     print("ERROR: Module `top' is broken"); sys.exit(1)
 cells, number = {}, 0
@@ -21,12 +28,12 @@ for part in os.environ.get("FAKE_CELLS", "SB_LUT4=1000,SB_MAC16=2").split(","):
     kind, count = part.split("=")
     for _ in range(int(count)):
         cells[f"c{number}"] = {"type": kind}; number += 1
-assert os.path.exists("top.il")
-json.dump({"modules": {"top": {"cells": cells}}}, open("top.json", "w"))
+of = zlib.crc32(open("top.il", "rb").read())  # another design is another netlist
+json.dump({"modules": {"top": {"cells": cells}}, "of": of}, open("top.json", "w"))
 print("End of script.")
 """
 NEXTPNR = """
-import json, os, sys
+import json, os, sys, time
 args = dict(zip(sys.argv[1:], sys.argv[2:]))
 log = os.environ.get("FAKE_CALLS")
 if log:
@@ -41,7 +48,9 @@ if os.environ.get("FAKE_FAIL") == "placer":
     sys.exit(1)
 use = {k: {"used": 7, "available": n} for k, n in
        (("ICESTORM_LC", 5280), ("ICESTORM_DSP", 8), ("ICESTORM_RAM", 30), ("ICESTORM_SPRAM", 4))}
-fmax = float(os.environ.get("FAKE_FMAX", "50"))
+reached = os.environ.get("FAKE_FMAX", "50").split("/")
+fmax = float(reached[(int(args["--seed"]) - 1) % len(reached)])
+time.sleep(float(os.environ.get("FAKE_SECONDS", "0")))
 json.dump({"fmax": {"clk": {"achieved": fmax, "constraint": float(args["--freq"])}},
            "utilization": use}, open("report.json", "w"))
 open(args["--asc"], "w").write(" ".join(sys.argv[1:]))
@@ -64,9 +73,10 @@ TOOLS = {"YOSYS": YOSYS, "NEXTPNR_ICE40": NEXTPNR, "ICEPACK": ICEPACK, "OPENFPGA
 def install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Put the programs into a folder, make them the tools, and return the log of their calls."""
     folder.mkdir(exist_ok=True)
+    monkeypatch.setenv("GATEWRIGHT_CACHE", str(folder / "cache"))
     for variable, text in TOOLS.items():
         path = folder / variable.lower()
-        path.write_text(f"#!{sys.executable}\n{text}")
+        path.write_text(f"#!{sys.executable}\n{VERSION}{text}")
         path.chmod(0o755)
         monkeypatch.setenv(variable, str(path))
     calls = folder / "calls"

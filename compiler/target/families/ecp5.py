@@ -74,7 +74,7 @@ class _Ecp5(Family):
 
 ECP5 = _Ecp5(
     "ecp5", half_bits=0, block_bits=18, blocks_used=None, modes=MODES, block_cost=128, lut_ram=4,
-    fill=0.96, half_clock=200, link_rams=3, luts=LutFit(2190.0, 3.1, 27.6, 0.0, 2.5),
+    fill=0.96, half_clock=200, crowded=("luts", "block_rams"), link_rams=3, luts=LutFit(2190.0, 3.1, 27.6, 0.0, 2.5),
     flip_flops=FlipFlopFit(1030.0, 4.8, 50.0),
 )  # fmt: skip
 

@@ -12,7 +12,7 @@ __all__ = ["DEVICES", "GOWIN"]
 GOWIN = Family(
     "gowin", half_bits=9, block_bits=18, blocks_used=None,
     modes=((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384)),
-    block_cost=128, lut_ram=0, fill=0.75, half_clock=60, link_rams=3,
+    block_cost=128, lut_ram=0, fill=0.75, half_clock=60, crowded=("luts",), link_rams=3,
     luts=LutFit(750.0, 6.4, 71.0, 0.0, 2.5),  # with those that only pass a signal on to a flip-flop
     flip_flops=FlipFlopFit(645.0, 5.4, 59.5),
 )  # fmt: skip

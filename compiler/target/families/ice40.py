@@ -13,11 +13,11 @@ MODES = ((16, 256), (8, 512), (4, 1024), (2, 2048))
 
 ULTRA_PLUS = Family(
     "ice40up", half_bits=8, block_bits=16, blocks_used=8, modes=MODES, block_cost=64, lut_ram=0,
-    fill=0.93, half_clock=200, link_rams=4, luts=LutFit(2510.0, 4.8, 42.0, 0.0, 2.6),
+    fill=0.93, half_clock=200, crowded=("luts",), link_rams=4, luts=LutFit(2510.0, 4.8, 42.0, 0.0, 2.6),
 )  # fmt: skip
 HX = Family(
     "ice40hx", half_bits=0, block_bits=0, blocks_used=0, modes=MODES, block_cost=64, lut_ram=0,
-    fill=0.93, half_clock=200, link_rams=4, luts=LutFit(2280.0, 4.8, 42.0, 0.0, 2.6),
+    fill=0.93, half_clock=200, crowded=("luts",), link_rams=4, luts=LutFit(2280.0, 4.8, 42.0, 0.0, 2.6),
 )  # fmt: skip
 
 DEVICES = (

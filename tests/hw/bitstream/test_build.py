@@ -17,7 +17,7 @@ from gatewright.compiler.target.estimate import fits
 from gatewright.host.wire.flash_image import flash_image
 from gatewright.hw.bitstream.build import build, read_build
 from gatewright.hw.bitstream.fit import shortage
-from gatewright.hw.bitstream.plan import Options, lay_out, make_system, prepare, write_top
+from gatewright.hw.bitstream.plan import Options, lay_out, make_system, prepare, top_files
 from gatewright.hw.bitstream.toolchain import (
     count_cells,
     hold_violations,
@@ -247,11 +247,11 @@ def test_weights_that_only_fit_without_contents_go_to_the_flash(calls, tmp_path)
     assert (tmp_path / "out" / report["weights_image"]).read_bytes() == flash_image(large)
     board = find_board("icebreaker")
     pll = board.vendor.pll.highest(board.device, board.clock, board.typical_clock)
-    write_top(board, pll, make_system(large, board, Options(loadable=True)), tmp_path)
-    pins = (tmp_path / "top.pcf").read_text().split()
+    files = top_files(board, pll, make_system(large, board, Options(loadable=True)))
+    pins = files["top.pcf"].decode().split()
     for pin in ("16", "15", "14", "17", "12", "13"):  # cs, clock, out, in, write protect, hold
         assert pin in pins
-    assert (tmp_path / "top.il").read_text().count("cell \\SB_SPRAM256KA") == 2
+    assert files["top.il"].count(b"cell \\SB_SPRAM256KA") == 2
 
 
 def test_foreign_folder_is_left_alone(program, calls, tmp_path):

@@ -58,6 +58,18 @@ def test_a_near_miss_takes_the_next_seed_of_the_same_clock():
     assert search(lambda clock, seed: 47.0, 48, tries=1)[1] == [(48, 1), (44, 1)]
 
 
+def test_a_touch_below_the_aim_takes_the_clock_that_was_reached():
+    """Within 0.5 %: no other seed, and no margin below what was reached."""
+    found, log = search(lambda clock, seed: 99.6, 100)
+    assert (found.clock, found.met) == (98, True)
+    assert log == [(100, 1), (98, 1)]
+    found, log = search(lambda clock, seed: 99.4, 100)  # further off: the next seed
+    assert log[:2] == [(100, 1), (100, 2)]
+    # Above a clock that was met there is nothing to take: that one stays.
+    found, log = search(lambda clock, seed: 104.0 if clock < 100 else 99.9, 94)
+    assert (found.clock, found.met) == (98, True) and log == [(94, 1), (100, 1), (98, 1)]
+
+
 def test_a_miss_above_what_was_met_keeps_what_was_met():
     found, log = search(lambda clock, seed: 60.0 if clock <= 48 else 47.0, 48)
     assert (found.clock, found.met) == (48, True)
