@@ -5,6 +5,8 @@ Prints the rows of the table in ``docs/boards.md``::
     python bench/boards.py                                   every board and network (hours)
     python bench/boards.py --boards icebreaker --networks demo
     python bench/boards.py --keep FOLDER                     keep the builds there, and reuse them
+    python bench/boards.py --jobs 8                          rows side by side, here or, with an address,
+                                                             on a Dask cluster
 
 Lanes are chosen for the board. A network that does not fit prints what is short.
 """
@@ -20,7 +22,8 @@ from pathlib import Path
 from gatewright.compiler import quantize
 from gatewright.compiler.config import Config
 from gatewright.compiler.errors import CheckError, InputError
-from gatewright.compiler.frontends import registry as load
+from gatewright.compiler.frontends.registry import load
+from gatewright.compiler.jobs import check_jobs, workers
 from gatewright.compiler.program.program import Program
 from gatewright.compiler.quantizer.pipeline import quantize_stream
 from gatewright.examples.japanese_vowels import train
@@ -96,15 +99,17 @@ def main() -> None:
     parser.add_argument("--networks", nargs="*", choices=list(NETWORKS), default=list(NETWORKS))
     parser.add_argument("--keep", type=Path, help="folder of the builds")
     parser.add_argument("--tries", type=int, default=3)
+    parser.add_argument("--jobs", type=check_jobs, default=1)
     given = parser.parse_args()
     print("| " + " | ".join(HEAD) + " |\n|" + "---|" * len(HEAD))
     with tempfile.TemporaryDirectory() as temporary:
-        folder = given.keep or Path(temporary)
-        for name in given.networks:
-            program = NETWORKS[name]()
-            for board in given.boards:
-                cells = row(name, program, board, folder, Options(tries=given.tries))
-                print("| " + " | ".join(cells) + " |", flush=True)
+        folder, options = given.keep or Path(temporary), Options(tries=given.tries)
+        programs = {name: NETWORKS[name]() for name in given.networks}
+        rows = [(name, programs[name], board) for name in programs for board in given.boards]
+        with workers(given.jobs) as staff:
+            futures = [staff.submit(row, *cells, folder, options) for cells in rows]
+            for future in futures:
+                print("| " + " | ".join(future.result()) + " |", flush=True)
 
 
 if __name__ == "__main__":
