@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..compiler.errors import InputError
-from .common import Console, add_verb, read_recording, table
+from .common import Console, add_jobs, add_verb, read_recording, table
 from .knobs import add_knobs, read_config
 from .program import add_model, read_model
 
@@ -45,6 +45,7 @@ def add_verbs(verbs: Any) -> None:
     )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="of the split (0)")
     parser.add_argument("-o", "--output", metavar="DIR", type=Path, required=True, help="folder")
+    add_jobs(parser, "evaluations")
     add_knobs(parser)
 
 
@@ -83,7 +84,7 @@ def tune(args: argparse.Namespace, console: Console) -> dict[str, Any]:
         calibration=None if fit is None else fit.x,
         calibration_lengths=None if fit is None else fit.lengths,
         metric=args.metric, config=config, seed=args.seed, folder=args.output,
-        progress=console.progress,
+        progress=console.progress, jobs=args.jobs,
     )  # fmt: skip
     about, chosen = tuning.about, tuning.chosen
     head, *body = rows(tuning)

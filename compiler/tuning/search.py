@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from ..config import Config
 from ..errors import CheckError, InputError
 from ..files.atomic import atomic_write
 from ..ir.model import Linear, Model
+from ..jobs import Jobs, Shared, Workers, workers
 from ..program.program import Program
 from ..quantizer.calibration import calibrate, calibration_data
 from ..quantizer.lowering import check_widths
@@ -63,37 +65,62 @@ def memory_bits(program: Program) -> tuple[int, int]:
     )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class _Judge:
+    """What every evaluation needs: the model with its data, and the metric."""
+
+    trials: Trials
+    exponents: tuple[int, ...]
+    metric: Metric
+
+
+def _evaluate(judge: Shared[_Judge], config: Config) -> tuple[Point, float]:
+    """Return the point of a configuration and the seconds that it took: the job of a worker."""
+    start = time.monotonic()
+    own = judge.value
+    network = own.trials.network(replace(config, argmax=False))
+    program = Program(network, replace(config, argmax=False), exponents=own.exponents)
+    score = own.metric(program)
+    weights, memory = memory_bits(program)
+    lanes = program.geometry.rows * program.geometry.split
+    point = Point(
+        config.weight_bits, config.activation_bits, config.state_bits, config.gate_bits,
+        dict(config.weight_widths), round(score.loss, 9), score.error, weights, memory,
+        lanes * program.network.numbers.weight_bits * config.activation_bits,
+        program.schedule.cycles()[0],
+    )  # fmt: skip
+    return point, time.monotonic() - start
+
+
+def _name(config: Config) -> str:
+    """Return the widths of a configuration, as a journal names them."""
+    return json.dumps(
+        [config.weight_bits, config.activation_bits, config.state_bits, config.gate_bits,
+         config.weight_widths], sort_keys=True,
+    )  # fmt: skip
+
+
 class _Search:
     """Evaluates configurations, and remembers."""
 
     def __init__(
-        self, make: Callable[[Config], Program], metric: Metric, base: Config, limit: float,
-        journal: Journal | None, progress: Progress | None,
+        self, judge: _Judge, base: Config, limit: float, journal: Journal | None,
+        progress: Progress | None, staff: Workers,
     ) -> None:  # fmt: skip
-        self.make, self.metric, self.base, self.limit = make, metric, base, limit
-        self.journal, self.progress = journal, progress
+        self.judge, self.base, self.limit = Shared(judge), base, limit
+        self.journal, self.progress, self.staff = journal, progress, staff
         self.points: dict[str, Point] = dict(journal.points) if journal else {}
         self.seen: dict[str, Point] = {}  # points of this search, read back or not
+        self.started: dict[str, Future[tuple[Point, float]]] = {}
         self.expected, self.seconds = 1, list[float]()
 
     def point(self, config: Config) -> Point:
-        name = json.dumps(
-            [config.weight_bits, config.activation_bits, config.state_bits, config.gate_bits,
-             config.weight_widths], sort_keys=True,
-        )  # fmt: skip
+        name = _name(config)
+        if name not in self.started:
+            self._submit([config])
         if name not in self.points:
-            start = time.monotonic()
-            program = self.make(config)
-            score = self.metric(program)
-            weights, memory = memory_bits(program)
-            lanes = program.geometry.rows * program.geometry.split
-            self.points[name] = Point(
-                config.weight_bits, config.activation_bits, config.state_bits, config.gate_bits,
-                dict(config.weight_widths), round(score.loss, 9), score.error, weights, memory,
-                lanes * program.network.numbers.weight_bits * config.activation_bits,
-                program.schedule.cycles()[0],
-            )  # fmt: skip
-            self.seconds.append(time.monotonic() - start)
+            self.points[name], seconds = self.started.pop(name).result()
+            self.seconds.append(seconds)
             if self.journal:
                 self.journal.add(name, self.points[name])
         point = self.seen[name] = self.points[name]
@@ -107,6 +134,17 @@ class _Search:
                 f"about {left:.0f} s left",
             )
         return point
+
+    def start(self, configs: Sequence[Config]) -> None:
+        """Let workers start evaluations that :meth:`point` will be asked for, each of them."""
+        if self.staff.count > 1:
+            self._submit(configs)
+
+    def _submit(self, configs: Sequence[Config]) -> None:
+        for config in configs:
+            name = _name(config)
+            if name not in self.points and name not in self.started:
+                self.started[name] = self.staff.submit(_evaluate, self.judge, config)
 
     def holds(self, config: Config) -> bool:
         return self.point(config).loss <= self.limit
@@ -160,7 +198,7 @@ def _descend(search: _Search, model: Model) -> Config:
             least = min(search.point(config).loss for config in wider)
             raise CheckError(
                 f"no widths up to 16 bits keep the loss within {search.limit:g} "
-                f"({search.metric.describe()['unit']}): the least is {least:.3g}; allow more with "
+                f"({search.judge.value.metric.describe()['unit']}): the least is {least:.3g}; allow more with "
                 "max_loss="
             )
         best = found
@@ -201,11 +239,11 @@ def _round(
 
     here = search.point(replace(best, weight_widths=widths) if best.weight_widths else best)
     worth = []
-    for name, gates in groups.items():
-        lowered = lower(widths, gates)
-        if lowered is None:
-            continue
-        there = search.point(replace(best, weight_widths=lowered))
+    each = {name: lower(widths, gates) for name, gates in groups.items()}
+    tried = {name: replace(best, weight_widths=w) for name, w in each.items() if w is not None}
+    search.start(list(tried.values()))
+    for name, config in tried.items():
+        there = search.point(config)
         saved = here.memory - there.memory
         if there.loss <= search.limit and saved > 0:
             worth.append(((there.error - here.error) / saved, name))
@@ -233,6 +271,7 @@ def tune(
     seed: int = 0,
     folder: str | Path | None = None,
     progress: Progress | None = None,
+    jobs: Jobs = 1,
 ) -> Tuning:
     """Find the cheapest widths that keep a metric.
 
@@ -261,6 +300,8 @@ def tune(
         journal, and one that was finished returns at once.
     progress : callable, optional
         Called with the part that is done, 0 to 1, and a line of text.
+    jobs : int or str
+        Evaluations side by side, or the address of a Dask scheduler. The result is the same.
 
     Raises
     ------
@@ -310,12 +351,10 @@ def tune(
         fit_data = fit.x * 2.0 ** -np.array(exponents)
     trials = Trials(fit_model, calibrate(fit_model, fit_data, fit.lengths))
 
-    def make(widths: Config) -> Program:
-        config = replace(widths, argmax=False)
-        return Program(trials.network(widths), config, exponents=exponents)
-
-    search = _Search(make, judge, config, float(max_loss), journal, progress)
-    _descend(search, model)
+    with workers(jobs) as staff:
+        common = _Judge(trials, exponents, judge)
+        search = _Search(common, config, float(max_loss), journal, progress, staff)
+        _descend(search, model)
     start = search.seen[next(iter(search.seen))]
     points = list(search.seen.values())
     chosen = min((p for p in points if p.loss <= max_loss), key=lambda p: (p.cost, p.loss, p.error))

@@ -52,6 +52,10 @@ def test_what_is_found_keeps_the_metric_and_is_cheaper(found: Tuning) -> None:
     assert found.chosen.weight_widths, "single gates were narrowed"
 
 
+def test_workers_find_the_same(found: Tuning) -> None:
+    assert search(0.5, jobs=3).to_json() == found.to_json()
+
+
 def test_its_figures_are_those_of_the_program(found: Tuning) -> None:
     order = np.random.default_rng(0).permutation(60)
     fit, held = np.sort(order[:30]), np.sort(order[30:])
