@@ -67,7 +67,7 @@ def memory_bits(program: Program) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class _Judge:
-    """What every evaluation needs: the model with its data, and the metric."""
+    """Common part of all evaluations: the model with its data, and the metric."""
 
     trials: Trials
     exponents: tuple[int, ...]
