@@ -125,7 +125,11 @@ class Graph:
     ) -> IntArray:
         """Return the sum of ``terms`` (a tensor and its factor) and an offset, element by element."""
         arrays = [a for term in terms for a in term] + [offset]
-        shape = np.broadcast_shapes(*(np.shape(a) for a in arrays))
+        try:
+            shape = np.broadcast_shapes(*(np.shape(a) for a in arrays))
+        except ValueError:
+            shapes = ", ".join(str(np.shape(a)) for a in arrays if np.ndim(a))
+            self.refuse(f"adds or scales tensors of shapes {shapes}, which do not belong together")
         if np.prod(np.array(shape, float)) > ELEMENTS_LIMIT:
             self.refuse(
                 f"makes a tensor of shape {shape}; up to {ELEMENTS_LIMIT} elements are read"
@@ -139,9 +143,14 @@ class Graph:
         if together != len(rows) * np.unique(at).size:
             self.refuse("its factors or offsets differ from step to step; only those that are the "
                         "same at every step can be folded into weights")  # fmt: skip
+        features, factor = rows[:, : len(terms)].astype(np.int64), rows[:, len(terms) : -1]
+        if len(terms) == 1:
+            node = self._node(
+                "blend", len(rows), features[:, 0], weight=factor[:, 0], bias=rows[:, -1]
+            )
+            return ((node.first + inverse) * self.positions + at).reshape(shape)
         if len(rows) > BLEND_LIMIT:
             self.refuse(f"{len(rows)} features in one sum; up to {BLEND_LIMIT} are read")
-        features, factor = rows[:, : len(terms)].astype(np.int64), rows[:, len(terms) : -1]
         reads, column = np.unique(features, return_inverse=True)
         spend(8 * len(rows) * len(reads), self.place)
         weight = np.zeros((len(rows), len(reads)))
@@ -270,11 +279,8 @@ class Graph:
     def _same_step(self, at: IntArray) -> IntArray:
         """Return the one position of each row of the last axis."""
         if (at != at[..., :1]).any():
-            a, b = at.reshape(-1, at.shape[-1])[np.argmax((at != at[..., :1]).any(-1).ravel())][
-                [0, -1]
-            ]
-            ends = sorted((int(a % self.steps), int(b % self.steps)))
-            if ends == [0, self.steps - 1]:
+            row = at.reshape(-1, at.shape[-1])[np.argmax((at != at[..., :1]).any(-1).ravel())]
+            if {int(k) for k in row % self.steps} == {0, self.steps - 1}:
                 self.refuse("reads the last step of one vector together with the first step of another (the "
                             "two halves of a bidirectional h_n): the core reads one step at a time. "
                             "Use y[:, -1] and train again, or import the recurrent part alone and compute "

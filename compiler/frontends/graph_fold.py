@@ -20,7 +20,7 @@ from ..errors import InputError
 from ..files.budget import spend
 from ..ir.model import Layer, Linear, Model
 from .graph import Graph
-from .graph_node import Node
+from .graph_node import Node, times
 
 __all__ = ["Fold"]
 
@@ -82,7 +82,7 @@ class Fold:
             matrix = pending.pop(owner.first)
             if owner.kind == "blend":
                 offset += matrix @ owner.bias
-                give(owner.reads, matrix @ owner.weight)
+                give(owner.reads, times(matrix, owner.weight))
             else:
                 form[owner.first] = matrix
         return form, offset

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from ..arrays import IntArray
 from .graph import Graph
-from .graph_node import Node
+from .graph_node import Node, times
 
 __all__ = ["merged"]
 
@@ -37,8 +37,9 @@ def merged(graph: Graph, tensors: Sequence[IntArray]) -> Graph:
         before = read(node.reads) if node.kind == "blend" else set()
         one = nodes[before.pop()] if len(before) == 1 else None
         if one and one.kind == "linear" and readers[one.first] == 1 and node.size <= one.size:
-            matrix = node.weight @ one.weight[node.reads - one.first]
-            bias = node.weight @ one.bias[node.reads - one.first] + node.bias
+            rows = node.reads - one.first
+            matrix = times(one.weight[rows].T, node.weight.T).T
+            bias = times(one.bias[rows], node.weight.T) + node.bias
             node = replace(one, size=node.size, first=node.first, weight=matrix, bias=bias)
         nodes[node.first] = node
     return replace(graph, nodes=list(nodes.values()))

@@ -12,7 +12,7 @@ from ..arrays import FloatArray, IntArray
 from ..errors import InputError
 from ..ir.model import Recurrent
 
-__all__ = ["Elements", "Node", "WrongAxis", "contents", "distinct", "first_axis"]
+__all__ = ["Elements", "Node", "WrongAxis", "contents", "distinct", "first_axis", "times"]
 
 T = TypeVar("T")
 
@@ -28,21 +28,31 @@ class Elements:
         self.numbers = numbers
 
 
-def first_axis(axes: Iterable[Any], read: Callable[[Any], T]) -> T:
+def first_axis(
+    axes: Iterable[Any], read: Callable[[Any], T], done: Callable[[], int] = lambda: 0
+) -> T:
     """Return what ``read`` makes with the first axis that it takes for time.
+
+    Parameters
+    ----------
+    axes : iterable
+    read : callable
+    done : callable
+        Tells how far the last reading came.
 
     Raises
     ------
     InputError
-        No axis is time; of several reasons, the one that has nothing to do with axes.
+        No axis is time; the reason of the reading that came furthest, and of several of these one
+        that has nothing to do with axes.
     """
-    errors: list[InputError] = []
+    errors: list[tuple[tuple[int, bool], InputError]] = []
     for axis in axes:
         try:
             return read(axis)
         except InputError as error:
-            errors.append(error)
-    raise next((e for e in errors if not isinstance(e, WrongAxis)), errors[0])
+            errors.append(((done(), not isinstance(error, WrongAxis)), error))
+    raise max(errors, key=lambda pair: pair[0])[1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +72,7 @@ class Node:
     name : str
         Of the source's layer; '' where it has none, then the model's are numbered by their kind.
     weight, bias : ndarray, shapes (size, len(reads)) and (size,)
-        Of a ``linear`` or a ``blend``.
+        Of a ``linear`` or a ``blend``; a blend that only scales has the factors alone, shape (size,).
     function : str
         Of an ``activation`` or a ``softmax``.
     slope : float
@@ -88,6 +98,11 @@ class Node:
     layer: Recurrent | None = None
     reverse: bool = False
     start: tuple[Any, ...] = ()
+
+
+def times(matrix: FloatArray, weight: FloatArray) -> FloatArray:
+    """Multiply by the weight of a node."""
+    return matrix @ weight if weight.ndim == 2 else matrix * weight
 
 
 def contents(value: Any) -> Any:

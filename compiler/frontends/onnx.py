@@ -15,7 +15,7 @@ from .format import Format
 from .onnx_cells import RECURRENT_OPS, attributes
 from .onnx_check import check_graph
 from .onnx_fold import constants, node_name
-from .onnx_graph import Walk
+from .onnx_graph import translate
 
 __all__ = ["FORMAT", "list_nodes", "load_onnx"]
 
@@ -224,9 +224,8 @@ def load_onnx(path: pathlib.Path, *, check: bool = True, node: str | None = None
     path = pathlib.Path(path)
     graph = _read(path)
     try:
-        walk = Walk(_extract(graph, node) if node is not None else graph)
-        model = walk.model()
-        note, open_ = check_graph(walk, model) if check else ("", ())
+        imported = translate(_extract(graph, node) if node is not None else graph)
+        note, open_ = check_graph(imported) if check else ("", ())
     except InputError as error:
         names = [entry["name"] for entry in _nodes(graph)]
         if node is not None or not names:
@@ -241,9 +240,9 @@ def load_onnx(path: pathlib.Path, *, check: bool = True, node: str | None = None
             f"{path.name}: malformed ({type(error).__name__}: {error}); export it again"
         ) from error
     producer = f"{graph.producer_name} {graph.producer_version}".strip()
-    notes = (*model.notes, note) if note else model.notes
+    notes = (*imported.notes, note) if note else imported.notes
     source = f"ONNX ({producer or 'unknown producer'})"
-    return replace(model, source=source, notes=notes, not_compared=open_)
+    return replace(imported.model, source=source, notes=notes, not_compared=open_)
 
 
 FORMAT = Format("GRU, LSTM, RNN, Gemm, MatMul and activations", (".onnx",), "onnx", load_onnx)

@@ -78,7 +78,6 @@ def _blocks(array: Array, op: str) -> dict[str, Array]:
 def read_cell(
     node: Any,
     name: str,
-    sources: tuple[str, ...],
     w: Array,
     r: Array,
     b: Array | None,
@@ -90,8 +89,8 @@ def read_cell(
     Parameters
     ----------
     node : onnx.NodeProto
-    name, sources : str, tuple of str
-        Name of the new layer, and of the vectors that it reads.
+    name : str
+        Of the new layer.
     w, r, b, p : arrays
         The node's constant inputs W, R, B and P (peepholes, which must be zero).
     k : int
@@ -134,7 +133,7 @@ def read_cell(
     if op == "GRU" and not given.get("linear_before_reset", 0):
         cell = "gru_reset_before"
     return Recurrent(
-        name, cell, sources, size, inputs,
+        name, cell, ("x",), size, inputs,
         w=_blocks(w[k], op),
         u=_blocks(r[k], op),
         b=_blocks(input_bias, op),

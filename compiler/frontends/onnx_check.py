@@ -6,22 +6,22 @@ recurrent operators, runs it in float32 with a bound that follows from the netwo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from ..arrays import FloatArray
+from ..arrays import FloatArray, IntArray
 from ..errors import CheckError
-from ..ir.model import Model
-from .expected import log_softmax
+from .graph import Graph
 from .noise import FLOAT32, FLOAT64, Precision, bounds
-from .onnx_cells import RECURRENT_OPS
-from .onnx_fold import node_name
-from .onnx_graph import Walk
-from .onnx_tensors import Array, Value
+from .onnx_fold import Array
+from .onnx_graph import Import
 
 __all__ = ["check_graph"]
+
+LONGER = 3  # steps more, in a second comparison
 
 
 def _in(model: Any, kind: int) -> Any:
@@ -54,17 +54,17 @@ def _in(model: Any, kind: int) -> Any:
     return copy
 
 
-def _evaluators(model: Any) -> Iterator[tuple[str, Precision, Any]]:
+def _evaluators(model: Any) -> Iterator[tuple[str, Precision, Run]]:
     """Yield name, precision and a function from feeds to outputs of everything that may run it."""
     from onnx import TensorProto
     from onnx.reference import ReferenceEvaluator
 
-    def reference(feeds: dict[str, Array]) -> list[Array]:
+    def reference(feeds: dict[str, Array]) -> dict[str, Array]:
         double = {k: v.astype(np.float64) if v.dtype.kind == "f" else v for k, v in feeds.items()}
         evaluator = ReferenceEvaluator(_in(model, TensorProto.DOUBLE))
-        return [np.asarray(y) for y in evaluator.run(None, double)]
+        return _named(model, evaluator.run(None, double))
 
-    def runtime(feeds: dict[str, Array]) -> list[Array]:
+    def runtime(feeds: dict[str, Array]) -> dict[str, Array]:
         import onnxruntime  # type: ignore[import-untyped]
 
         options = onnxruntime.SessionOptions()
@@ -74,7 +74,7 @@ def _evaluators(model: Any) -> Iterator[tuple[str, Precision, Any]]:
             _in(model, TensorProto.FLOAT).SerializeToString(), options,
             providers=["CPUExecutionProvider"],
         )  # fmt: skip
-        return [np.asarray(y) for y in session.run(None, single)]
+        return _named(model, session.run(None, single))
 
     # onnx.reference takes the default activations whatever the attribute says
     if not any(a.name == "activations" for node in model.graph.node for a in node.attribute):
@@ -82,85 +82,114 @@ def _evaluators(model: Any) -> Iterator[tuple[str, Precision, Any]]:
     yield "onnxruntime in float32", FLOAT32, runtime
 
 
-class _Ours:
-    """Every element that the walk has numbered: its value, its step, and its bound."""
+def _named(model: Any, results: Any) -> dict[str, Array]:
+    return {o.name: np.asarray(y) for o, y in zip(model.graph.output, results, strict=True)}
 
-    def __init__(self, walk: Walk, model: Model, feeds: dict[str, Array]) -> None:
-        x = feeds[walk.x].astype(np.float64)
-        x = np.moveaxis(x, walk.time, 0) if walk.time is not None else x[None]
-        self.walk, self.model, self.lead = walk, model, x.shape[:-1]
-        self.x = x.reshape(self.lead[0], -1, x.shape[-1]).swapaxes(0, 1)
-        self.state = model.initial_state(len(self.x))
-        for layer, which, span, index in walk.states:
-            part = self.state[layer]["hc".index(which)]
-            part[...] = feeds[span.name].ravel()[index].reshape(part.shape)
-        trace: dict[str, list[FloatArray]] = {}
-        model.run(self.x, dict(self.state), trace)
-        self.values = self.elements({name: np.stack(v) for name, v in trace.items()})
-        steps = np.arange(self.lead[0], dtype=np.float64)
-        self.steps = self.elements({name: steps for name in trace})
 
-    def elements(self, vectors: dict[str, FloatArray]) -> FloatArray:
-        """Lay out vectors, shape (T, N, size), or one value a step, as the walk numbers them."""
-        walk, made = self.walk, np.full(self.walk.elements, np.nan)
-        for span in walk.spans:
-            key = f"{span.name}.c" if span.kind == "cell" else span.name
-            if span.kind == "input" or key not in vectors:  # a scale that was folded
+class _Case:
+    """Random inputs of a graph, and what the model makes of them.
+
+    Parameters
+    ----------
+    imported : Import
+    steps : int
+        Length of the sequences.
+    """
+
+    def __init__(self, imported: Import, steps: int) -> None:
+        from onnx import helper
+
+        self.imported, self.steps = imported, steps
+        walk, model, rng = imported.walk, imported.model, np.random.default_rng(0)
+        self.feeds: dict[str, Array] = {}
+        for info in walk.onnx.graph.input:
+            if info.name not in walk.shapes:
                 continue
-            vector = vectors[key]
-            if vector.ndim == 1:
-                vector = np.broadcast_to(
-                    vector[:, None, None], (len(vector), len(self.x), span.size)
-                )
-            vector = vector.reshape(*self.lead, span.size)
-            vector = np.moveaxis(vector, 0, walk.time) if walk.time is not None else vector
-            made[span.start : span.start + vector.size] = vector.ravel()
-        return made
+            shape = walk.shape_at(info.name, steps)
+            dtype = helper.tensor_dtype_to_np_dtype(info.type.tensor_type.elem_type)
+            if dtype.kind in "iu":
+                limit = model.input_size if imported.hot else 100
+                self.feeds[info.name] = rng.integers(0, limit, shape).astype(dtype)
+            else:
+                self.feeds[info.name] = rng.uniform(-1, 1, shape).astype(dtype)
+        given, graph = self.feeds[walk.x], Graph(streams=True)
+        numbers = walk.layout.number(graph, given.shape)
+        flat = np.empty(given.size)
+        flat[numbers.ravel()] = given.ravel()
+        x = flat.reshape(-1, graph.sequences, steps).transpose(1, 2, 0)
+        self.x = np.eye(model.input_size)[x[..., 0].astype(np.int64)] if imported.hot else x
+        self.state = model.initial_state(graph.sequences)
+        for layer, which, source, part in imported.states:
+            own = self.state[layer]["hc".index(which)]
+            own[...] = self.feeds[source].ravel()[part].reshape(own.shape)
+        self.trace: dict[str, list[FloatArray]] = {}
+        self.y = model.run(self.x, dict(self.state), self.trace)
 
-    def bounds(self, precision: Precision) -> FloatArray:
-        """Bound of each element in a precision."""
-        return self.elements(bounds(self.model, self.x, precision, self.state))
+    def bounds(self, precision: Precision) -> dict[str, FloatArray]:
+        """Bound of each vector at each step, in a precision."""
+        return bounds(self.imported.model, self.x, precision, self.state)
 
-    def away(self, made: Value, result: Array, limits: FloatArray) -> tuple[float, int]:
-        """Return the largest difference, and the first step beyond its bound (-1: none)."""
-        y, limit = self.values[made.index], limits[made.index]
-        if made.final:
-            y, limit = log_softmax(y), np.broadcast_to(2 * limit.max(-1, keepdims=True), y.shape)
-            y = np.exp(y) if made.final == "Softmax" else y
-        if y.shape != result.shape:
-            return np.inf, 0
-        away = np.abs(y - result.astype(np.float64))
-        wrong = ~(away <= limit)
-        first = int(self.steps[made.index][wrong].min()) if wrong.any() else -1
-        return float(away.max(initial=0.0)), first
+    def differences(
+        self, results: Mapping[str, Array], limits: FloatArray
+    ) -> Iterator[tuple[str, float, int]]:
+        """Yield each output's name, largest difference, and first step beyond the bound (-1: none)."""
+        walk, before = self.imported.walk, self.imported.walk.graph.steps
+        for name, output in self.imported.outputs:
+            elements: IntArray | None = output.elements
+            if self.steps != before:
+                elements = output.at_length(walk.graph.sequences, before, self.steps)
+            if elements is None:  # sequences and steps are one axis
+                continue
+            if elements.shape != results[name].shape:
+                yield name, np.inf, 0
+                continue
+            got = replace(output, elements=elements).expected(self.y)
+            limit = limits[elements % self.steps] * (2 if output.softmax else 1)
+            yield name, *_away(got, results[name], limit, elements % self.steps)
+
+    def begins(self, run: Run, limits: Mapping[str, FloatArray]) -> str:
+        """Name the first recurrent node whose outputs differ, and the step."""
+        from onnx import helper
+
+        walk = self.imported.walk
+        known = {o.name for o in walk.onnx.graph.output}
+        nodes = [entry for entry in walk.recurrent if entry[1]]
+        added = [output for _, output, _ in nodes if output not in known]
+        kind = walk.onnx.graph.output[0].type.tensor_type.elem_type
+        infos = [helper.make_tensor_value_info(name, kind, None) for name in added]
+        walk.onnx.graph.output.extend(infos)
+        try:
+            results = run(self.feeds)
+        except Exception:  # where it cannot tell more, the message stays short
+            return ""
+        finally:
+            del walk.onnx.graph.output[len(walk.onnx.graph.output) - len(added) :]
+        for node, output, elements in nodes:
+            size = walk.graph.positions
+            for first in {walk.graph.owner(f).first for f in np.unique(elements // size)}:
+                layer = self.imported.layers.get(first, "")
+                if layer not in self.trace:
+                    continue
+                values, chosen = np.stack(self.trace[layer]), elements // size >= first
+                chosen &= elements // size < first + values.shape[-1]
+                own = elements[chosen]
+                at, step = own % size, own % self.steps
+                got = values[step, at // self.steps, own // size - first]
+                _, begin = _away(got, results[output][chosen], limits[layer][step], step)
+                if begin >= 0:
+                    return f"the difference begins in {node} at step {begin}"
+        return "no recurrent node differs: a layer after them does"
 
 
-def _begins(walk: Walk, run: Any, ours: _Ours, feeds: dict[str, Array], limits: FloatArray) -> str:
-    """Name the first recurrent node whose outputs differ, and the step."""
-    from onnx import helper
-
-    nodes = [n for n in walk.graph.node if n.op_type in RECURRENT_OPS and n.output[0]]
-    known = {o.name for o in walk.graph.output}
-    added = [n.output[0] for n in nodes if n.output[0] not in known]
-    kind = walk.graph.output[0].type.tensor_type.elem_type
-    walk.graph.output.extend(helper.make_tensor_value_info(n, kind, None) for n in added)
-    try:
-        results = dict(zip([o.name for o in walk.graph.output], run(feeds), strict=True))
-    except Exception:  # where it cannot tell more, the message stays short
-        return ""
-    finally:
-        del walk.graph.output[len(walk.graph.output) - len(added) :]
-    for node in nodes:
-        made = walk.env[node.output[0]]
-        if isinstance(made, Value):
-            _, step = ours.away(made, results[node.output[0]], limits)
-            if step >= 0:
-                return f"the difference begins in {node_name(walk.graph, node)} at step {step}"
-    return "no recurrent node differs: a layer after them does"
+def _away(got: FloatArray, want: Array, limit: FloatArray, step: Array) -> tuple[float, int]:
+    """Return the largest difference, and the first step beyond its limit (-1: none)."""
+    away = np.abs(got - want.astype(np.float64))
+    wrong = ~(away <= limit)
+    return float(away.max(initial=0.0)), int(step[wrong].min()) if wrong.any() else -1
 
 
-def check_graph(walk: Walk, model: Model) -> tuple[str, tuple[str, ...]]:
-    """Compare the model with the graph.
+def check_graph(imported: Import) -> tuple[str, tuple[str, ...]]:
+    """Compare the model with the graph, also on longer sequences where the axis of time is open.
 
     Returns
     -------
@@ -171,39 +200,31 @@ def check_graph(walk: Walk, model: Model) -> tuple[str, tuple[str, ...]]:
     CheckError
         Every evaluator that can run the graph gives something else.
     """
-    from onnx import helper
-
-    rng = np.random.default_rng(0)
-    feeds: dict[str, Array] = {}
-    for info in walk.graph.input:
-        if info.name in walk.shapes:
-            dtype = helper.tensor_dtype_to_np_dtype(info.type.tensor_type.elem_type)
-            feeds[info.name] = rng.uniform(-1, 1, walk.shapes[info.name]).astype(dtype)
-    ours, troubles, wrong = _Ours(walk, model, feeds), list[str](), ""
+    walk, troubles, wrong = imported.walk, list[str](), ""
+    lengths = [walk.graph.steps, walk.graph.steps + LONGER][: 1 + walk.any_length]
     for name, precision, run in _evaluators(walk.onnx):
-        try:
-            results = run(feeds)
-        except Exception as error:  # not installed, or it lacks an operator, type or layout
-            troubles.append(f"{name}: {type(error).__name__}: {str(error).partition(chr(10))[0]}")
-            continue
-        limits, worst = ours.bounds(precision), 0.0
-        for info, result in zip(walk.graph.output, results, strict=True):
-            made = walk.env[info.name]
-            if not isinstance(made, Value):
-                continue
-            away, step = ours.away(made, result, limits)
-            if step >= 0:
-                text = _begins(walk, run, ours, feeds, limits)
-                report = "; please report the file" if step == 0 else ""
-                wrong = wrong or (
-                    f"output {info.name!r} differs from {name} by {away:.3g} on random input, from "
-                    f"step {step} on; {text}{report}"
-                )
+        worst, text = 0.0, ""
+        for steps in lengths:
+            case = _Case(imported, steps)
+            try:
+                results = run(case.feeds)
+            except Exception as error:  # not installed, or it lacks an operator, type or layout
+                text = f"{name}: {type(error).__name__}: {str(error).partition(chr(10))[0]}"
+                troubles.append(text)
                 break
-            worst = max(worst, away)
-        else:
+            limits = case.bounds(precision)
+            for output, away, step in case.differences(results, limits[""]):
+                worst = max(worst, away)
+                if step >= 0 and not text:
+                    text = f"output {output!r} differs from {name} by {away:.3g} on random input, "
+                    text += f"{steps} steps, from step {step} on; {case.begins(run, limits)}"
+                    wrong = wrong or text + ("; please report the file" if step == 0 else "")
+        if not text:
             return f"checked against {name}: differs by {worst:.1e}", ()
     if wrong:
         raise CheckError(wrong)
     text = "; ".join(troubles)[:300]
     return f"warning: not checked: {text}", (f"the import with ONNX's evaluators ({text})",)
+
+
+Run = Callable[[dict[str, Array]], dict[str, Array]]

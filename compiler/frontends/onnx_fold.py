@@ -18,16 +18,19 @@ Array = npt.NDArray[Any]
 ELEMENTS_LIMIT = 1 << 26
 """Largest tensor that is made while a graph is read."""
 
-BYTES = 16
-"""Bytes of memory for an element: it and a copy."""
+BYTES = 40
+"""Bytes of memory for an element: as it is evaluated, in float64, and copies."""
 DIMENSIONS = 32
+FLOATS = (1, 10, 11, 16)  # TensorProto.FLOAT, FLOAT16, DOUBLE, BFLOAT16
 
 GLUE = {"Transpose", "Reshape", "Squeeze", "Unsqueeze", "Identity", "Flatten", "Slice", "Gather",
-        "Split", "Concat"}  # fmt: skip
+        "Split", "Concat", "Expand", "Tile"}  # fmt: skip
 """Operators that only move or choose elements."""
 
-FOLDED = GLUE | {"Constant", "Shape", "Size", "Cast", "Expand", "ConstantOfShape", "Add",
-                 "Sub", "Mul", "Div", "Equal", "Where"}  # fmt: skip
+ELEMENTWISE = {"Add", "Sub", "Mul", "Div", "Equal", "Where", "Pow", "Less", "Greater", "Max", "Min", "Sum",
+               "And", "Or", "Mod"}  # fmt: skip
+FOLDED = GLUE | ELEMENTWISE | {"Constant", "Shape", "Size", "Cast", "ConstantOfShape", "Neg", "Sqrt",
+                               "Reciprocal", "Not", "MatMul", "Range", "ReduceSum", "ReduceL2", "ReduceProd"}  # fmt: skip
 """Operators that are evaluated where all inputs are constant."""
 
 
@@ -65,10 +68,20 @@ def _evaluate(node: Any, arrays: list[Array | None], model: Any) -> list[Array]:
         total += _count(wanted)
     elif node.op_type == "Cast" and any(a.i == TensorProto.STRING for a in node.attribute):
         raise InputError("Cast to text is not supported")
+    elif node.op_type == "Cast" and any(a.i in FLOATS for a in node.attribute):
+        spend(BYTES * total, f"Cast of {total} elements")
+        return [given[0].astype(np.float64)]  # no float is rounded here
     elif node.op_type == "Constant" and any(a.name == "sparse_value" for a in node.attribute):
         raise InputError("a sparse Constant is not supported; store it dense")
-    elif node.op_type in ("Add", "Sub", "Mul", "Div", "Equal", "Where"):
+    elif node.op_type in ELEMENTWISE:
         total += _count(np.broadcast_shapes(*shapes))
+    elif node.op_type == "Tile":
+        total *= max(1, _count(given[-1].ravel()))
+    elif node.op_type == "MatMul":
+        total += _count([*shapes[0][:-1], *shapes[1]])
+    elif node.op_type == "Range":
+        start, end, step = (float(a.reshape(())) for a in given)
+        total += _count([max(0.0, (end - start) / step)]) + 1
     elif node.op_type == "Gather":
         total *= max(1, _count(shapes[-1]))
     if total > ELEMENTS_LIMIT:
@@ -81,7 +94,12 @@ def _evaluate(node: Any, arrays: list[Array | None], model: Any) -> list[Array]:
     outputs = [helper.make_tensor_value_info(n, TensorProto.UNDEFINED, None) for n in node.output]
     graph = helper.make_graph([node], "node", infos, outputs)
     single = helper.make_model(graph, opset_imports=model.opset_import)
-    return [np.asarray(a) for a in ReferenceEvaluator(single).run(None, present)]
+    return [in_float64(np.asarray(a)) for a in ReferenceEvaluator(single).run(None, present)]
+
+
+def in_float64(array: Array) -> Array:
+    """Return floating-point numbers in float64, and others as they are."""
+    return array.astype(np.float64) if array.dtype.kind not in "biuSUO" else array
 
 
 def evaluate(node: Any, arrays: list[Array | None], model: Any) -> list[Array]:
@@ -107,7 +125,11 @@ def constants(model: Any) -> dict[str, Array]:
     """Return every tensor of a graph that does not depend on its inputs."""
     from onnx import numpy_helper
 
-    known = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+    known = {}
+    for tensor in model.graph.initializer:
+        array = numpy_helper.to_array(tensor)
+        spend(8 * array.size, f"{tensor.name} in float64")
+        known[tensor.name] = in_float64(array)
     for node in model.graph.node:
         if operator(node) in FOLDED and all(not n or n in known for n in node.input):
             arrays = [known.get(n) for n in node.input]
