@@ -21,7 +21,7 @@ SYMBOLIC = (13, 11, 7, 5, 3)  # sizes tried for open dimensions: all different, 
 
 
 class Layout(NamedTuple):
-    """What the axes of x are.
+    """Meaning of the axes of x.
 
     Parameters
     ----------
@@ -211,7 +211,7 @@ class Walk:
 
     @property
     def any_length(self) -> bool:
-        """Whether the axis of time is open."""
+        """True if the axis of time is open."""
         return self.layout.time is not None and bool(self.keys[self.x][self.layout.time])
 
     def shape_at(self, name: str, steps: int) -> tuple[int, ...]:
