@@ -15,6 +15,7 @@ from ..ir.model import Model
 from ..numerics.activation import float_activation
 from .aten_recurrent import read_cell, read_stack
 from .aten_walk import Args, Walk
+from .graph_clip import clip
 from .graph_model import fold
 from .graph_node import Elements, first_axis
 from .graph_output import Output
@@ -114,12 +115,7 @@ def _normalize(walk: Walk, a: Args) -> Any:
 def _clip(low: str, high: str, least: Any, most: Any) -> Callable[[Walk, Args], Any]:
     def read(walk: Walk, a: Args) -> Any:
         limits = a.get(low, least), a.get(high, most)
-        name = {(-1, 1): "hard_tanh", (0, None): "relu"}.get(limits)
-        if name is None:
-            walk.graph.refuse(
-                f"clips to {limits[0]} to {limits[1]}; -1 to 1 and 0 upwards are supported"
-            )
-        return Elements(walk.graph.activation(walk.elements(a["self"]), name))
+        return Elements(clip(walk.graph, walk.elements(a["self"]), *limits))
 
     return read
 

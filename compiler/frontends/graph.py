@@ -46,6 +46,7 @@ class Graph:
     An element is numbered ``feature * positions + sequence * steps + step``. Vectors made from here
     on come from ``place``, for messages, and make layers of ``name``, if it is not empty. A
     computation that ``streams`` may be one of a single step: its caller keeps the state.
+    ``recurrent_layers`` are those of the format, for messages.
     """
 
     place: str = ""
@@ -54,6 +55,7 @@ class Graph:
     sequences: int = 1
     steps: int = 1
     streams: bool = False
+    recurrent_layers: str = "(nn.GRU, nn.LSTM, nn.RNN or a loop over one of their cells)"
     _known: dict[tuple[Any, ...], Node] = field(default_factory=dict)
     _owner: list[int] = field(default_factory=list)
 
@@ -285,8 +287,9 @@ class Graph:
                             "two halves of a bidirectional h_n): the core reads one step at a time. "
                             "Use y[:, -1] and train again, or import the recurrent part alone and compute "
                             "the rest on the host")  # fmt: skip
-            self.refuse("reads different steps together; that needs a recurrent layer (nn.GRU, nn.LSTM, "
-                        "nn.RNN or a loop over one of their cells)")  # fmt: skip
+            self.refuse(
+                f"reads different steps together; that needs a recurrent layer {self.recurrent_layers}"
+            )
         return at[..., 0]
 
     def _rows(self, x: IntArray) -> tuple[IntArray, IntArray]:

@@ -30,7 +30,7 @@ GLUE = {"Transpose", "Reshape", "Squeeze", "Unsqueeze", "Identity", "Flatten", "
 ELEMENTWISE = {"Add", "Sub", "Mul", "Div", "Equal", "Where", "Pow", "Less", "Greater", "Max", "Min", "Sum",
                "And", "Or", "Mod"}  # fmt: skip
 FOLDED = GLUE | ELEMENTWISE | {"Constant", "Shape", "Size", "Cast", "ConstantOfShape", "Neg", "Sqrt",
-                               "Reciprocal", "Not", "MatMul", "Range", "ReduceSum", "ReduceL2", "ReduceProd"}  # fmt: skip
+                               "Reciprocal", "Not", "MatMul", "Gemm", "Tanh", "Sigmoid", "Relu", "Range", "ReduceSum", "ReduceL2", "ReduceProd"}  # fmt: skip
 """Operators that are evaluated where all inputs are constant."""
 
 
@@ -77,6 +77,8 @@ def _evaluate(node: Any, arrays: list[Array | None], model: Any) -> list[Array]:
         total += _count(np.broadcast_shapes(*shapes))
     elif node.op_type == "Tile":
         total *= max(1, _count(given[-1].ravel()))
+    elif node.op_type == "Gemm":
+        total += _count([max(shape, default=1) for shape in shapes[:2]])
     elif node.op_type == "MatMul":
         total += _count([*shapes[0][:-1], *shapes[1]])
     elif node.op_type == "Range":

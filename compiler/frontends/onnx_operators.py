@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from ..arrays import IntArray
+from .graph_clip import clip
 from .onnx_cells import attributes
 from .onnx_fold import Array
 from .onnx_recurrent import read_recurrent
-from .onnx_walk import Tensor, Translation, Walk
+from .onnx_walk import RECURRENT, Tensor, Translation, Walk
 
 __all__ = ["ADVICE", "OPERATORS"]
 
@@ -31,8 +32,8 @@ ADVICE = {
     **dict.fromkeys(("If", "Loop", "Scan"), LOOP),
 }  # fmt: skip
 GATE = (
-    "multiplies two tensors that depend on the input (a gate or attention of its own); only "
-    "recurrent nodes do that"
+    "multiplies two tensors that depend on the input (a gate or attention of its own); that needs "
+    f"a recurrent layer {RECURRENT}"
 )
 
 
@@ -134,17 +135,16 @@ def _clip(walk: Walk, node: Any) -> list[IntArray]:
         limit = given.get(key, walk.constant(node, k, key))
         value = None if limit is None else float(np.asarray(limit).reshape(()))
         limits.append(None if value is not None and abs(value) > 3e38 else value)
-    if limits not in ([-1, 1], [0, None]):
-        walk.graph.refuse(f"Clip to {limits}; -1 to 1 and 0 upwards are supported")
-    name = "relu" if limits[1] is None else "hard_tanh"
-    return [walk.graph.activation(walk.data(node), name)]
+    return [clip(walk.graph, walk.data(node), *limits)]
 
 
-def _max(walk: Walk, node: Any) -> list[IntArray]:
+def _limit(walk: Walk, node: Any) -> list[IntArray]:
     k = int(not isinstance(walk.value(node, 0), Tensor))
-    if len(node.input) != 2 or np.any(walk.numbers(node, 1 - k, "the limit")):
-        walk.graph.refuse("Max is supported of one tensor and zero")
-    return [walk.graph.activation(walk.data(node, k), "relu")]
+    if len(node.input) != 2 or walk.numbers(node, 1 - k, "the limit").size != 1:
+        walk.graph.refuse(f"{node.op_type} is supported of one tensor and one number")
+    limit = float(walk.numbers(node, 1 - k, "the limit").reshape(()))
+    low, high = (limit, None) if node.op_type == "Max" else (None, limit)
+    return [clip(walk.graph, walk.data(node, k), low, high)]
 
 
 def _softmax(kind: str) -> Translation:
@@ -219,7 +219,8 @@ OPERATORS: dict[str, Translation] = {
     "Sigmoid": _activation("sigmoid"),
     "HardSigmoid": _hard_sigmoid,
     "Clip": _clip,
-    "Max": _max,
+    "Max": _limit,
+    "Min": _limit,
     "Softmax": _softmax("softmax"),
     "LogSoftmax": _softmax("log_softmax"),
     "Gather": _embedding,

@@ -15,8 +15,12 @@ from .graph_node import Elements
 from .onnx_cells import RECURRENT_OPS
 from .onnx_fold import BYTES, ELEMENTS_LIMIT, FOLDED, GLUE, Array, evaluate, operator
 
-__all__ = ["Layout", "Tensor", "Walk", "data_input", "input_shapes"]
+__all__ = ["RECURRENT", "Layout", "Tensor", "Walk", "data_input", "input_shapes"]
 
+RECURRENT = (
+    "(a GRU, LSTM or RNN node; PyTorch's exporters write a loop over cells, and with dynamo=True also "
+    "nn.RNN, step by step: export nn.RNN with dynamo=False, or give the .pt2 file of torch.export)"
+)
 SYMBOLIC = (13, 11, 7, 5, 3)  # sizes tried for open dimensions: all different, so told apart
 
 
@@ -97,7 +101,7 @@ class Walk:
     ) -> None:  # fmt: skip
         self.onnx, self.layout, self.operators = model, layout, operators
         self.opset = next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
-        self.graph = Graph(streams=True)
+        self.graph = Graph(streams=True, recurrent_layers=RECURRENT)
         self.env: dict[str, Array | Tensor] = dict(known)
         self.keys, self.shapes = input_shapes(model, known, sizes)
         self.x = data_input(model, list(self.shapes))
@@ -135,19 +139,26 @@ class Walk:
             found.append((info.name, value))
         self.done = len(self.onnx.graph.node)
         self.graph.place, self.graph.name = "the output", ""
-        kept = [pair for pair in found if not pair[1].state]
-        kept = kept or [pair for pair in found if not self._owners(pair[1], "cell_state")] or found
-        given = {name for name, _ in kept}
-        for name, value in found:
-            if name not in given:
-                owners = self._owners(value, "recurrent") | self._owners(value, "cell_state")
-                self.notes += [f"the final state of {o} is kept inside the core" for o in owners]
+        kinds = {name: self._owners(value) for name, value in found}
+        kept = [p for p in found if not p[1].state and kinds[p[0]].keys() != {"input"}]
+        kept = kept or [pair for pair in found if "cell_state" not in kinds[pair[0]]] or found
+        for name in kinds.keys() - {name for name, _ in kept}:
+            for kind, owners in kinds[name].items():
+                self.notes += [
+                    f"output {name!r} gives x back; it is left out"
+                    if kind == "input"
+                    else f"the final state of {owner} is kept inside the core"
+                    for owner in owners
+                ]
         return [(name, value.numbers) for name, value in kept]
 
-    def _owners(self, value: Tensor, kind: str) -> dict[str, None]:
-        features = np.unique(value.numbers // self.graph.positions)
-        owners = [self.graph.owner(f) for f in features]
-        return {owner.name: None for owner in owners if owner.kind == kind}
+    def _owners(self, value: Tensor) -> dict[str, dict[str, None]]:
+        """Return the names of the vectors that a tensor is made of, by their kinds."""
+        found: dict[str, dict[str, None]] = {}
+        for feature in np.unique(value.numbers // self.graph.positions):
+            owner = self.graph.owner(feature)
+            found.setdefault(owner.kind, {})[owner.name] = None
+        return found
 
     def _move(self, node: Any) -> bool:
         """Apply a node that computes a constant, or moves elements of tensors."""

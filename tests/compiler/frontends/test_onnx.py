@@ -48,12 +48,16 @@ LINEAR = [node("MatMul", ["seq", "M"], ["p"]), node("Add", ["bias", "p"], ["q"])
         ([node("Gather", ["seq", "zero"], ["out"], axis=0)], 1),
         ([node("Gather", ["seq", "zero"], ["s"], axis=2), node("Identity", ["s"], ["out"])], 2),
         ([node("Identity", ["x"], ["out"])], 1),
+        ([node("Clip", ["seq"], ["out"])], 1),
+        ([node("Clip", ["seq", "lo"], ["out"])], 3),
+        ([node("Clip", ["seq", "lo", "half"], ["out"])], 3),
+        ([node("Max", ["lo", "seq"], ["c"]), node("Min", ["c", "half"], ["out"])], 4),
     ],
 )  # fmt: skip
 def test_graph(load, middle, layers, shape, batch_first):
     """Layers between layout operators; the check on import compares every output."""
     model = classifier(middle, shape, batch_first=batch_first)
-    for name, value in (("lo", -1.0), ("hi", 1.0), ("flat", np.array([-1, 4]))):
+    for name, value in (("lo", -1.0), ("hi", 1.0), ("half", 0.5), ("flat", np.array([-1, 4]))):
         array = np.float32(value) if name != "flat" else value
         model.graph.initializer.append(numpy_helper.from_array(np.asarray(array), name))
     imported = load(model)
@@ -122,7 +126,7 @@ def test_joined_features_of_different_steps(load):
         ([node("Conv", ["seq", "M"], ["out"])], r"not supported: Conv \(1\).*--node: gru"),
         ([node("Add", ["seq", "X"], ["out"])], "shapes .13, 11, 4., .13, 11, 3., which do not"),
         ([node("Mul", ["seq", "seq"], ["out"])], "a gate or attention"),
-        ([node("Clip", ["seq"], ["out"])], "Clip to"),
+        ([node("Clip", ["seq", "lim", "lim"], ["out"])], "Clip_3: clips to 1 to 1"),
         ([node("HardSigmoid", ["seq"], ["out"], beta=0.4)], "beta 0.4"),
         ([node("MatMul", ["seq", "W"], ["out"])], "two axes are supported|weights of shape"),
         ([node("MatMul", ["seq", "N"], ["out"])], "weights of shape .4, 2. for 4 inputs"),
@@ -145,7 +149,12 @@ def test_joined_features_of_different_steps(load):
 )  # fmt: skip
 def test_refused_graph(load, middle, message):
     model = classifier(middle, ["t", "b", 3])
-    for name, array in (("big", [1 << 40, 1 << 10]), ("three", [3]), ("bias4", np.ones((1, 1, 4)))):
+    for name, array in (
+        ("big", [1 << 40, 1 << 10]),
+        ("three", [3]),
+        ("bias4", np.ones((1, 1, 4), np.float32)),
+        ("lim", np.float32(1)),
+    ):
         model.graph.initializer.append(numpy_helper.from_array(np.array(array), name))
     with pytest.raises(InputError, match=message):
         load(model)
