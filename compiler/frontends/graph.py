@@ -44,9 +44,8 @@ class Graph:
     """Vectors of one computation, over sequences of equal length.
 
     An element is numbered ``feature * positions + sequence * steps + step``. Vectors made from here
-    on come from ``place``, for messages, and make layers of ``name``, if it is not empty. A
-    computation that ``streams`` may be one of a single step: its caller keeps the state.
-    ``recurrent_layers`` are those of the format, for messages.
+    on come from ``place`` and make layers of ``name``, if it is not empty. What ``streams`` may have
+    one step: its caller keeps the state. ``recurrent_layers`` are the format's, for messages.
     """
 
     place: str = ""
@@ -182,11 +181,7 @@ class Graph:
     ) -> tuple[IntArray, IntArray, IntArray]:
         """Walk a recurrent layer over the first axis of ``x``, shape (steps, sequences, features).
 
-        Parameters
-        ----------
-        x, layer
-        start : tuple
-            What tells the state to start from, where that is not zero: see :class:`.Node`.
+        ``start`` tells the state to start from, where that is not zero: see :class:`.Node`.
 
         Returns
         -------

@@ -179,7 +179,7 @@ def _reverse(walk: Walk, node: Any) -> list[IntArray]:
     x, given = walk.data(node), attributes(node)
     time, lengths = given.get("time_axis", 0), walk.numbers(node, 1, "sequence_lens")
     if (lengths != x.shape[time]).any():
-        walk.graph.refuse(f"reverses {lengths.tolist()[:8]} of {x.shape[time]} steps; sequences of the full "
+        walk.graph.refuse(f"reverses {lengths.astype(int).tolist()[:8]} of {x.shape[time]} steps; sequences of the full "
                           "length are supported: run others one by one")  # fmt: skip
     return [np.flip(x, time)]
 
