@@ -33,6 +33,12 @@ def add_verbs(verbs: Any) -> None:
     parser = add_verb(verbs, "verilog", verilog, "write a program's core as Verilog")
     parser.add_argument("program", metavar="PROGRAM", type=Path, help="folder of a program")
     parser.add_argument("-o", "--output", metavar="DIR", type=Path, required=True, help="folder")
+    parser.add_argument(
+        "--name",
+        metavar="NAME",
+        default="",
+        help="begin the names of modules and files with it, for several cores in one design",
+    )
 
     parser = add_verb(
         verbs, "simulate", simulate, "simulate the Verilog and hold it against the golden model",
@@ -125,7 +131,7 @@ def verilog(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     from ..hw import write_verilog
 
     program = read_program(args.program)
-    names = write_verilog(program, args.output)
+    names = write_verilog(program, args.output, name=args.name)
     for name in names:
         console.say(f"written: {args.output / name}")
     return {"digest": program.digest, "output": str(args.output), "files": names}

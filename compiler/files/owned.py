@@ -55,7 +55,8 @@ def _digest(value: object) -> bool:
 _MEMORY = r"(weights|beats)(_\d+)?\.hex"
 _PASSES = r"(pass\d+/)?"
 _PROGRAM = rf"{_PASSES}(program\.json|weights\.npz|{_MEMORY})"
-_VERILOG = rf"program\.json|{_PASSES}(core\.v|gatewright_\w+\.v|gatewright_core\.core|{_MEMORY})"
+_NAMED = rf"(\w+_)?(core\.v|{_MEMORY})|\w+_(axis\.v|wishbone\.v|core\.core)"
+_VERILOG = rf"program\.json|{_PASSES}({_NAMED})"
 
 PROGRAM = Kind("program.json", _json(schema=lambda v: type(v) is int, digest=_digest), _PROGRAM)
 VERILOG = Kind("core.v", lambda text: text.startswith("// gatewright core, program "), _VERILOG)

