@@ -13,9 +13,12 @@ from ..compiler.arrays import FloatArray, IntArray, check_lengths, valid_steps
 from ..compiler.errors import CheckError, InputError
 from ..compiler.golden import State
 from ..compiler.program.program import Program
+from .memories import BoardMemories
+from .scrub import ScrubCounts, scrubbed
 from .session import Session, Transport
-from .wire.identity import CHUNK, IDENTITY_BYTES, Identity, Sizes, digest_id, hardware_id, memories
-from .wire.protocol import COUNTERS, PROTOCOL, Op, Status
+from .wire.codes import from_bytes, to_bytes
+from .wire.identity import IDENTITY_BYTES, Identity, Sizes, digest_id, hardware_id
+from .wire.protocol import COUNTERS, PROTOCOL, Contents, Op, Status
 
 __all__ = ["Counters", "Device", "Outputs"]
 
@@ -53,6 +56,13 @@ class Device:
         A :class:`.serial_port.SerialPort`, or a simulated board.
     program : Program
         What the board is meant to hold.
+    scrub : int
+        Verify the board's memories before a run and after every so many steps of it; after an
+        upset they are loaded again and those steps are repeated. 0: never.
+
+    Attributes
+    ----------
+    scrubs : ScrubCounts
 
     Raises
     ------
@@ -62,8 +72,9 @@ class Device:
         The board was lost on the way, here and in every method.
     """
 
-    def __init__(self, transport: Transport, program: Program) -> None:
+    def __init__(self, transport: Transport, program: Program, *, scrub: int = 0) -> None:
         self.name, self.program = transport.name, program
+        self.scrub, self.scrubs = scrub, ScrubCounts()
         self.session = Session(transport)
         self.identity = self.identify()
         if self.identity.protocol != PROTOCOL:
@@ -73,12 +84,22 @@ class Device:
             )
         self.session.window = self.identity.window
         self.sizes = Sizes.of(program, self.loadable)
+        self.memories = BoardMemories(
+            self.session, self.sizes.word_bytes, verifiable=self.verifiable
+        )
         self._check_hardware()
+        if scrub:
+            self._check_verifiable()
 
     @property
     def loadable(self) -> bool:
         """True if the board's weights can be exchanged."""
-        return bool(self.identity.loadable)
+        return bool(self.identity.contents & Contents.LOADABLE)
+
+    @property
+    def verifiable(self) -> bool:
+        """True if the board can tell whether its memories hold what they should."""
+        return bool(self.identity.contents & Contents.VERIFIABLE)
 
     @property
     def loaded(self) -> bool:
@@ -174,20 +195,24 @@ class Device:
         z = self.sizes
         length = self._lengths(codes, lengths)
         starts = None if state is None else state.flat(self.program.network)
-        data = []
+        data: list[bytes] = []
         for n in range(len(codes)):
             fresh = starts is None and not (resume and n == 0)
-            if starts is not None:
-                data.append(bytes([Op.LOAD_STATE]) + to_bytes(starts[n], z.word_bytes))
             steps = to_bytes(codes[n, : length[n]], z.input_bytes)
             rows = np.frombuffer(steps, np.uint8).reshape(length[n], -1)
             ops = np.full((length[n], 1), Op.STEP, np.uint8)
             ops[:1] = Op.STEP_FIRST if fresh else Op.STEP
-            data.append(np.hstack([ops, rows]).tobytes())
+            made_of = [row.tobytes() for row in np.hstack([ops, rows])]
+            if starts is not None:
+                load = bytes([Op.LOAD_STATE]) + to_bytes(starts[n], z.word_bytes)
+                made_of[:1] = [load + made_of[0]] if made_of else [load]
+            data += made_of
         total = int(length.sum())
-        raw = self.session.exchange(
-            b"".join(data), total * z.outputs * z.output_bytes, progress
-        )  # fmt: skip
+        size = z.outputs * z.output_bytes
+        if self.scrub and data:
+            raw = scrubbed(self, data, size, progress)
+        else:
+            raw = self.session.exchange(b"".join(data), total * size, progress)
         valid = valid_steps(length, *codes.shape[:2])
         made = np.zeros((total, z.outputs), np.int64)
         made[:, self.program.schedule.output_order] = from_bytes(raw, z.output_bytes).reshape(
@@ -233,6 +258,30 @@ class Device:
 
     # -- weights --------------------------------------------------------------------
 
+    def verify(self) -> bool:
+        """Let the board compute the CRC of its weights and beat table, and compare it.
+
+        It takes :attr:`~.images.MemoryImages.verify_cycles` between two steps; states stay. If the result is
+        False, the board is no longer :attr:`loaded` and takes no steps.
+
+        Raises
+        ------
+        InputError
+            The board cannot do it.
+        """
+        self._check_verifiable()
+        right = self.memories.verify(self.program)
+        self.scrubs.passes += 1
+        self.scrubs.upsets += not right
+        return right
+
+    def _check_verifiable(self) -> None:
+        if not self.verifiable:
+            raise InputError(
+                f"{self.name}: the board cannot verify its memories; build and flash with "
+                "--loadable and this version"
+            )
+
     def load(
         self, program: Program | None = None, progress: Callable[[float], None] | None = None
     ) -> None:
@@ -260,44 +309,7 @@ class Device:
             raise
         if not self.loadable:
             return  # its digest is the program's: what it holds is what would be loaded
-        contents = memories(self.program)
-        done, total = 0, sum(len(words) for _, words in contents)
-        commands = ((Op.LOAD_BEATS, Op.READ_BEATS), (Op.LOAD_WEIGHTS, Op.READ_WEIGHTS))
-        for (load, read), (memory, words) in zip(commands, contents, strict=True):
-            data = to_bytes(words, self.sizes.word_bytes)
-
-            def step(fraction: float, start: int = done, size: int = len(words)) -> None:
-                if progress is not None:
-                    progress((start + fraction * size) / total)
-
-            self.session.exchange(bytes([load]) + data, 0)
-            got = from_bytes(
-                self.session.exchange(bytes([read]), len(data), step), self.sizes.word_bytes
-            ) & ((1 << CHUNK) - 1)  # fmt: skip
-            done += len(words)
-            wrong = np.flatnonzero(got != words)
-            if len(wrong):
-                k = int(wrong[0])
-                raise CheckError(
-                    f"{self.name}: word {k} of the board's {memory} was loaded with "
-                    f"{words[k]:#06x} and read back as {got[k]:#06x}, {len(wrong)} differ; the board's "
-                    "memory or clock is at fault"
-                )
-        self.session.exchange(bytes([Op.LOADED]) + digest_id(self.program.digest), 0)
+        self.memories.load(self.program, progress)
         self.identify()
         if not self.loaded:
             raise CheckError(f"{self.name}: the board does not take the program it was loaded with")
-
-
-def to_bytes(codes: IntArray, size: int) -> bytes:
-    """Return codes as little-endian two's complement of ``size`` bytes each."""
-    raw = np.ascontiguousarray(codes, "<i8").view(np.uint8)
-    return raw.reshape(-1, 8)[:, :size].tobytes()
-
-
-def from_bytes(raw: bytes, size: int) -> IntArray:
-    """Return the codes, shape (n,), that :func:`to_bytes` made the bytes of."""
-    part = np.frombuffer(raw, np.uint8).reshape(-1, size)
-    full = np.repeat(np.where(part[:, -1:] > 127, 255, 0).astype(np.uint8), 8, axis=1)
-    full[:, :size] = part
-    return full.view("<i8")[:, 0].astype(np.int64)

@@ -166,7 +166,7 @@ class Session:
         replies : int
             Bytes that the board makes of them.
         progress : callable, optional
-            Called with the part that is done, 0 to 1.
+            Called with the part that is done, 0 to 1: of the replies, or of the data where there are none.
 
         Returns
         -------
@@ -205,6 +205,8 @@ class Session:
                     )
             if progress is not None and replies:
                 progress(min(1.0, len(self._up) / replies))
+            elif progress is not None:
+                progress(1.0 - len(self._down) / len(data))
         result = bytes(self._up[:replies])
         del self._up[:replies]
         return result

@@ -14,6 +14,7 @@ import numpy as np
 from ..arrays import ceil_div
 from ..errors import InputError
 from .beat_word import Layout, columns, parts, ranges
+from .latency import Timing
 from .planes import CHUNK, Plane, offsets, pack, split
 from .schedule import Schedule
 
@@ -84,6 +85,15 @@ class MemoryImages:
             for address in range(plane.start, plane.end):
                 words[address] |= plane.words[address & mask] << offset
         return words
+
+    @property
+    def verify_cycles(self) -> int:
+        """Cycles from the core's taking of ``VERIFY`` to its verdict, if the CRC is there in time.
+
+        A bit a cycle, of all chunks of beat table and weights.
+        """
+        sizes = (len(self.beats), self.beat_width), (self.planes[0].end, self.weight_width)
+        return Timing.VERIFY + CHUNK * sum(depth * ceil_div(width, CHUNK) for depth, width in sizes)
 
 
 def build(schedule: Schedule, layout: Layout | None = None) -> MemoryImages:

@@ -23,4 +23,5 @@ class Timing:
     ARGMAX = 1  # the last output element would be on the port -> the index is
     FREE = 3  # an output beat's last element is transferred -> its place is given to another
     FIFO = 40  # output beats in flight or waiting
+    VERIFY = 46  # what a pass over the memories takes beside a cycle for each bit of their chunks
     PARTS = (0, 4, 22, 32)  # a beat is issued -> the parts of its word in the beat table are there

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .cobs import crc
-from .identity import digest_id, hardware_id, memories
+from .identity import contents, digest_id, hardware_id
 
 if TYPE_CHECKING:
     from ...compiler.program.program import Program
@@ -26,7 +26,5 @@ def flash_image(program: Program) -> bytes:
     Magic, hardware digest, program digest; beat table, then weights, in 16-bit chunks as the
     core takes them; CRC-32 of all that.
     """
-    words = [part for _name, part in memories(program)]
-    data = b"".join(part.astype("<u2").tobytes() for part in words)
-    image = flash_header(program) + digest_id(program.digest) + data
+    image = flash_header(program) + digest_id(program.digest) + contents(program)
     return image + crc(image)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from typing import NamedTuple
 
 import numpy as np
@@ -11,9 +12,12 @@ import numpy.typing as npt
 from ...compiler.arrays import ceil_div
 from ...compiler.layout.images import CHUNK, chunks
 from ...compiler.program.program import Program
-from .protocol import DIGEST_BYTES, PROTOCOL
+from .protocol import DIGEST_BYTES, PROTOCOL, Contents, Op
 
-__all__ = ["CHUNK", "IDENTITY_BYTES", "Identity", "Sizes", "digest_id", "hardware_id"]
+__all__ = [
+    "CHUNK", "IDENTITY_BYTES", "Identity", "Sizes", "contents", "contents_crc", "digest_id",
+    "hardware_id", "memories",
+]  # fmt: skip
 
 
 class Sizes(NamedTuple):
@@ -69,8 +73,8 @@ class Identity(NamedTuple):
     protocol : int
     window : int
         Bytes of each of the board's two buffers are ``2**window``.
-    loadable : int
-        1: weights and beats can be exchanged.
+    contents : int
+        Of :class:`.protocol.Contents`.
     lanes, split, beat : int
         Geometry of the engine.
     inputs, outputs, state_words : int
@@ -84,7 +88,7 @@ class Identity(NamedTuple):
 
     protocol: int
     window: int
-    loadable: int
+    contents: int
     lanes: int
     split: int
     beat: int
@@ -101,8 +105,9 @@ class Identity(NamedTuple):
     ) -> Identity:
         """Return the identity of a board with a program, whose weights may yet have to come."""
         sizes, g = Sizes.of(program, loadable), program.geometry
+        contents = Contents.LOADABLE | Contents.VERIFIABLE if loadable else Contents(0)
         return cls(
-            PROTOCOL, window, int(loadable), g.lanes, g.split, g.beat, sizes.inputs, sizes.outputs,
+            PROTOCOL, window, contents, g.lanes, g.split, g.beat, sizes.inputs, sizes.outputs,
             sizes.state_words, round(clock_hz), hardware_id(program, loadable),
             digest_id(program.digest) if initialized else bytes(DIGEST_BYTES),
         )  # fmt: skip
@@ -117,14 +122,24 @@ class Identity(NamedTuple):
         return cls(*struct.unpack(FORMAT, raw))
 
 
-def memories(program: Program) -> list[tuple[str, npt.NDArray[np.int64]]]:
-    """Return name and chunks of a program's beat table and weights, in the order of loading."""
+def memories(program: Program) -> list[tuple[Op, str, npt.NDArray[np.int64]]]:
+    """Return the memories in the order of loading: the command, a name, and the chunks."""
     i = program.images
-    made = {
-        "beat table": chunks(i.beats, i.beat_width),
-        "weights": chunks(i.weights, i.weight_width),
-    }
-    return [(name, np.array(part, np.int64)) for name, part in made.items()]
+    made = (
+        (Op.LOAD_BEATS, "beat table", chunks(i.beats, i.beat_width)),
+        (Op.LOAD_WEIGHTS, "weights", chunks(i.weights, i.weight_width)),
+    )
+    return [(load, name, np.array(part, np.int64)) for load, name, part in made]
+
+
+def contents(program: Program) -> bytes:
+    """Return all chunks of :func:`memories` as 16-bit words: in flash, and under the CRC."""
+    return b"".join(part.astype("<u2").tobytes() for _, _, part in memories(program))
+
+
+def contents_crc(program: Program) -> int:
+    """Return the CRC-32 of :func:`contents`, which a board computes of its memories."""
+    return zlib.crc32(contents(program))
 
 
 FORMAT = f"<BBBHBBHHII{DIGEST_BYTES}s{DIGEST_BYTES}s"

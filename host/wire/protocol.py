@@ -15,12 +15,11 @@ from typing import NamedTuple
 __all__ = [
     "COUNTERS",
     "CRC_BYTES",
-    "CRC_POLYNOMIAL",
-    "CRC_RESIDUE",
     "DIGEST_BYTES",
     "MAX_PAYLOAD",
     "PROTOCOL",
     "WINDOW_MARGIN",
+    "Contents",
     "DownHeader",
     "Flag",
     "Op",
@@ -39,10 +38,6 @@ COBS block never reaches its longest form and the gateware needs not know it."""
 WINDOW_MARGIN = 8
 """Bytes of the board's buffer that a host leaves free: the CRC of a frame is written there too."""
 CRC_BYTES = 4
-CRC_POLYNOMIAL = 0xEDB88320
-"""The CRC's polynomial, reflected: bits go in least significant first."""
-CRC_RESIDUE = 0xDEBB20E3
-"""What a register that began with all ones holds after data and its CRC."""
 DIGEST_BYTES = 8
 """Bytes of a digest on the link: the 16 digits that messages show."""
 
@@ -63,6 +58,13 @@ class Status(IntFlag):
     FLASH_BAD = 8  # what lies in flash is not for this hardware, or damaged
 
 
+class Contents(IntFlag):
+    """Properties of a board's weight and beat memories, in its identity."""
+
+    LOADABLE = 1  # they can be exchanged
+    VERIFIABLE = 2  # the board knows VERIFY
+
+
 class Op(IntEnum):
     """Commands in the down stream. Replies come in the up stream, in order.
 
@@ -78,6 +80,7 @@ class Op(IntEnum):
     LOAD_WEIGHTS = 0x23  # memory words follow; the board is not loaded from then on
     READ_BEATS = 0x24
     LOAD_BEATS = 0x25
+    VERIFY = 0x26  # CRC of the memories follows -> a word, 0: they hold what has that CRC
     IDENTIFY = 0x40  # -> Identity
     COUNTERS = 0x41  # -> counters
     LOADED = 0x42  # a digest follows: weights and beats are those of this program

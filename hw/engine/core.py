@@ -36,7 +36,7 @@ class Core(wiring.Component):
         Multipliers of the device that may be used (default: as many as the family spares);
         further ones are made of adders.
     loadable : bool
-        Weights and beat table are RAM, read and loaded over the state port.
+        Weights and beat table are RAM, read, loaded and verified over the state port.
     rom_files : bool
         Read weights and beat table from hexadecimal files (for Verilog);
         otherwise they are part of the design (for the Amaranth simulator).
@@ -56,14 +56,16 @@ class Core(wiring.Component):
         Output elements, ``data``, then ``first`` and ``last`` of the step.
     c : In(stream)
         State commands, 0 read and 1 load. A loadable core has 3 bits: 2 read weights, 3 load
-        weights, 4 read beat table, 5 load beat table, others do nothing. Taken between steps,
+        weights, 4 read beat table, 5 load beat table, 6 verify both; 7 does nothing. Taken between steps,
         when the core is idle; while one waits, no new step is let in.
     s_i : In(stream)
         State words after a load command: for each layer h, and c where the cell has one. For
         memories all words in order of their addresses, each in 16-bit chunks from the lowest
-        up (:func:`~.port.chunks`).
+        up (:func:`~.port.chunks`). After a verify command the CRC-32 of all chunks, beat table
+        first, low half first.
     s_o : Out(stream)
-        State words or chunks after a read command, in the same order.
+        State words or chunks after a read command, in the same order. After a verify command
+        0 if the memories have that CRC, else 1.
 
     Timing: cycles per step as ``Program.summary`` says; every output of every step at the
     cycle that ``Schedule.predict`` gives while the source offers and the sink takes.

@@ -1,4 +1,4 @@
-"""The state port: commands between steps that read and load states, weights and beat table."""
+"""The state port: commands between steps that read, load and verify states, weights and beat table."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from ...compiler.arrays import ceil_div
 from ...compiler.layout.images import chunks
 from ...compiler.layout.schedule import Schedule
 from ..blocks.arith import count, round_shift, saturate
+from ..blocks.crc import CRC_BITS, CRC_RESIDUE, crc_step
 from ..blocks.memory import CHUNK, Table
 
 __all__ = [
@@ -21,11 +22,12 @@ __all__ = [
     "READ",
     "READ_BEATS",
     "READ_WEIGHTS",
+    "VERIFY",
     "Port",
     "chunks",
 ]
 
-READ, LOAD, READ_WEIGHTS, LOAD_WEIGHTS, READ_BEATS, LOAD_BEATS = range(6)
+READ, LOAD, READ_WEIGHTS, LOAD_WEIGHTS, READ_BEATS, LOAD_BEATS, VERIFY = range(7)
 """Commands of the state port; those of the memories exist in loadable cores only."""
 
 WAIT = Table.latency + 1  # cycles from a memory's address to its word; weights have one more
@@ -68,7 +70,8 @@ class Port(wiring.Component):
         What the memory read, at most ``WAIT`` cycles after the address.
 
     Timing: a word takes 4 cycles to load and 6 to read, a chunk 4 and 7, where the streams do
-    not wait.
+    not wait. The verdict on the memories is offered
+    :attr:`~.images.MemoryImages.verify_cycles` after their ``VERIFY`` is taken.
     """
 
     c: stream.Interface
@@ -156,11 +159,13 @@ class Port(wiring.Component):
                             with m.Else():
                                 m.next = "FETCH"
                     if self.loadable:
-                        with m.Elif(code <= LOAD_BEATS):
+                        with m.Elif(code <= VERIFY):
                             m.d.sync += [
                                 self.busy.eq(1), self.m_busy.eq(1), self.m_beats.eq(code[2]),
                             ]  # fmt: skip
-                            with m.If(code[0]):
+                            with m.If(code == VERIFY):
+                                m.next = "CHECK-FETCH"
+                            with m.Elif(code[0]):
                                 m.next = "WAIT-CHUNK"
                             with m.Else():
                                 m.next = "FETCH-CHUNK"
@@ -168,6 +173,7 @@ class Port(wiring.Component):
                 self._state_states(m, word, value, accepts, offers, wait, store, step, last)
             if self.loadable:
                 self._chunk_states(m, word, chunk, accepts, offers, wait, m_step, m_last)
+                self._check_states(m, word, chunk, accepts, offers, wait, m_step, m_last)
         if self.loadable:
             self._count_chunks(m, chunk, m_step, m_last)
         return m
@@ -244,6 +250,54 @@ class Port(wiring.Component):
             m.next = "NEXT-CHUNK"
         with m.State("NEXT-CHUNK"):
             self._finish(m, m_last, "FETCH-CHUNK")
+
+    def _check_states(
+        self, m: Module, word: Signal, chunk: Signal, accepts: Signal, offers: Signal,
+        wait: Signal, m_step: Signal, m_last: Signal,
+    ) -> None:  # fmt: skip
+        """Put all chunks, beat table first, and the CRC from outside through a CRC register; judge it.
+
+        A bit a cycle: while a chunk is shifted through, the next one is read.
+        """
+        crc, bit, second = Signal(CRC_BITS), Signal(range(CHUNK)), Signal()
+        following = self.m_read.word_select(chunk, CHUNK)
+        bit_end = Signal()
+        m.d.sync += bit_end.eq(bit == CHUNK - 2)
+        with m.State("CHECK-FETCH"):
+            m.d.sync += [wait.eq(wait - 1), word.eq(following), second.eq(0)]
+            with m.If(self.m_beats):
+                m.d.sync += crc.eq((1 << CRC_BITS) - 1)
+            with m.If(wait == 0):
+                m.next = "CHECK"
+        with m.State("CHECK"):
+            m.d.comb += m_step.eq(bit == 0)
+            m.d.sync += [
+                bit.eq(bit + 1), crc.eq(crc_step(crc, word[0])),
+                word.eq(Mux(bit_end, following, word[1:CHUNK])), wait.eq(WAIT),
+            ]  # fmt: skip
+            with m.If(bit_end):
+                with m.If(self.m_busy):
+                    with m.If(m_last):
+                        m.d.sync += [self.m_addr.eq(0), self.m_beats.eq(0)]
+                        m.next = "CHECK-FETCH"
+                        with m.If(~self.m_beats):
+                            m.d.sync += self.m_busy.eq(0)
+                            m.next = "CHECK-EXPECTED"
+                with m.Else():
+                    m.d.sync += second.eq(1)
+                    m.next = "CHECK-EXPECTED"
+                    with m.If(second):
+                        m.next = "JUDGE"
+        with m.State("CHECK-EXPECTED"):
+            m.d.sync += [word.eq(self.s_i.payload), accepts.eq(~(accepts & self.s_i.valid))]
+            with m.If(accepts & self.s_i.valid):
+                m.next = "CHECK"
+        with m.State("JUDGE"):
+            m.d.sync += [word.eq(crc != CRC_RESIDUE), offers.eq(1)]
+            m.next = "SEND-VERDICT"
+        with m.State("SEND-VERDICT"):
+            m.d.sync += offers.eq(~self.s_o.ready)
+            self._finish(m, self.s_o.ready, "SEND-VERDICT")
 
     def _count_chunks(self, m: Module, chunk: Signal, m_step: Signal, m_last: Signal) -> None:
         """Walk the chunks of a memory, one for each ``m_step``."""

@@ -10,9 +10,10 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ...compiler.program.program import Program
-from ...host.wire.identity import Sizes
+from ...host.wire.identity import CHUNK, Sizes
 from ...host.wire.protocol import COUNTERS, DIGEST_BYTES, Op
 from ..blocks.arith import count
+from ..blocks.crc import CRC_BITS
 from ..engine.core import Core
 from .ledger import COUNTER_BYTES, SIZE
 
@@ -39,6 +40,8 @@ class Commands(wiring.Component):
         To the core's streams of the same names.
     loaded, start : In(1), Out(1)
         Whether weights are there; a load was begun, so they no longer are.
+    upset : Out(1)
+        High for a cycle if loadable memories were found to hold something else.
     digest : Out(8), digest_place : Out(unsigned), digest_valid : Out(1)
         A byte of the digest of the program that the host has loaded.
     good : Out(1)
@@ -61,6 +64,7 @@ class Commands(wiring.Component):
     s_o: stream.Interface
     loaded: Signal
     start: Signal
+    upset: Signal
     good: Signal
     digest: Signal
     digest_place: Signal
@@ -81,7 +85,7 @@ class Commands(wiring.Component):
             "loaded": In(1), "start": Out(1), "good": Out(1),
             "digest": Out(8), "digest_place": Out(range(DIGEST_BYTES)), "digest_valid": Out(1),
             "events": Out(len(COUNTERS)), "place": Out(range(SIZE)), "there": In(1), "byte": In(8),
-            "refused": Out(1),
+            "refused": Out(1), **({"upset": Out(1)} if loadable else {}),
         })  # fmt: skip
 
     def elaborate(self, platform: object) -> Module:
@@ -115,6 +119,7 @@ class Commands(wiring.Component):
         if self.loadable:
             loads |= {Op.LOAD_WEIGHTS: z.weight_words, Op.LOAD_BEATS: z.beat_words}
             reads |= {Op.READ_WEIGHTS: z.weight_words, Op.READ_BEATS: z.beat_words}
+            loads |= {Op.VERIFY: CRC_BITS // CHUNK}
 
         def gather(size: int) -> Value:
             """Shift the next byte of the down stream into ``word``; return whether it was the last."""
@@ -205,6 +210,9 @@ class Commands(wiring.Component):
                     with m.If(op[0]):
                         m.next = "GATHER-WORD"
                         m.d.comb += self.start.eq(op != Op.LOAD_STATE)
+                    if self.loadable:
+                        with m.Elif(op == Op.VERIFY):
+                            m.next = "GATHER-WORD"
         with m.State("GATHER-WORD"):
             with m.If(gather(z.word_bytes)):
                 m.d.sync += giving.eq(1)
@@ -216,7 +224,14 @@ class Commands(wiring.Component):
                 m.next = "GATHER-WORD"
                 with m.If(last):
                     m.next = "WAIT-OP"
+                    if self.loadable:
+                        with m.If(op == Op.VERIFY):
+                            m.d.sync += left.eq(1)  # the verdict
+                            m.next = "TAKE-WORDS"
         with m.State("TAKE-WORDS"):
+            if self.loadable:
+                with m.If((op == Op.VERIFY) & self.s_o.valid & self.s_o.ready):
+                    m.d.comb += self.upset.eq(self.s_o.payload[0])
             with m.If(taken):
                 m.d.sync += left.eq(left - 1)
                 with m.If(last):

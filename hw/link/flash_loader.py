@@ -10,9 +10,9 @@ from ...compiler.arrays import ceil_div
 from ...compiler.program.program import Program
 from ...host.wire.flash_image import flash_header
 from ...host.wire.identity import Sizes
-from ...host.wire.protocol import CRC_BYTES, CRC_RESIDUE, DIGEST_BYTES, Op
+from ...host.wire.protocol import CRC_BYTES, DIGEST_BYTES, Op
+from ..blocks.crc import CRC_BITS, CRC_RESIDUE, crc_step
 from ..engine.core import Core
-from .framing import CRC_BITS, crc_step
 
 __all__ = ["FlashLoader"]
 

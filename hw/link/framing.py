@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from ...host.wire.protocol import CRC_BYTES, CRC_POLYNOMIAL, CRC_RESIDUE
+from ...host.wire.protocol import CRC_BYTES
+from ..blocks.crc import CRC_BITS, CRC_RESIDUE, crc_step
 from ..vendor.family import GENERIC, VendorFamily
 from .buffer import Buffer
 
 __all__ = ["FrameReceiver", "FrameSender", "Token"]
 
-CRC_BITS = 8 * CRC_BYTES
-
 Token = data.StructLayout({"data": 8, "close": 1})
 """A byte of a frame, or with ``close`` its end, which carries no byte."""
-
-
-def crc_step(crc: Value, bit: Value) -> Value:
-    """Return the CRC register after one more bit; one bit a cycle takes one LUT a bit."""
-    return Mux(crc[0] ^ bit, (crc >> 1) ^ CRC_POLYNOMIAL, crc >> 1)[:CRC_BITS]
 
 
 class FrameReceiver(wiring.Component):

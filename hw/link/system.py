@@ -132,7 +132,8 @@ class System(wiring.Component):
             sources.append(loader)
         self._memories(m, sources, booting, loaded, ledger)
         with m.If(self.reset):
-            m.d.sync += [loaded.eq(loaded.init), flash_bad.eq(0)]
+            # A reset does not change what loadable memories hold, perhaps half of a load.
+            m.d.sync += [*([] if self.loadable else [loaded.eq(loaded.init)]), flash_bad.eq(0)]
         return m
 
     def _memories(
@@ -145,6 +146,8 @@ class System(wiring.Component):
             self._connect(m, sources[0])
         if not self.loadable:
             return
+        with m.If(sources[0].upset):
+            m.d.sync += loaded.eq(0)
         for source in sources:
             with m.If(source.digest_valid):
                 m.d.comb += [

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 from gatewright.compiler import golden
 from gatewright.compiler.errors import CheckError, InputError
-from gatewright.host.device import Device, from_bytes, to_bytes
+from gatewright.host.device import Device
+from gatewright.host.wire.codes import from_bytes, to_bytes
 from gatewright.host.wire.protocol import COUNTERS, Op
 from gatewright.hw.link.system import System
 from gatewright.sim.board import NoisyLine, SimulatedBoard

@@ -74,7 +74,7 @@ def load(program: Program, content: bytes, *, clock_hz: float = 12e6, offset: in
 def test_loader_gives_what_the_image_holds(clock_hz: float) -> None:
     p = tiny()
     commands, words, digest, ended = load(p, flash_image(p), clock_hz=clock_hz)
-    (_, beats), (_, weights) = memories(p)
+    (_, _, beats), (_, _, weights) = memories(p)
     assert commands == [5, 3]
     assert words == [beats.tolist(), weights.tolist()]
     assert digest.hex() == p.digest[:16]
@@ -115,7 +115,7 @@ def test_image_layout() -> None:
     assert image[4:12].hex() == p.hardware_digest[:16]
     assert image[12:20].hex() == p.digest[:16]
     assert crc(image[:-4]) == image[-4:]
-    assert len(image) == 24 + 2 * sum(len(words) for _, words in memories(p))
+    assert len(image) == 24 + 2 * sum(len(words) for _, _, words in memories(p))
 
 
 def test_a_board_that_loads_itself() -> None:

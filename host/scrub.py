@@ -1,0 +1,116 @@
+"""Long runs on a board whose memories are verified now and then: an upset costs time, not results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..compiler.errors import CheckError, InputError
+from .wire.protocol import Op
+
+if TYPE_CHECKING:
+    from ..compiler.golden import State
+    from .device import Device
+
+__all__ = ["ScrubCounts", "scrubbed"]
+
+REPEATS = 3
+"""Upsets in a row after which the memory itself is at fault."""
+
+
+@dataclass
+class ScrubCounts:
+    """Counts of a board's passes over its memories.
+
+    Attributes
+    ----------
+    passes : int
+        Times that they were verified.
+    upsets : int
+        Times that they held something else.
+    repeated_steps : int
+        Steps that were done again after a new load.
+    """
+
+    passes: int = 0
+    upsets: int = 0
+    repeated_steps: int = 0
+
+
+def scrubbed(
+    device: Device, steps: Sequence[bytes], replies: int,
+    progress: Callable[[float], None] | None = None,
+) -> bytes:  # fmt: skip
+    """Run steps, verify the memories before them and after each ``device.scrub`` of them.
+
+    Parameters
+    ----------
+    device : Device
+    steps : sequence of bytes
+        Commands, one a step, with the loading of a state before it.
+    replies : int
+        Bytes that each makes.
+    progress : callable, optional
+        Called with the part that is done, 0 to 1.
+
+    Returns
+    -------
+    bytes
+        Replies of which each was made between two passes that found nothing.
+
+    Raises
+    ------
+    CheckError
+        The memories hold something else and cannot be loaded, or do so again and again.
+    """
+    if not device.verify():
+        _mend(device, "before the first step")
+    out = []
+    for start in range(0, len(steps), device.scrub):
+        piece = steps[start : start + device.scrub]
+        # A piece that goes on from a state may have to do so twice.
+        state = device.read_state() if piece[0][0] == Op.STEP else None
+        for _ in range(REPEATS):
+            raw = _attempt(device, b"".join(piece), replies * len(piece))
+            if raw is not None:
+                break
+            _mend(device, f"in steps {start} to {start + len(piece) - 1}")
+            device.scrubs.repeated_steps += len(piece)
+            if state is not None:
+                device.load_state(state)
+        else:
+            raise CheckError(
+                f"{device.name}: {REPEATS} times in a row the board's memories changed in steps {start} "
+                f"to {start + len(piece) - 1}; supply voltage, clock or memory are at fault"
+            )
+        out.append(raw)
+        if progress is not None:
+            progress((start + len(piece)) / len(steps))
+    return b"".join(out)
+
+
+def _attempt(device: Device, data: bytes, replies: int) -> bytes | None:
+    """Run a piece; None where the memories did not hold the program afterwards."""
+    try:
+        raw = device.session.exchange(data, replies)
+    except CheckError as error:
+        # With another beat table a core may give fewer results than are waited for.
+        try:
+            device.session.open()
+            if device.verify():
+                raise error
+        except InputError:
+            raise error from None
+        return None
+    return raw if device.verify() else None
+
+
+def _mend(device: Device, where: str) -> None:
+    """Load the program again; what it cannot be loaded into is reported."""
+    if not device.loadable:
+        raise CheckError(
+            f"{device.name}: the board's memories no longer hold the program, found {where}; they are "
+            "part of the bitstream: configure the board again (power it off and on, or gatewright flash)"
+        )
+    device.load()
