@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,18 @@ def add_verbs(verbs: Any) -> None:
         help="initial state, (words,) or (sequences, words): h of each layer, then its c",
     )  # fmt: skip
     parser.add_argument("--limit", metavar="N", type=int, default=0, help="first N sequences only")
+    parser.add_argument(
+        "--verify", action="store_true",
+        help="compare what the board's memories hold before and after the run; exit code 2 if it is "
+        "not the program",
+    )  # fmt: skip
+    parser.add_argument(
+        "--verify-every",
+        metavar="N",
+        type=int,
+        default=0,
+        help="also after every N steps; a board that was hit is loaded again, and the steps are repeated",
+    )
     parser.add_argument("--no-check", action="store_true", help="leave out the golden model")
 
 
@@ -54,11 +67,13 @@ def run(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     from ..compiler.arrays import valid_steps
     from ..compiler.files.recording import write_y
     from ..compiler.program.states import read_state
-    from ..host.device import Device
+    from ..host.device import Counters, Device
     from ..host.serial_port import SerialPort
 
     if args.limit < 0:
         raise InputError(f"--limit is a number of sequences, not {args.limit}")
+    if args.verify_every < 0:
+        raise InputError(f"--verify-every is a number of steps, not {args.verify_every}")
     program, baud = _board(args.folder)
     baud = args.baud or baud
     if baud < 0:
@@ -73,14 +88,20 @@ def run(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     )
 
     with closing(SerialPort(args.port, baud)) as port:
-        device = Device(port, program)
+        device = Device(port, program, scrub=args.verify_every)
         _load(device, console)
+        if args.verify:
+            _verify(device, "before the run: nothing was run")
         before = device.counters()
         start = time.monotonic()
         made = device.run_codes(codes, state, lengths=data.lengths, progress=console.progress)
         seconds = time.monotonic() - start
         counters = device.counters()
+        if args.verify:
+            _verify(device, "after the run: its outputs are not to be trusted, none were written")
 
+    if device.scrubs.upsets:  # the counters began anew
+        before = Counters(0, 0, 0)
     valid = valid_steps(data.lengths, *codes.shape[:2])
     steps = int(valid.sum())
     outputs = np.where(valid[..., None], program.decode(made), 0.0)
@@ -98,6 +119,7 @@ def run(args: argparse.Namespace, console: Console) -> dict[str, Any]:
             "clock_hz": device.identity.clock_hz, "lanes": device.identity.lanes,
             "loadable": device.loadable,
         },
+        "verify": asdict(device.scrubs) if args.verify or args.verify_every else None,
         "accuracy": accuracy(outputs, data),
         "bit_exact": None,
         "mismatch": "",
@@ -121,6 +143,12 @@ def run(args: argparse.Namespace, console: Console) -> dict[str, Any]:
         console.say(f"bit-exact: {steps:,} steps, every output equals golden")
     console.say(f"{steps:,} steps in {seconds:.2f} s, {steps / max(seconds, 1e-9):,.0f} a second")
     _say_counters(result, console)
+    if result["verify"]:
+        scrubs = device.scrubs
+        console.say(
+            f"memories: verified {scrubs.passes} times, {scrubs.upsets} upsets, "
+            f"{scrubs.repeated_steps} steps repeated"
+        )
     if result["accuracy"] is not None:
         console.say(f"accuracy at the last step: {percent(result['accuracy'])}")
     if args.output:
@@ -157,6 +185,16 @@ def _load(device: Device, console: Console) -> None:
     if not device.loaded and device.loadable:
         console.note("loading weights ...")
         device.load(progress=console.progress)
+
+
+def _verify(device: Device, when: str) -> None:
+    """Refuse a board whose memories hold something else than the program."""
+    if not device.verify():
+        raise CheckError(
+            f"{device.name}: the board's memories do not hold the program, found {when}. An upset, or "
+            "the supply, changed them; run again: the board is then loaded anew. --verify-every N "
+            "repeats what was hit"
+        )
 
 
 def _say_counters(result: dict[str, Any], console: Console) -> None:

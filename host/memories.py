@@ -11,7 +11,7 @@ from ..compiler.errors import CheckError
 from ..compiler.program.program import Program
 from .session import Session
 from .wire.codes import from_bytes, to_bytes
-from .wire.identity import CHUNK, Sizes, contents_crc, digest_id, memories
+from .wire.identity import CHUNK, contents_crc, digest_id, memories
 from .wire.protocol import Op
 
 __all__ = ["BoardMemories"]

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from ..compiler.errors import CheckError, InputError
+from ..compiler.golden import State
+from .session import Session
 from .wire.protocol import Op
-
-if TYPE_CHECKING:
-    from ..compiler.golden import State
-    from .device import Device
 
 __all__ = ["ScrubCounts", "scrubbed"]
 
@@ -38,15 +36,36 @@ class ScrubCounts:
     repeated_steps: int = 0
 
 
+class Board(Protocol):
+    """A board whose memories can be verified; :class:`.device.Device` is one."""
+
+    name: str
+    session: Session
+    scrub: int
+    scrubs: ScrubCounts
+
+    def verify(self) -> bool:
+        """Return whether the memories hold the program, and count that."""
+
+    def load(self) -> None:
+        """Load the program."""
+
+    def read_state(self) -> State:
+        """Read the state after all steps so far."""
+
+    def load_state(self, state: State) -> None:
+        """Load a state of one sequence."""
+
+
 def scrubbed(
-    device: Device, steps: Sequence[bytes], replies: int,
+    device: Board, steps: Sequence[bytes], replies: int,
     progress: Callable[[float], None] | None = None,
 ) -> bytes:  # fmt: skip
     """Run steps, verify the memories before them and after each ``device.scrub`` of them.
 
     Parameters
     ----------
-    device : Device
+    device : Board
     steps : sequence of bytes
         Commands, one a step, with the loading of a state before it.
     replies : int
@@ -62,10 +81,10 @@ def scrubbed(
     Raises
     ------
     CheckError
-        The memories hold something else and cannot be loaded, or do so again and again.
+        The memories hold something else again and again.
     """
     if not device.verify():
-        _mend(device, "before the first step")
+        _mend(device)
     out = []
     for start in range(0, len(steps), device.scrub):
         piece = steps[start : start + device.scrub]
@@ -75,7 +94,7 @@ def scrubbed(
             raw = _attempt(device, b"".join(piece), replies * len(piece))
             if raw is not None:
                 break
-            _mend(device, f"in steps {start} to {start + len(piece) - 1}")
+            _mend(device)
             device.scrubs.repeated_steps += len(piece)
             if state is not None:
                 device.load_state(state)
@@ -90,7 +109,7 @@ def scrubbed(
     return b"".join(out)
 
 
-def _attempt(device: Device, data: bytes, replies: int) -> bytes | None:
+def _attempt(device: Board, data: bytes, replies: int) -> bytes | None:
     """Run a piece; None where the memories did not hold the program afterwards."""
     try:
         raw = device.session.exchange(data, replies)
@@ -106,11 +125,7 @@ def _attempt(device: Device, data: bytes, replies: int) -> bytes | None:
     return raw if device.verify() else None
 
 
-def _mend(device: Device, where: str) -> None:
-    """Load the program again; what it cannot be loaded into is reported."""
-    if not device.loadable:
-        raise CheckError(
-            f"{device.name}: the board's memories no longer hold the program, found {where}; they are "
-            "part of the bitstream: configure the board again (power it off and on, or gatewright flash)"
-        )
+def _mend(device: Board) -> None:
+    """Load the program again, into a core that begins anew: a wrong beat table leaves it anyhow."""
+    device.session.open()
     device.load()

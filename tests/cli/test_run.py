@@ -12,8 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from gatewright.cli.main import main
+from gatewright.host.device import Device
 from gatewright.sim.board import NoisyLine, PseudoTerminal
 from support.boards import Bench, gru_program
+from support.upsets import upset
 
 pytestmark = pytest.mark.xdist_group("boards")
 
@@ -182,3 +184,30 @@ def test_what_run_refuses(gru: Bench, folder: Path) -> None:
     assert (code, "damaged" in text) == (1, True)
     code, text = refused(folder, x, "--port", "none")
     assert (code, "program.json" in text) == (1, True)
+
+
+def test_a_board_that_was_hit_is_found_out(gru: Bench, folder: Path) -> None:
+    """``--verify`` refuses it and leaves it unloaded; the next run loads it."""
+    board = gru.start()
+    where = upset(Device(board, gru.program), np.random.default_rng(5))
+    job = [folder / "build", folder / "one.npy", "--verify", "--json"]
+    with PseudoTerminal(board) as terminal:
+        port = ["--port", terminal.port]
+        code, text = refused(*job, *port, "-o", folder / "y.npy")
+        assert (code, "found before the run" in text) == (2, True), (where, text)
+        assert not (folder / "y.npy").exists()
+        again = run(*job, *port)
+    assert again.returncode == 0, again.stderr
+    assert "loading weights" in again.stderr
+    result = json.loads(again.stdout)
+    assert result["verify"] == {"passes": 2, "upsets": 0, "repeated_steps": 0}
+
+
+def test_a_board_that_cannot_verify(lstm: Bench, folder: Path) -> None:
+    lstm.program.save(folder / "lstm")
+    np.save(folder / "two.npy", np.zeros((3, 2)))
+    with PseudoTerminal(lstm.start()) as terminal:
+        for option in (["--verify"], ["--verify-every", 2]):
+            job = [folder / "lstm", folder / "two.npy", "--port", terminal.port, *option]
+            code, text = refused(*job)
+            assert (code, "--loadable" in text) == (1, True), text

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from gatewright.host.device import Device
 from gatewright.host.wire.codes import to_bytes
-from gatewright.host.wire.identity import digest_id, memories
+from gatewright.host.wire.identity import CHUNK, digest_id, memories
 from gatewright.host.wire.protocol import Op
 from gatewright.hw.blocks.memory import Table
 
@@ -36,15 +36,20 @@ def upset(device: Device, rng: np.random.Generator, which: int | None = None) ->
     contents = memories(device.program)
     which = int(rng.integers(len(contents))) if which is None else which
     load, name, words = contents[which]
-    # Not a bit that a chunk is padded with: the highest that any word has, and those below.
-    word = int(rng.integers(len(words)))
     i = device.program.images
-    width = (i.beat_width, i.weight_width)[which]
-    per = -(-width // 16)
-    used = min(16, width - 16 * (word % per))
-    bit = int(rng.integers(used))
+    # What is stored: addresses, first bit in the word of all, and width of each table.
+    beats = [(range(len(i.beats)), at, width) for at, width in i.beat_parts.values() if width]
+    planes = [
+        (range(plane.start, plane.end), at, plane.width)
+        for plane, at in zip(i.planes, i.weight_offsets, strict=True)
+    ]
+    tables, width = ((beats, i.beat_width), (planes, i.weight_width))[which]
+    addresses, at, bits = tables[int(rng.integers(len(tables)))]
+    chunk, bit = divmod(at + int(rng.integers(bits)), CHUNK)
+    word = int(rng.choice(addresses)) * -(-width // CHUNK) + chunk
     changed = words.copy()
     changed[word] ^= 1 << bit
     raw = bytes([load]) + to_bytes(changed, device.sizes.word_bytes)
     device.session.exchange(raw + bytes([Op.LOADED]) + digest_id(device.program.digest), 0)
+    device.identify()
     return f"{name}, chunk {word}, bit {bit}"
