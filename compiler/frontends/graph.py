@@ -279,9 +279,9 @@ class Graph:
             row = at.reshape(-1, at.shape[-1])[np.argmax((at != at[..., :1]).any(-1).ravel())]
             if {int(k) for k in row % self.steps} == {0, self.steps - 1}:
                 self.refuse("reads the last step of one vector together with the first step of another (the "
-                            "two halves of a bidirectional h_n): the core reads one step at a time. "
-                            "Use y[:, -1] and train again, or import the recurrent part alone and compute "
-                            "the rest on the host")  # fmt: skip
+                            "two halves of a bidirectional h_n, or of return_sequences=False): the core "
+                            "reads one step at a time. Use y[:, -1] and train again, or import the "
+                            "recurrent part alone and compute the rest on the host")  # fmt: skip
             self.refuse(
                 f"reads different steps together; that needs a recurrent layer {self.recurrent_layers}"
             )

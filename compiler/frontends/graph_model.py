@@ -63,9 +63,12 @@ def fold_all(
                 f"{output.softmax} left out: outputs are logits, the largest stays the largest"
             )
         if output.steps == "both ends":
+            late = output.elements[output.elements % graph.steps > 0] // graph.positions
+            columns = np.flatnonzero(np.isin(features, late))
             notes.append(
                 "the last step of some outputs and the first of others are given out by its "
-                "forward (the two directions); the core gives every step"
+                "forward (the two directions); the core gives every step; of the last step: outputs "
+                + ", ".join(map(str, columns))
             )
         elif output.steps != "all":
             notes.append(

@@ -17,6 +17,11 @@ from .kernels import recurrent_layer
 
 __all__ = ["RECURRENT", "plain_weights"]
 
+BOTH_ENDS = (
+    "joins the last step of one direction with the first of the other, and the core reads one step at a "
+    "time; use return_sequences=True and take y[:, -1], or one direction, and train again"
+)
+
 
 def plain_weights(kind: str, weights: tuple[FloatArray, ...]) -> tuple[FloatArray, ...]:
     """Return the weights of a CuDNN layer as those of the layer that computes the same.
@@ -126,14 +131,10 @@ def _bidirectional(walk: Walk, layer: KerasLayer, args: list[Any], kwargs: dict[
     walk.graph.place = walk.graph.name = name
     if config.get("return_sequences"):
         other = other[:, ::-1]  # back into the order of the other direction
-    elif mode is not None:
-        walk.refuse(
-            "Bidirectional with return_sequences=False joins the last step of one direction with the "
-            "first of the other, and the core reads one step at a time; use return_sequences=True and "
-            "take y[:, -1], or a GRU or LSTM in one direction, and train again"
-        )
     else:
         y, other = y[:, -1], other[:, -1]
+        if mode in ("sum", "ave"):
+            walk.refuse(f"merge_mode {mode!r} with return_sequences=False {BOTH_ENDS}")
     halves = {
         "concat": lambda: [np.concatenate([y, other], axis=-1)],
         "sum": lambda: [walk.graph.combine([(y, 1.0), (other, 1.0)])],

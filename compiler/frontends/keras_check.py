@@ -14,6 +14,7 @@ import pathlib
 import shutil
 import sys
 import tempfile
+import warnings
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -69,7 +70,8 @@ def _double(config: Any, old: bool) -> Any:
         return [_double(value, old) for value in config]
     if not isinstance(config, dict):
         return config
-    made = {key: _double(value, old) for key, value in config.items()}
+    # Layers with time_major have been refused; Keras 3 does not know the setting.
+    made = {key: _double(value, old) for key, value in config.items() if key != "time_major"}
     if made.get("dtype") is not None:
         made["dtype"] = "float64"
     for key in ("batch_shape", "batch_input_shape"):
@@ -226,13 +228,14 @@ def check_file(
             return not_checked("Keras with PyTorch is not installed", "")
         os.environ.setdefault("KERAS_BACKEND", "torch")
     if not _harmless(file.config, known):
-        return not_checked("the file names objects of other modules")
+        return not_checked("the file names objects that are not Keras' own layers")
     where = ""
     given, x = _input(steps, features, model)
     try:
         import keras  # type: ignore[import-not-found]
 
-        with _float64(keras), tempfile.TemporaryDirectory() as folder:
+        with _float64(keras), tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             reference = keras.saving.load_model(
                 _copy(path, file, folder), compile=False, safe_mode=True
             )

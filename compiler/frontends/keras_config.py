@@ -33,6 +33,11 @@ MODELS = ("Sequential", "Functional", "Model")
 CELLS = {"GRU": "gru", "LSTM": "lstm", "SimpleRNN": "rnn"}
 CUDNN = {"CuDNNGRU": "GRU", "CuDNNLSTM": "LSTM"}
 CONSTANTS = ("__numpy__", "__tensor__")
+OPERATORS = {  # of Keras 2 on tensors
+    "__operators__.add": "Add", "math.add": "Add", "math.subtract": "Subtract", "math.multiply": "Multiply",
+    "math.truediv": "TrueDivide", "math.negative": "Negative", "concat": "Concatenate", "nn.relu": "Relu",
+    "math.tanh": "Tanh", "math.sigmoid": "Sigmoid", "nn.softmax": "Softmax", "__operators__.getitem": "GetItem",
+}  # fmt: skip
 
 
 class Tensor(NamedTuple):
@@ -66,6 +71,8 @@ class KerasLayer:
         Group of its arrays in a ``.keras`` file.
     calls : tuple of Call
         Of a functional model's layers.
+    first : int
+        Number of the first call: Keras 2 counts the making of an inner model as one.
     weights : tuple of ndarray
         In Keras' order; of layers without inner ones.
     stored : tuple of str
@@ -78,6 +85,7 @@ class KerasLayer:
     inner: tuple[KerasLayer, ...]
     place: str
     calls: tuple[Call, ...] = ()
+    first: int = 0
     weights: tuple[FloatArray, ...] = ()
     stored: tuple[str, ...] = field(default=(), repr=False)
 
@@ -149,7 +157,13 @@ def layer_tree(entry: Any, place: str = "", model: bool = False) -> KerasLayer:
         seen[group] += 1
         inner.append(layer_tree(each, f"{one}_{number}" if number else one))
     calls = entry.get("inbound_nodes") or []
-    return KerasLayer(kind, name, config, tuple(inner), place, tuple(_call(c) for c in calls))
+    first = int(
+        bool(inner) and inner[0].kind == "InputLayer" and isinstance([*calls, None][0], list)
+    )
+    kind = OPERATORS.get(str(config.get("function")), kind) if kind.endswith("OpLambda") else kind
+    return KerasLayer(
+        kind, name, config, tuple(inner), place, tuple(_call(c) for c in calls), first
+    )
 
 
 def _parts(kind: str, config: dict[str, Any], name: str) -> list[tuple[str, Any]]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..arrays import FloatArray, IntArray
+from .graph_clip import clip
 from .json_file import numbers
 from .keras_config import KerasLayer, flatten
 from .keras_walk import Translation, Walk
@@ -190,16 +191,12 @@ def _concatenate(walk: Walk, layer: KerasLayer, args: Args, kwargs: Kwargs) -> A
 
 
 def _get_item(walk: Walk, layer: KerasLayer, args: Args, kwargs: Kwargs) -> Any:
-    x, key = args[0], args[1] if len(args) > 1 else kwargs["key"]
+    x, key = args[0], args[1] if len(args) > 1 else kwargs.get("key", kwargs.get("slice_spec"))
     return x[tuple(key) if isinstance(key, list) else key]
 
 
 def _clip(walk: Walk, layer: KerasLayer, x: IntArray) -> Any:
-    low, high = float(layer.config["x_min"]), float(layer.config["x_max"])
-    if not low < high:
-        walk.refuse(f"clips to {low} to {high}")
-    inner = walk.graph.combine([(x, 1.0)], -low)
-    return walk.graph.combine([(walk.relu(inner, high - low, 0.0), 1.0)], low)
+    return clip(walk.graph, x, float(layer.config["x_min"]), float(layer.config["x_max"]))
 
 
 def _mask(walk: Walk, layer: KerasLayer, x: IntArray) -> Any:

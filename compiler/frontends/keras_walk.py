@@ -10,6 +10,7 @@ import numpy as np
 from ..arrays import FloatArray, IntArray
 from ..errors import InputError
 from .graph import Graph
+from .graph_clip import clip
 from .keras_config import MODELS, Call, KerasLayer, Tensor, flatten, tensors
 from .keras_file import KerasFile
 
@@ -59,7 +60,7 @@ class Walk:
     """
 
     def __init__(self, file: KerasFile, layers: Mapping[str, Translation]) -> None:
-        self.graph = Graph()
+        self.graph = Graph(recurrent_layers="(GRU, LSTM, SimpleRNN or RNN)")
         self.layers = layers
         self.slope = 0.2 if file.old else 1 / 6
         self.notes: list[str] = []
@@ -102,10 +103,7 @@ class Walk:
     def relu(self, x: IntArray, most: float | None, slope: FloatArray | float) -> IntArray:
         """Apply a ReLU with a limit or a slope on the left, of plain ones."""
         graph = self.graph
-        y = graph.activation(x, "relu")
-        if most is not None:
-            above = graph.activation(graph.combine([(x, 1.0)], -most), "relu")
-            y = graph.combine([(y, 1.0), (above, -1.0)])
+        y = clip(graph, x, 0.0, most)
         if np.any(slope):
             below = graph.activation(graph.combine([(x, -1.0)]), "relu")
             y = graph.combine([(y, 1.0), (below, -np.asarray(slope, dtype=float))])
@@ -179,9 +177,10 @@ class Walk:
             if at in done:
                 pending.pop()
                 continue
-            if name not in layers or not 0 <= number < len(layers[name].calls):
+            if name not in layers or not 0 <= number - layers[name].first < len(layers[name].calls):
                 self.refuse(f"layer {name!r} is read, but is not in the file or reads nothing")
-            call = layers[name].calls[number]
+            layer = layers[name]
+            call = layer.calls[number - layer.first]
             needs = [t[:2] for t in flatten([call.args, call.kwargs]) if isinstance(t, Tensor)]
             if missing := [t for t in needs if t not in done]:
                 if at in waiting:
@@ -190,7 +189,7 @@ class Walk:
                 pending += missing
                 continue
             args, kwargs = _bound(list(call), done)
-            done[at] = self.call(layers[name], args, kwargs)
+            done[at] = self.call(layer, args, kwargs)
         return [done[t[:2]][t.result] for t in outputs]
 
 

@@ -128,6 +128,11 @@ def _reader(path: pathlib.Path) -> Callable[..., Model]:
                 f"{path.name} is a quantized program, not a float model: use Program.load, or "
                 "quantize the model file it was made from"
             )
+        if (path / "saved_model.pb").is_file():
+            raise InputError(
+                f"{path.name} is a SavedModel of TensorFlow, which holds code: load it with Keras and save "
+                "it by model.save('model.keras'), or export it to ONNX"
+            )
         raise InputError(f"{path} is a folder without a program.json: name a model file")
     if path.suffix.lower() not in READERS:
         raise InputError(

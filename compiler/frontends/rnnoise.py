@@ -17,7 +17,7 @@ from ..errors import InputError
 from ..files.npy import npz_keys, read_npz
 from ..ir.model import Layer, Linear, Model, Recurrent
 from .format import Format
-from .stack import gate_columns
+from .kernels import gate_columns
 
 __all__ = ["FORMAT", "load_rnnoise"]
 

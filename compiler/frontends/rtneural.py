@@ -16,12 +16,15 @@ from ..arrays import FloatArray
 from ..errors import InputError
 from ..ir.model import Model
 from .format import Format
+from .graph import Graph
+from .graph_model import fold
 from .json_file import read_json
-from .stack import Stack
+from .kernels import recurrent_layer
 
 __all__ = ["FORMAT", "load_rtneural"]
 
 ACTIVATIONS = {"": "none", "linear": "none", "tanh": "tanh", "relu": "relu", "sigmoid": "sigmoid"}
+STEPS = 2  # of a sequence in the graph: any number that tells steps apart
 ARRAYS = {"dense": (2, 1), "gru": (2, 2, 2), "lstm": (2, 2, 1)}  # rank of each array of a layer
 TYPES = {"dense": "dense", "time-distributed-dense": "dense", "gru": "gru", "lstm": "lstm"}
 
@@ -89,46 +92,61 @@ def load_rtneural(path: pathlib.Path, *, check: bool = True) -> Model:
         Not such a file, or a layer or activation that is not supported, by name.
     """
     data = _read(pathlib.Path(path))
+    if not data["layers"]:
+        raise InputError("the model has no layers; export it again")
     skip = data.get("in_skip", 0)
     if skip not in (0, 1, False, True, None):
         raise InputError(f"in_skip is {str(skip)[:40]!r}; 0 and 1 are known")
-    stack = Stack(_last(data.get("in_shape"), "in_shape"))
+    graph, notes = Graph(), list[str]()
+    x = y = graph.input((1, STEPS, _last(data.get("in_shape"), "in_shape")), 1)
     for index, layer in enumerate(data["layers"]):
         kind = layer.get("type") if isinstance(layer, dict) else None
-        name = f"{kind}_{index}"
-        if kind == "activation":
-            stack.activate(name, _activation(name, layer))
-            continue
-        if not isinstance(kind, str) or kind not in TYPES:
+        if kind != "activation" and (not isinstance(kind, str) or kind not in TYPES):
             raise InputError(
                 f"layer {index} has type {kind!r}, which is not supported; "
                 f"known: {', '.join(TYPES)}, activation"
             )
-        kind = TYPES[kind]
-        name = f"{kind}_{index}"
-        arrays = _arrays(name, kind, layer.get("weights"))
-        if kind == "dense":
-            stack.linear(name, arrays[0], arrays[1], _activation(name, layer))
-            if "activation" not in layer:
-                stack.notes.append(f"{name}: the file names no activation: none is applied")
-        else:
-            if _activation(name, layer) != "tanh" and layer.get("activation"):
+        kind = TYPES.get(kind, kind)
+        name = graph.place = graph.name = f"{kind}_{index}"
+        activation = _activation(name, layer)
+        if kind in ("gru", "lstm"):
+            if activation != "tanh" and layer.get("activation"):
                 raise InputError(
                     f"{name}: activation {layer['activation']!r}; RTNeural's recurrent layers "
                     "compute tanh whatever is written here: train with tanh"
                 )
-            stack.recurrent(name, kind, *arrays)
-        stated = _last(layer.get("shape"), f"{name}: shape")
-        if stated != stack.size:
-            raise InputError(f"{name}: shape says {stated} units, the weights have {stack.size}")
+            weights = recurrent_layer(name, kind, *_arrays(name, kind, layer.get("weights")))
+            y = graph.recurrent(y.swapaxes(0, 1), weights)[0].swapaxes(0, 1)
+        else:
+            if kind == "dense":
+                kernel, bias = _arrays(name, kind, layer.get("weights"))
+                if len(bias) != kernel.shape[1]:
+                    raise InputError(
+                        f"{name}: bias has shape {bias.shape}, expected {kernel.shape[1:]}"
+                    )
+                y = graph.linear(y, kernel.T, bias)
+                if "activation" not in layer:
+                    notes.append(f"{name}: the file names no activation: none is applied")
+            y = y if activation == "none" else graph.activation(y, activation)
+        stated = (
+            y.shape[-1] if kind == "activation" else _last(layer.get("shape"), f"{name}: shape")
+        )
+        if stated != y.shape[-1]:
+            raise InputError(f"{name}: shape says {stated} units, the weights have {y.shape[-1]}")
     if skip:
-        stack.add_input("skip")
-        stack.notes.append("the input is added to the output (in_skip)")
+        size = y.shape[-1]
+        if size > x.shape[-1]:
+            raise InputError(
+                f"skip: {size} outputs, but x has {x.shape[-1]} features to add to them"
+            )
+        y = graph.combine([(y, 1.0), (x[..., :size], 1.0)])
+        notes.append("the input is added to the output (in_skip)")
     for key in ("in_gain", "out_gain"):
         if data.get(key):
-            stack.notes.append(f"warning: {key} {data[key]!r} (decibels) is applied outside")
+            notes.append(f"warning: {key} {data[key]!r} (decibels) is applied outside")
     open_ = ("the import with RTNeural, which is not run",)
-    return replace(stack.model("RTNeural JSON"), not_compared=open_)
+    model, _ = fold(graph, y, "RTNeural JSON")
+    return replace(model, notes=(*model.notes, *notes), not_compared=open_)
 
 
 FORMAT = Format("RTNeural", (".json",), "", load_rtneural)

@@ -95,7 +95,7 @@ def test_in_skip_adds_the_input(edited):
         (lambda d: d["layers"][1]["weights"][1].pop(), r"gru_1: u\[r\] has shape"),
         (lambda d: d["layers"][1]["weights"][2].pop(), "gru_1: bias has shape"),
         (lambda d: d["layers"][0]["weights"][0][0].append(1.0), "dense_0: bias has shape"),
-        (lambda d: d["layers"][0]["weights"][0].append([1.0] * 8), "but 1 come in"),
+        (lambda d: d["layers"][0]["weights"][0].append([1.0] * 8), "for 1 inputs"),
         (lambda d: d["layers"][0]["weights"].__setitem__(1, [[1.0]]), r"weights\[1\]"),
         (lambda d: d["layers"][0]["weights"].__setitem__(1, ["a"] * 8), r"weights\[1\]"),
         (lambda d: d["layers"][0]["weights"][1].__setitem__(0, float("nan")), "finite"),
