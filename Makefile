@@ -2,12 +2,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+DOCS := .venv/.installed-docs
 
 # Threads of OpenBLAS that wait for one another burn the cores that the tests need.
 test test-full: export OPENBLAS_NUM_THREADS ?= 1
 
 .DELETE_ON_ERROR:
-.PHONY: help demo train test test-full lint tools warm clean
+.PHONY: help demo train test test-full lint docs tools warm clean
 
 help:
 	@echo "make demo       train, quantize, generate Verilog, prove it bit-exact, print one page"
@@ -15,6 +16,7 @@ help:
 	@echo "make test       lint and the quick tests"
 	@echo "make test-full  lint and every test"
 	@echo "make lint       ruff and mypy"
+	@echo "make docs       build the site of the documents"
 	@echo "make clean      remove what the targets above made, .venv included"
 
 demo: tools $(STAMP)
@@ -26,13 +28,19 @@ train: $(STAMP)
 test: tools lint warm
 	$(BIN)/pytest -n 2 --dist loadgroup -m "not full" --durations 20
 
-test-full: tools lint warm
+test-full: tools lint warm $(DOCS)
 	$(BIN)/pytest -n 2 --dist loadgroup --durations 20
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(STAMP) $(DOCS)
+	$(BIN)/python docs/site/staging.py build/docs/source
+	$(BIN)/python -m sphinx -q -W --keep-going -b html -c docs/site -d build/docs/doctrees \
+		build/docs/source build/docs/html
+	@echo "build/docs/html/index.html"
 
 # The first call of a YoWASP tool compiles it for a minute; two workers at once would both do so.
 warm: $(STAMP)
@@ -54,6 +62,10 @@ $(STAMP): pyproject.toml
 		exit 3; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+$(DOCS): pyproject.toml $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
 	touch $@
 
 clean:
