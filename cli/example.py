@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..compiler.config import Config
 from ..compiler.errors import CheckError, InputError
+from ..compiler.files.owned import refuse_taken
 from .common import Console, Parser, add_verb, percent, read_recording, select, table, with_result
 
 if TYPE_CHECKING:
@@ -21,7 +22,9 @@ __all__ = ["add_verbs"]
 LANES = 24
 ACCURACY_LOSS = 0.005
 CLOCKS = (12e6, 48e6)
+MARKER = "example.json"
 FILES = {
+    MARKER: "mark of a folder that this command may write to again",
     "model.safetensors": "the trained network: GRU 12 -> 32, linear 32 -> 9",
     "model.pt": "the same as a PyTorch state_dict",
     "calibration.npz": "270 training utterances: x, len, y",
@@ -81,6 +84,7 @@ def _make_files(
     else:
         module, metrics = example.train(args.seed, args.epochs, console.note)
     args.output.mkdir(parents=True, exist_ok=True)
+    atomic_write(args.output / MARKER, lambda file: file.write(b'{"gatewright": "example"}\n'))
     tensors = module.state_dict()
     atomic_write(args.output / "model.pt", lambda file: torch.save(tensors, file))
     atomic_write(args.output / "model.safetensors", lambda file: file.write(save(tensors)))
@@ -101,6 +105,7 @@ def _write_data(path: Path, x: Any, lengths: Any, labels: Any) -> None:
 
 def train(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Train the example network and write its files."""
+    refuse_taken(args.output, MARKER, dict.fromkeys(FILES | DEMO_FILES, "file"))
     metrics = _make_files(args, console)
     console.say(
         f"accuracy: {percent(metrics['test_accuracy'])} on the 370 test utterances, "
@@ -129,6 +134,7 @@ def demo(args: argparse.Namespace, console: Console) -> dict[str, Any]:
 
     if not 1 <= args.utterances <= 370:
         raise InputError(f"--utterances is 1 to 370, the test utterances, not {args.utterances}")
+    refuse_taken(args.output, MARKER, dict.fromkeys(FILES | DEMO_FILES, "file"))
     out: Path = args.output
     times: dict[str, float] = {}
     with console.stage("load the network" if args.checkpoint else "train", times):

@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from ..compiler.errors import CheckError
 from ..compiler.files.cache import digest, obtain
-from ..hw.bitstream.process import run_in_group
+from ..compiler.files.process import run_in_group
 from .simulators import VERILATOR, environment, simulator_tools
 
 __all__ = ["build_simulator", "play_bench"]

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..compiler.arrays import IntArray
 from ..compiler.errors import CheckError
+from ..compiler.files.process import run_in_group
 from .bench import Bench, Recorded
 from .build import build_simulator
 
@@ -57,9 +58,10 @@ def play_cores(program: Path, jobs: Sequence[Mapping[str, Any]], run: Path) -> l
     CheckError
         A core hangs, withdraws an offer or breaks the framing of a step.
     """
-    done = subprocess.run(  # noqa: S603
-        [str(program)], input=b"".join(map(_words, jobs)), cwd=run, capture_output=True, check=False
-    )
+    done = run_in_group(
+        [str(program)], stdin_bytes=b"".join(map(_words, jobs)), cwd=run, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )  # fmt: skip
     said = done.stderr.decode(errors="replace")[-3000:]
     seeds = ", ".join(str(int(job["seed"])) for job in jobs[:8])
     if done.returncode or said:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import subprocess
+from contextlib import ExitStack
 from pathlib import Path
 
 from amaranth.back import rtlil, verilog  # type: ignore[attr-defined]
 
+from ..compiler.files.process import in_group
 from ..hw.blocks.collisions import release
 from ..hw.link.system import System
 from .board import SILENCE_BITS
@@ -78,8 +80,9 @@ class VerilatedBoard:
         self.silence = SILENCE_BITS / baud
         self.cycle = 0
         arguments = [str(program), str(clock_hz / baud * skew), str(glitches), str(seed)]
-        self._process = subprocess.Popen(  # noqa: S603
-            arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        self._running = ExitStack()
+        self._process = self._running.enter_context(
+            in_group(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         )
 
     def write(self, data: bytes) -> None:
@@ -110,8 +113,7 @@ class VerilatedBoard:
 
     def close(self) -> None:
         """End the simulation."""
-        self._process.kill()
-        self._process.wait()
+        self._running.close()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 pipe.close()

@@ -17,6 +17,7 @@ from functools import cache
 from pathlib import Path
 
 from ..files.cache import cache_folder, digest, obtain
+from ..files.process import run_in_group
 
 __all__ = ["Library", "library"]
 
@@ -63,10 +64,11 @@ def library() -> Library:
 
 def _build(compiler: str, path: Path) -> list[str]:
     """Compile the library and return its name."""
-    subprocess.run(  # noqa: S603
+    done = run_in_group(
         [compiler, *FLAGS, str(SOURCE), "-o", str(path)],
-        check=True, capture_output=True, timeout=SECONDS,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=SECONDS,
     )  # fmt: skip
+    done.check_returncode()
     return [path.name]
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ...compiler.errors import CheckError, InputError, MissingToolError
+from ...compiler.files.process import run_in_group
 from ..boards import Board
-from .process import run_in_group
 from .tools import Progress, find_tool
 
 __all__ = ["LOADER", "detected_model", "explain", "flash"]

@@ -13,8 +13,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from ...compiler.errors import MissingToolError
+from ...compiler.files.process import in_group, run_in_group
 from ..vendor import families
-from .process import in_group, run_in_group
 
 __all__ = ["EVERY", "Progress", "find_tool", "run_tool", "tool_identity", "tool_version"]
 

@@ -64,6 +64,7 @@ def test_train(cli, tmp_path):
     assert sorted(done.json["files"]) == sorted(p.name for p in (tmp_path / "t").iterdir())
     a, b = (load(tmp_path / "t" / f"model.{end}") for end in ("pt", "safetensors"))
     assert a.parameters == b.parameters == 4713
+    assert cli("train", "-o", tmp_path / "t", "--epochs", 1).code == 0  # its own it replaces
     with np.load(tmp_path / "t" / "test.npz") as test:
         assert test["x"].shape == (370, 29, 12)
         np.testing.assert_array_equal(a.run(test["x"][:2]), b.run(test["x"][:2]))
@@ -72,6 +73,17 @@ def test_train(cli, tmp_path):
 def test_demo_refuses(cli):
     assert_refused(cli("demo", "--utterances", 0), 1, "--utterances", "1 to 370")
     assert_refused(cli("train", "--epochs", 0), 1, "--epochs")
+
+
+@pytest.mark.parametrize("name", ["model.pt", "test.npz", "result.json", "report.html"])
+@pytest.mark.parametrize("verb", ["train", "demo"])
+def test_files_of_others_are_kept(cli, tmp_path, verb, name):
+    """In a folder that the example did not make, files of its names are somebody's own."""
+    (tmp_path / name).write_text("a thesis")
+    done = cli(verb, "-o", tmp_path)
+    assert_refused(done, 1, name, "example.json", "not replaced")
+    assert (tmp_path / name).read_text() == "a thesis"
+    assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 @pytest.mark.full

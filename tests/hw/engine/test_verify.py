@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import random
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 from gatewright.compiler import golden
+from gatewright.compiler.config import Config
 from gatewright.compiler.errors import CheckError
+from gatewright.compiler.ir.model import Linear, Model
 from gatewright.compiler.layout import planes
 from gatewright.compiler.program.program import Program
+from gatewright.compiler.quantizer.pipeline import quantize
 from gatewright.hw.engine.core import Core
 from gatewright.hw.engine.port import VERIFY, chunks
 from gatewright.sim.collisions import simulator
 from support.boards import gru_program
-from support.randoms import extreme_codes, program
+from support.randoms import extreme_codes, program, recurrent
 from support.upsets import loadable_tables
 
 
@@ -184,8 +188,24 @@ class Lazy:
         return ordered_tables(self.p, self.found)[k]
 
 
-def test_an_upset_in_any_memory_is_found_in_the_cycles_that_are_stated(found: list[Any]) -> None:
-    p = gru_program()
+def planed() -> Program:
+    """Return a program with gates of other widths, whose weights lie in several planes."""
+    rng = np.random.default_rng(0)
+    layers = (
+        recurrent(rng, "a", "gru", ("x",), 3, 3),
+        Linear("y", ("a",), rng.normal(size=(2, 3))),
+    )
+    widths = {"a.r": 3, "a.z": 5, "y": 6}
+    return quantize(Model(3, layers), None, Config(7, weight_widths=widths, lanes=3))
+
+
+@pytest.mark.parametrize("make", [gru_program, planed])
+def test_an_upset_in_any_memory_is_found_in_the_cycles_that_are_stated(
+    make: Callable[[], Program], found: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planes, "WORTH", 0)
+    p = make()
+    assert len(p.images.planes) > 1 or make is gru_program
     driver = Driver(p, Lazy(p, found))  # type: ignore[arg-type]
     check(p, driver, 1, flips=1)
     assert set(driver.cycles) == {p.images.verify_cycles}

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from gatewright.compiler.errors import InputError
 from gatewright.compiler.files import temporary
+from gatewright.compiler.files.process import in_group, run_in_group
 from gatewright.compiler.files.temporary import is_safe, temporary_folder
-from gatewright.hw.bitstream.process import in_group, run_in_group
 
 SHELL = "sleep 60 & sleep 60 & echo $!; wait"
 
@@ -30,7 +30,7 @@ def gone(group: int) -> bool:
 
 @pytest.mark.parametrize("command", [SHELL, f"trap '' TERM; {SHELL}"], ids=["polite", "deaf"])
 def test_what_a_tool_started_ends_with_it(command, monkeypatch):
-    monkeypatch.setattr("gatewright.hw.bitstream.process.PATIENCE", 0.2)
+    monkeypatch.setattr("gatewright.compiler.files.process.PATIENCE", 0.2)
     with pytest.raises(KeyboardInterrupt):
         with in_group(["sh", "-c", command], stdout=subprocess.PIPE) as process:
             assert process.stdout.readline().strip().isdigit()
@@ -45,6 +45,8 @@ def test_a_tool_that_ends_gives_code_and_output():
     assert (done.returncode, done.stdout) == (3, "a\n")
     with pytest.raises(subprocess.TimeoutExpired):
         run_in_group(["sleep", "60"], timeout=0.1)
+    done = run_in_group(["cat"], stdin_bytes=b"what it reads", stdout=subprocess.PIPE)
+    assert done.stdout == b"what it reads"
 
 
 @pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGHUP", 129), ("SIGINT", 130)])
@@ -53,7 +55,7 @@ def test_a_signal_ends_the_command_and_its_tools(name, code):
     text = (
         "import sys, subprocess, gatewright.__main__ as command, gatewright.cli.main as cli\n"
         "from gatewright.compiler.files.temporary import temporary_folder\n"
-        "from gatewright.hw.bitstream.process import in_group\n"
+        "from gatewright.compiler.files.process import in_group\n"
         "def work():\n"
         f"    with temporary_folder() as folder, in_group(['sh', '-c', {SHELL!r}],\n"
         "            stdout=subprocess.PIPE) as tool:\n"

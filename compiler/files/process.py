@@ -23,10 +23,11 @@ def in_group(command: Sequence[str], **options: Any) -> Iterator[subprocess.Pope
     ----------
     command : sequence of str
     **options
-        Of :class:`subprocess.Popen`.
+        Of :class:`subprocess.Popen`; standard input is empty unless given.
     """
+    options = {"stdin": subprocess.DEVNULL} | options
     process = subprocess.Popen(  # noqa: S603
-        command, start_new_session=os.name == "posix", stdin=subprocess.DEVNULL, **options
+        command, start_new_session=os.name == "posix", **options
     )
     try:
         yield process
@@ -62,9 +63,15 @@ def _ended(process: subprocess.Popen[Any]) -> bool:
 
 
 def run_in_group(
-    command: Sequence[str], *, timeout: float | None = None, **options: Any
-) -> subprocess.CompletedProcess[Any]:
-    """Run a command to its end, as :func:`subprocess.run` does, in a group of its own."""
+    command: Sequence[str], *, timeout: float | None = None, stdin_bytes: bytes | None = None,
+    **options: Any,
+) -> subprocess.CompletedProcess[Any]:  # fmt: skip
+    """Run a command to its end, as :func:`subprocess.run` does, in a group of its own.
+
+    ``stdin_bytes`` are what it reads.
+    """
+    if stdin_bytes is not None:
+        options["stdin"] = subprocess.PIPE
     with in_group(command, **options) as process:
-        out, err = process.communicate(timeout=timeout)
+        out, err = process.communicate(stdin_bytes, timeout=timeout)
     return subprocess.CompletedProcess(command, process.returncode, out, err)
