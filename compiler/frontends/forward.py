@@ -15,16 +15,17 @@ Steps are separated by commas and each reads what the step before gave. A step i
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from ..arrays import IntArray
 from ..errors import InputError, did_you_mean
-from ..ir.model import Layer, Linear, Model
-from .parts import HARD_SIGMOID_SLOPE, Part, describe, some
-from .sums import add_vectors
+from ..ir.model import Model
+from .graph import Graph
+from .graph_model import fold
+from .parts import HARD_SIGMOID_SLOPE, Part, some
 
 __all__ = ["ACTIVATIONS", "compute", "steps_of"]
 
@@ -35,6 +36,7 @@ ACTIVATIONS = {
 }  # fmt: skip
 SOFTMAX = ("softmax", "log_softmax")
 STEPS_LIMIT = 256
+STEPS = 5  # of the sequence that the graph walks; any number from two gives the same
 
 _CALL = re.compile(r"(cat|embedding|rnn)\s*\(([^()]*)\)")
 
@@ -71,27 +73,20 @@ def compute(
 
 @dataclass
 class _Walk:
-    """The layers of the steps so far."""
+    """The steps so far, as tensors of a graph: one sequence of :data:`STEPS` steps."""
 
     parts: Sequence[Part]
     source: str
     steps: list[str]
     nonlinearity: str
+    graph: Graph = field(default_factory=Graph)
 
     def __post_init__(self) -> None:
-        self.layers: list[Layer] = []
-        self.notes: list[str] = []
-        self.numbers: Counter[str] = Counter()
-        self.vectors: dict[str, tuple[str, ...]] = {}
+        self.vectors: dict[str, IntArray] = {}  # shape (1, steps, features)
         self.used: set[str] = set()
-        self.top: tuple[str, ...] = ("x",)
-        self.input_size = 0
-        self.current = ""  # path of the module on top
+        self.top: IntArray | None = None
+        self.current = ""  # what is on top
         self.last = self.ended = False
-
-    @property
-    def sizes(self) -> dict[str, int]:
-        return {"x": self.input_size} | {layer.name: layer.size for layer in self.layers}
 
     def take(self, step: str, k: int) -> None:
         """Apply one step."""
@@ -103,17 +98,20 @@ class _Walk:
             self._activate(ACTIVATIONS[step.lower()])
         elif step not in known and step.lower() in SOFTMAX:
             self.ended = True
-            self.notes.append(f"warning: the final {step} is left out; outputs are its arguments")
+            self.top = self.graph.softmax(self._begun(step), -1, step.lower())
         elif step not in known and step.lower() == "last":
-            self.last = True
+            self.top, self.last = self._begun(step)[:, -1:], True
         elif call and call[1] == "embedding":
             self._embedding(self._part(call[2].strip()))
         elif call and call[1] == "rnn":
             self._module(self._rnn([self._part(name.strip()) for name in call[2].split(",")]))
         elif call:
-            self._join([name.strip() for name in call[2].split(",")])
+            names = [name.strip() for name in call[2].split(",")]
+            self._begun("cat")
+            self.top = np.concatenate([self._vector(name) for name in names], axis=-1)
+            self.current = step
         elif "+" in step:
-            self._add([name.strip() for name in step.split("+")], k)
+            self._add([name.strip() for name in step.split("+")], step)
         else:
             self._module(self._part(step))
 
@@ -133,33 +131,43 @@ class _Walk:
             f"activations: {', '.join(ACTIVATIONS)}"
         )
 
+    def _begun(self, step: str) -> IntArray:
+        """Return what is on top."""
+        if self.top is None:
+            raise self._error(f"{step} comes before any module: apply it to the input yourself")
+        return self.top
+
     def _module(self, part: Part) -> None:
-        if not self.layers and not self.input_size:
-            self.input_size = part.input_size
-        size = sum(self.sizes[name] for name in self.top)
-        if part.input_size != size:
-            raise self._error(f"{part} reads {self.current or 'x'}, which has {size} values")
+        if self.top is None:
+            self.graph.place = self.source
+            self.top = self.vectors["x"] = self.graph.input((1, STEPS, part.input_size), 1)
+        top = self.top
+        if part.input_size != top.shape[-1]:
+            raise self._error(
+                f"{part} reads {self.current or 'x'}, which has {top.shape[-1]} values"
+            )
         if self.last and not part.linear:
             raise self._error(f"{part.label} is recurrent and reads only the last step")
-        made, self.top = part.layers(self.top, self.numbers)
-        self.layers += made
-        self.notes.append(describe(part, [layer.name for layer in made]))
+        self.graph.place = part.label
+        if part.linear:
+            top = self.graph.linear(top, part.tensors["weight"], part.tensors.get("bias"))
+        else:
+            walked = top.swapaxes(0, 1)
+            for layers in part.stack():
+                sides = [self.graph.recurrent(walked, layer)[0] for layer in layers]
+                walked = np.concatenate(sides, axis=-1)
+            top = walked.swapaxes(0, 1)
         self.used.add(part.label)
-        self._name(part.label)
+        self._name(part.label, top)
 
-    def _name(self, path: str) -> None:
-        self.current = path
-        self.vectors[path] = self.vectors[path.rpartition(".")[2]] = self.top
+    def _name(self, path: str, top: IntArray) -> None:
+        self.current, self.top = path, top
+        self.vectors[path] = self.vectors[path.rpartition(".")[2]] = top
 
     def _embedding(self, part: Part) -> None:
         if not part.linear or part.bias:
             raise self._error(f"{part} is no table of an embedding: one matrix without bias")
-        rows, features = part.tensors["weight"].shape
         self._module(replace(part, tensors={"weight": part.tensors["weight"].T}))
-        self.notes[-1] = (
-            f"{self.top[0]} ({part.label}): embedding of {rows} rows, {features} values each; x is "
-            "one-hot: 1 at the token, 0 elsewhere"
-        )
 
     def _rnn(self, pair: list[Part]) -> Part:
         if len(pair) != 2 or not all(part.linear for part in pair):
@@ -175,60 +183,29 @@ class _Walk:
         self.used.update((a.label, b.label))
         return Part(f"{a.label}+{b.label}", "rnn", tensors, self.nonlinearity)
 
-    def _place(self) -> str:
-        name = f"linear{self.numbers['linear']}"
-        self.numbers["linear"] += 1
-        return name
-
-    def _begun(self, step: str) -> None:
-        if not self.layers:
-            raise self._error(f"{step} comes before any module: apply it to the input yourself")
-
     def _activate(self, activation: str) -> None:
-        self._begun(activation)
-        top = self.layers[-1]
-        if activation == "none":
-            return
-        if isinstance(top, Linear) and top.activation == "none" and self.top == (top.name,):
-            self.layers[-1] = replace(top, activation=activation, slope=HARD_SIGMOID_SLOPE)
-        else:
-            size = sum(self.sizes[name] for name in self.top)
-            unit = Linear(
-                self._place(), self.top, np.eye(size), None, activation, HARD_SIGMOID_SLOPE
-            )
-            self.layers.append(unit)
-            self.top = (unit.name,)
-            self._name(self.current)
-        self.notes.append(f"{self.top[0]}: then {activation}")
+        top = self._begun(activation)
+        if activation != "none":
+            top = self.graph.activation(top, activation, HARD_SIGMOID_SLOPE)
+            self._name(self.current, top)
 
-    def _vector(self, name: str) -> tuple[str, ...]:
-        if name == "x":
-            return ("x",)
+    def _vector(self, name: str) -> IntArray:
         if name not in self.vectors:
             hint = did_you_mean(name, self.vectors)
             raise self._error(
-                f"{name!r} is no earlier module{hint or '.'} There are: x, {some(list(self.vectors))}"
+                f"{name!r} is no earlier module{hint or '.'} There are: {some(list(self.vectors))}"
             )
-        return self.vectors[name]
+        vector = self.vectors[name]
+        return vector[:, -1:] if self.last else vector
 
-    def _join(self, names: list[str]) -> None:
-        self._begun("cat")
-        self.top = tuple(vector for name in names for vector in self._vector(name))
-        self.current = f"cat({', '.join(names)})"
-
-    def _add(self, names: list[str], k: int) -> None:
+    def _add(self, names: list[str], step: str) -> None:
         self._begun("a sum")
-        later = [self.vectors.get(n) for n in re.findall(r"[\w.]+", " ".join(self.steps[k + 1 :]))]
-        total = self._vector(names[0])
-        for name in names[1:]:
-            fuse = (self.layers[-1].name,) not in later
-            place = f"linear{self.numbers['linear']}"
-            total = add_vectors(
-                self.layers, self.sizes, total, self._vector(name), place, fuse=fuse
-            )
-            self.numbers["linear"] += total == (place,)
-        self.top, self.current = total, " + ".join(names)
-        self.notes.append(f"{total[0]}: the sum {' + '.join(names)}")
+        terms = [self._vector(name) for name in names]
+        if len({term.shape[-1] for term in terms}) > 1:
+            sizes = [f"{n} has {t.shape[-1]}" for n, t in zip(names, terms, strict=True)]
+            raise self._error(f"{', '.join(sizes)} values; a sum takes as many of each")
+        self.graph.place = self.current = step
+        self.top = self.graph.combine([(term, 1.0) for term in terms])
 
     def model(self) -> Model:
         """Return the model of all steps."""
@@ -237,7 +214,4 @@ class _Walk:
             raise self._error(
                 f"does not use {some(unused)}; add them, or leave them out by ignore="
             )
-        self._begun("the end")
-        if self.last:
-            self.notes.append("only its last step is given out by the model; here, every step")
-        return Model(self.input_size, tuple(self.layers), self.top, self.source, tuple(self.notes))
+        return fold(self.graph, self._begun("the end"), self.source)[0]

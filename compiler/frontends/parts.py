@@ -114,10 +114,19 @@ class Part:
                 made.append(Linear(name, reads, weight, bias, self.activation, HARD_SIGMOID_SLOPE))
                 reads = (name,)
                 continue
-            ends = ("", "_reverse")[: 1 + self.bidirectional]
+            ends = self._ends
             made += [self._recurrent(name + end, reads, f"l{k}{end}") for end in ends]
             reads = tuple(name + end for end in ends)
         return made, reads
+
+    def stack(self) -> Iterator[list[Recurrent]]:
+        """Yield the layers of each level, one of each direction."""
+        for k in range(self.depth):
+            yield [self._recurrent(f"{self.kind}{end}", ("x",), f"l{k}{end}") for end in self._ends]
+
+    @property
+    def _ends(self) -> tuple[str, ...]:
+        return ("", "_reverse")[: 1 + self.bidirectional]
 
     def _recurrent(self, name: str, reads: tuple[str, ...], at: str) -> Recurrent:
         """Return the layer whose tensors' names end in ``at``."""

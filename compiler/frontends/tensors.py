@@ -15,6 +15,7 @@ from ..errors import InputError
 from ..ir.model import Model
 from .expected import Expected
 from .forward import compute, steps_of
+from .parts import GATES
 from .pytorch_check import check_parts
 from .readings import proven_reading, sole_reading, spelled
 from .state_dict import leave_out, recognize, unwrap
@@ -83,6 +84,8 @@ def from_state_dict(
     if forward is None and (order is not None or activations):
         forward = spelled(parts, order, activations or {}, source, ordered)
     notes = [*nested, *ignored]
+    orders = {p.kind: ", ".join(GATES[p.kind]) for p in parts if p.kind in ("gru", "lstm")}
+    notes += [f"gates of a {kind} are in PyTorch's order {names}" for kind, names in orders.items()]
     if forward is None and expected is not None:
         model, text = proven_reading(parts, expected, source, nonlinearity is None)
         notes.append(f"forward, chosen by the recorded outputs: {text}")
