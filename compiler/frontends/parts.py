@@ -16,7 +16,7 @@ import numpy as np
 from ..arrays import FloatArray
 from ..ir.model import Layer, Linear, Model, Recurrent
 
-__all__ = ["GATES", "SEARCH_LIMIT", "Part", "assemble", "chains", "describe", "some", "understood"]
+__all__ = ["GATES", "SEARCH_LIMIT", "Part", "assemble", "chains", "some", "understood"]
 
 GATES = {"gru": "rzn", "lstm": "ifgo", "rnn": "n"}
 """Gates of each kind, in the order of PyTorch's rows."""
