@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,11 @@ from gatewright.sim.compiled import build_cores, play_cores
 PORT = re.compile(r"^  (input|output) (\[\d+:0\] )?(\w+);", re.MULTILINE)
 
 
-def design(programs: list[Program], folder: Path) -> Path:
+def design(programs: list[Program], folder: Path, loadable: Sequence[bool] = ()) -> Path:
     """Write a top level ``many`` with one renamed core a program, ports prefixed ``k0_``, ..."""
     text, ports, instances = [TABLE_VERILOG], ["input clk", "input rst"], []
     for k, program in enumerate(programs):
-        write_verilog(program, folder / f"core{k}")
+        write_verilog(program, folder / f"core{k}", loadable=bool(loadable) and loadable[k])
         core = (folder / f"core{k}/core.v").read_text()
         core = core.replace(TABLE_VERILOG, "").replace(TOP, f"core{k}")
         for name, words in hex_files(program.images).items():
@@ -45,10 +46,11 @@ def design(programs: list[Program], folder: Path) -> Path:
 
 
 def record_many(
-    jobs: list[tuple[Program, np.ndarray, np.ndarray, float, int]], folder: Path
-) -> list[Recorded]:
+    jobs: list[tuple[Program, np.ndarray, np.ndarray, float, int]], folder: Path,
+    loadable: Sequence[bool] = (),
+) -> list[Recorded]:  # fmt: skip
     """Run jobs (program, codes, first, stall, seed), each on its own core, all at once."""
-    source = design([job[0] for job in jobs], folder)
+    source = design([job[0] for job in jobs], folder, loadable)
     # Compiling takes much longer than running.
     built = build_cores(
         source, "many", folder, [f"k{k}_" for k in range(len(jobs))], optimize="-O0"
