@@ -8,15 +8,18 @@ DOCS := .venv/.installed-docs
 test test-full: export OPENBLAS_NUM_THREADS ?= 1
 
 .DELETE_ON_ERROR:
-.PHONY: help demo train test test-full lint docs tools warm clean
+.PHONY: help demo train test test-full fuzz mutate lint docs lock tools warm clean
 
 help:
 	@echo "make demo       train, quantize, generate Verilog, prove it bit-exact, print one page"
 	@echo "make train      train the example network only"
 	@echo "make test       lint and the quick tests"
 	@echo "make test-full  lint and every test"
+	@echo "make fuzz       random configurations, all models of the hardware compared (N=, SECONDS=, SEED=)"
+	@echo "make mutate     small faults that the tests must notice (N=, SECONDS=, SEED=)"
 	@echo "make lint       ruff and mypy"
 	@echo "make docs       build the site of the documents"
+	@echo "make lock       .ci/lock.txt anew: versions and hashes of what CI installs; needs uv"
 	@echo "make clean      remove what the targets above made, .venv included"
 
 demo: tools $(STAMP)
@@ -30,6 +33,24 @@ test: tools lint warm
 
 test-full: tools lint warm $(DOCS)
 	$(BIN)/pytest -n 2 --dist loadgroup --durations 20
+
+# CASE='{...}', which a difference prints, replays one configuration. One netlist is run in NETLISTS
+# seeds, each of which draws 80 configurations at most.
+fuzz mutate: export OPENBLAS_NUM_THREADS = 1
+fuzz: tools warm
+	cd tests && ../$(BIN)/python -u -m support.fuzz \
+		$(if $(CASE),'$(CASE)',$(or $(N),200) $(or $(SECONDS),86400) $(or $(SEED),0) $(or $(NETLISTS),2))
+
+mutate: tools warm
+	cd tests && ../$(BIN)/python -u -m support.mutate \
+		$(or $(N),40) $(or $(SECONDS),86400) $(or $(SEED),0) $(ONLY)
+
+# PyTorch is left out: whether a build with CUDA is wanted is a matter of the machine.
+lock:
+	@command -v uv >/dev/null || { echo "error: uv is needed to lock: pip install uv" >&2; exit 3; }
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-annotate --custom-compile-command "make lock" --override .ci/lock-without.txt \
+		--extra dev pyproject.toml -o .ci/lock.txt
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -61,6 +82,7 @@ $(STAMP): pyproject.toml
 		echo "error: $$($(PYTHON) --version) is too old, 3.11 is needed; name another: make PYTHON=python3.11" >&2; \
 		exit 3; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(if $(LOCK),$(BIN)/python .ci/install_locked.py $(LOCK))
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $@
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 
 import numpy as np
 import pytest
@@ -51,6 +52,21 @@ def test_table_error_over_every_code(kind: str, gate_bits: int, bound: float, na
     worst = error_lsb(Activation(kind, gate_bits), name)
     print(f"{kind} {gate_bits} bits {name}: {worst:.3f} LSB")
     assert worst <= bound
+
+
+@pytest.mark.parametrize("kind", ["interpolated", "direct"])
+@pytest.mark.parametrize("gate_bits", [2, 8, 16])
+def test_table_entries_are_the_nearest_codes(kind: str, gate_bits: int) -> None:
+    tables = Activation(kind, gate_bits)
+    one = 1 << (gate_bits + 1)  # two guard bits below a gate of gate_bits - 1 fraction bits
+    base, slope = tables.table
+    step = 8 / len(base)
+    for k, (code, rise) in enumerate(zip(base.tolist(), slope.tolist(), strict=True)):
+        y = math.tanh(k * step)
+        if kind == "interpolated":
+            y += step * step / 16 * 2 * y * (1 - y * y)  # half of the chord's largest error
+        assert abs(code - min(y * one, one - 1)) <= 0.5 + 1e-9, k
+        assert k + 1 == len(base) or rise == base[k + 1] - code
 
 
 @pytest.mark.parametrize("name", HARD)

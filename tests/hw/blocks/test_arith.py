@@ -70,6 +70,14 @@ def test_count_never_has_zero_bits() -> None:
     assert [len(Signal(arith.count(n))) for n in (0, 1, 2, 3, 4, 5)] == [1, 1, 1, 2, 2, 3]
 
 
+def test_a_tree_adds_every_value_once() -> None:
+    for number in range(1, 10):
+        out = evaluate(
+            4, [-8, -1, 5], [lambda v, n=number: arith.tree([v * k for k in range(1, n + 1)])]
+        )
+        assert out[0].tolist() == [code * number * (number + 1) // 2 for code in (-8, -1, 5)]
+
+
 def test_delay_line() -> None:
     m = Module()
     x = Signal(8)
