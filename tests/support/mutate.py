@@ -99,8 +99,9 @@ class Mutant:
 
     @property
     def name(self) -> str:
-        """What is changed, without the line, which moves."""
-        return f"{self.path}: {self.before} -> {self.after}"
+        """The file, the text of the line, whose number moves, and the change."""
+        text = (ROOT / self.path).read_text().splitlines()[self.line - 1].strip()
+        return f"{self.path}: {text}: {self.before} -> {self.after}"
 
 
 def _children(node: ast.AST) -> Iterator[ast.AST]:
@@ -239,7 +240,7 @@ def main(number: int, seconds: float, seed: int, only: str = "") -> None:
                 (folder / path).write_text(original)
                 counts["killed" if noticed else "survived"] += 1
                 word = "killed  " if noticed else "SURVIVED"
-                print(f"{word} {path}:{mutant.line}: {mutant.before} -> {mutant.after}", flush=True)
+                print(f"{word} {mutant.line} {mutant.name}", flush=True)
     print(dict(counts))
 
 
