@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from gatewright.hw.bitstream.process import run_in_group
+from gatewright.compiler.files.process import run_in_group
 
 __all__ = ["EQUIVALENT", "MIRRORS", "Mutant", "mutants"]
 
