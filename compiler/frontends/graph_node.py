@@ -110,7 +110,7 @@ def contents(value: Any) -> Any:
     if isinstance(value, Recurrent):
         arrays = (value.w, value.u, value.b, value.c)
         held = [(gate, a.tobytes()) for group in arrays for gate, a in group.items()]
-        return (value.cell, value.gate, value.candidate, value.slope, *held)
+        return (value.cell, value.gate, value.candidate, value.output, value.slope, *held)
     return value.tobytes() if isinstance(value, np.ndarray) else value
 
 

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from gatewright.compiler.errors import InputError
 from gatewright.compiler.ir.model import Model
 from torch import nn
+from torch.nn.utils import prune
 
 TOLERANCE = 1e-6  # of the largest output
 STEPS = 5
@@ -85,7 +86,7 @@ class Net(nn.Module):
                 if wrap < 0.15:
                     part = nn.utils.parametrizations.weight_norm(part)
                 elif wrap < 0.3:
-                    nn.utils.prune.random_unstructured(part, "weight", 0.5)
+                    prune.random_unstructured(part, "weight", 0.5)
             elif step == "norm":
                 part = nn.BatchNorm1d(size, affine=rng.random() < 0.7)
                 part.running_mean.normal_()

@@ -45,7 +45,9 @@ def test_random_modules_by_both_exporters_equal_pytorch_or_are_refused(tmp_path)
 
 @pytest.mark.full
 @pytest.mark.filterwarnings(IMPORT)
-def test_more_random_modules_by_both_exporters_equal_pytorch_or_are_refused(tmp_path):
-    counts = outcomes(range(1000, 1200), ways(tmp_path))
+@pytest.mark.parametrize("exporter", ["legacy", "dynamo"])
+def test_more_random_modules_equal_pytorch_or_are_refused(tmp_path, exporter):
+    """Dynamo takes about ten seconds a module, and unrolls nn.RNN: that is refused."""
+    counts = outcomes(range(1000, 1200), {exporter: ways(tmp_path)[exporter]})
     print(*sorted(counts.items()), sep="\n")
-    assert counts["legacy equal"] >= 120 and counts["dynamo equal"] >= 120
+    assert counts[f"{exporter} equal"] >= {"legacy": 145, "dynamo": 95}[exporter]
