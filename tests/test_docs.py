@@ -234,6 +234,36 @@ def test_the_cell_of_contributing_computes_its_equations(monkeypatch: pytest.Mon
     assert gw.simulate(program, x[:1, :4], simulator="amaranth").bit_exact
 
 
+GUIDES_THAT_RUN = [
+    pytest.param(page, marks=pytest.mark.full if page == "docs/host.md" else ())
+    for page in GUIDES
+    if page != "docs/tutorial.md" and blocks(page, "python", "run")
+]
+"""Pages with an example that stands alone; a simulated board takes longer."""
+
+
+@pytest.mark.parametrize("page", GUIDES_THAT_RUN)
+def test_the_example_of_a_guide_runs(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    [example] = blocks(page, "python", "run")
+    exec(example, {})
+
+
+def test_the_recordings_of_the_audio_guide_hold_the_tone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    [example] = blocks("docs/audio.md", "python", "run")
+    exec(example, {})
+    samples, energies = np.load("samples.npy"), np.load("energies.npy")
+    t = np.arange(16000) / 16000
+    np.testing.assert_allclose(samples[:, 0], 0.244 * np.sin(2 * np.pi * 440 * t), atol=2e-4)
+    assert energies.shape == (98, 16)
+    assert (energies.argmax(1) == 0).all()  # 440 Hz lies in the lowest of 16 bands to 8 kHz
+
+
 @pytest.mark.full
 def test_the_tutorial_runs_as_it_is_printed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

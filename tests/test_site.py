@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import reference
 import staging
@@ -79,6 +81,21 @@ def test_the_reference_has_every_verb_and_option(staged: Path) -> None:
 def test_the_reference_has_every_public_name(staged: Path) -> None:
     entries = re.findall(r"^\.\. auto\w+:: (\S+)$", (staged / "api.md").read_text(), re.M)
     assert {f"gatewright.{name}" for name in gw.__all__ if name != "__version__"} <= set(entries)
+
+
+def test_the_drawings_of_the_ports_are_those_of_the_core() -> None:
+    ports = runpy.run_path(str(ROOT / "bench" / "ports.py"))
+    for name, drawing in ports["drawings"]().items():
+        assert (ROOT / "docs" / "images" / name).read_text() == drawing, "python bench/ports.py"
+        assert f"](images/{name})" in (ROOT / "docs" / "ports.md").read_text()
+
+
+def test_the_drawn_outputs_are_those_of_the_golden_model() -> None:
+    ports = runpy.run_path(str(ROOT / "bench" / "ports.py"))
+    program, rows = ports["program"](), ports["record"]()
+    taken = np.array(rows["o.valid"]) & np.array(rows["o.ready"])
+    outputs = program.evaluate(np.array([[[20, -7], [35, 11]]])).outputs
+    assert np.array(rows["o.data"])[taken == 1].tolist() == outputs.ravel().tolist()
 
 
 @pytest.mark.full

@@ -30,7 +30,7 @@ html_title = f"gatewright {version}"
 html_static_path = ["_static"]
 html_css_files = ["style.css"]
 html_math_renderer = "mathml"
-html_show_sphinx = False
+html_show_sphinx = html_show_copyright = False
 html_copy_source = False
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Iterator
+from importlib import import_module
 from inspect import isclass
 
 from gatewright.cli.main import build_parser
@@ -17,10 +18,13 @@ SHARED = ("-h", "--json", "-v", "--memory")
 """Options of every verb, described once at the head of the page."""
 
 ROOMS = {
-    "gatewright.compiler.training.layers": "GRU LSTM RNN MGU Linear",
-    "gatewright.compiler.training.network": "calibrate to_program",
-    "gatewright.hw.boards": "boards",
-    "gatewright.host": "",
+    "compiler.training.layers": "GRU LSTM RNN MGU Linear",
+    "compiler.training.network": "calibrate to_program",
+    "compiler.ir.cells": "Cell Gate",
+    "host.serial_port": "SerialPort",
+    "sim.board": "SimulatedBoard",
+    "sim.verilated": "VerilatedBoard build_board",
+    "hw.boards.board": "Board",
 }
 """Public rooms beyond the facade, and the names of each that the pages use."""
 
@@ -84,4 +88,10 @@ def api() -> str:
     lines = ["## The facade", ""]
     for name in gw._HOME:
         lines += [f"### {name}", "", *_entry(f"gatewright.{name}", getattr(gw, name))]
+    lines += ["## Rooms below it", ""]
+    for room, names in ROOMS.items():
+        module = import_module(f"gatewright.{room}")
+        lines += [f"### gatewright.{room}", ""]
+        for name in names.split():
+            lines += _entry(f"{module.__name__}.{name}", getattr(module, name))
     return "\n".join(lines)
