@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from ..arrays import IntArray
 from ..errors import InputError
+from ..files.boundary import parsing
 from ..ir.model import Model
 from .format import Format
 from .graph_model import fold
@@ -94,17 +95,18 @@ def load_keras(path: pathlib.Path, *, check: bool = True) -> Model:
     """
     path = pathlib.Path(path)
     file = read_keras(path)
-    steps, features = _input_shape(file.model)
-    lengths = [steps] if steps else STEPS
-    walk, elements, count = _translate(file, (SEQUENCES, lengths[0], *features))
-    model, output = fold(walk.graph, elements, f"Keras {file.version or '(unknown version)'}")
-    for length in lengths[1:]:
-        other, moved, _ = _translate(file, (SEQUENCES, length, *features))
-        _same(other, output, find_output(other.graph, moved))
-    notes = [*model.notes, *dict.fromkeys(walk.notes)]
-    if count > 1:
-        notes.append(f"the first output is read; {count - 1} more of the file's are not")
-    model = replace(model, notes=tuple(notes))
+    with parsing(path.name, "a Keras model", "save the model again"):
+        steps, features = _input_shape(file.model)
+        lengths = [steps] if steps else STEPS
+        walk, elements, count = _translate(file, (SEQUENCES, lengths[0], *features))
+        model, output = fold(walk.graph, elements, f"Keras {file.version or '(unknown version)'}")
+        for length in lengths[1:]:
+            other, moved, _ = _translate(file, (SEQUENCES, length, *features))
+            _same(other, output, find_output(other.graph, moved))
+        notes = [*model.notes, *dict.fromkeys(walk.notes)]
+        if count > 1:
+            notes.append(f"the first output is read; {count - 1} more of the file's are not")
+        model = replace(model, notes=tuple(notes))
     if not check:
         return model
 

@@ -115,7 +115,7 @@ def test_recorded_backwards_h5():
         (lambda c: c.update(merge_mode=None), "reads 2 tensors, one is due in a Sequential"),
         (lambda c: c.update(layer=3), "bidirectional: Bidirectional has no setting 'layer'"),
         (lambda c: c["layer"].update(class_name="ConvLSTM1D"), "supported around GRU"),
-        (lambda c: c["layer"]["config"].update(return_sequences=False), "return_sequences=False"),
+        (lambda c: c["layer"]["config"].update(return_sequences=False), "reads a tensor of 2 axes"),
         (lambda c: c["layer"]["config"].update(go_backwards=True), "both of its layers walk in one direction"),
         (lambda c: c["backward_layer"]["config"].update(units=9, use_bias=False),
          "bidirectional_reverse: 3 weight arrays in the file, expected 2"),
@@ -232,6 +232,11 @@ def test_refused(edited, edit, message):
         (
             lambda c: c["layers"][2].update(inbound_nodes=[]),
             "'simple_rnn' is read, but is not in the file or reads nothing",
+        ),
+        (lambda c: c.update(output_layers=[["dense_2", 0, 5]]), "not a Keras model, or is damaged"),
+        (
+            lambda c: c.update(output_layers=[{"class_name": "__keras_tensor__", "config": {}}]),
+            "not a Keras model, or is damaged",
         ),
         (lambda c: c.update(output_layers=[["dense_2", 1, 0]]), "'dense_2' is read, but is not in"),
         (
