@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["add_verbs", "check_output", "check_simulation"]
 
+WAVE_DEPTH, WAVE_MB = 2, 100.0
 SIMULATORS = ("verilator", "verilator-cpp", "icarus", "amaranth")
 """Those of :mod:`gatewright.sim`, which takes too long to import for a help text."""
 
@@ -49,8 +50,17 @@ def add_verbs(verbs: Any) -> None:
         "--simulator", choices=SIMULATORS, default="verilator", help="default verilator"
     )
     parser.add_argument(
-        "--wave", metavar="FILE", type=Path, help="write a waveform (.vcd; of Icarus .fst)"
-    )
+        "--wave", metavar="FILE", type=Path,
+        help="write a waveform of the first sequence (.vcd or .fst), and a layout for viewers beside it",
+    )  # fmt: skip
+    parser.add_argument(
+        "--wave-depth", metavar="N", type=int, default=WAVE_DEPTH,
+        help=f"levels of the hierarchy in it, 0: all ({WAVE_DEPTH})",
+    )  # fmt: skip
+    parser.add_argument(
+        "--wave-limit", metavar="MB", type=float, default=WAVE_MB,
+        help=f"size that it may have; later steps are left out ({WAVE_MB:g})",
+    )  # fmt: skip
     parser.add_argument(
         "--stall", metavar="P", type=float, default=0.0, help="chance of a pause on every transfer"
     )
@@ -153,7 +163,8 @@ def simulate(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     check_output(args.output, data)
     done = run(
         program, data.x, lengths=data.lengths, simulator=args.simulator, stall=args.stall,
-        seed=args.seed, wave=args.wave, netlist=args.netlist or "", progress=console.note,
+        seed=args.seed, wave=args.wave,
+        wave_depth=args.wave_depth, wave_limit=args.wave_limit, netlist=args.netlist or "", progress=console.note,
     )  # fmt: skip
     result = {
         "bit_exact": done.bit_exact,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from ..compiler.program.program import Program
 from ..hw.export.verilog import TOP, write_verilog
 from .build import build_simulator, play_bench
 from .simulators import simulator_tools
+from .waves import NO_WAVES, Waves, readable, waveforms
 
 __all__ = ["Bench", "Recorded", "make_job", "state_port_bits"]
 
@@ -41,8 +43,8 @@ class Bench:
     simulator : {'verilator', 'icarus'}
     folder : path, optional
         Where to build; default a temporary folder that :meth:`close` removes.
-    waves : bool
-        Build with waveform support: VCD from Verilator, FST from Icarus.
+    waves : Waves, optional
+        Build with support for waveforms, and with the tracks that they show.
 
     Raises
     ------
@@ -53,6 +55,8 @@ class Bench:
 
     Attributes
     ----------
+    sources : sequence of path
+        Verilog that is simulated.
     cells : dict of str to int
         Cells of a netlist by type; empty for Verilog that is not one.
     """
@@ -65,11 +69,12 @@ class Bench:
         simulator: str = "verilator",
         *,
         folder: str | Path | None = None,
-        waves: bool = False,
+        waves: Waves = NO_WAVES,
     ) -> None:
         self.program, self.simulator, self.waves = program, simulator, waves
         simulator_tools(simulator)  # complains before the first minute of work
         self.cells: dict[str, int] = {}
+        self.sources: Sequence[Path] = []
         if folder and not is_safe(folder):
             raise InputError(
                 f"{folder}: make takes no folder whose path has a space or another sign; give "
@@ -88,7 +93,10 @@ class Bench:
 
     def _write(self) -> None:
         """Write the Verilog and the images of its memories."""
-        write_verilog(self.program, self.folder / "verilog")
+        write_verilog(self.program, self.folder / "verilog", trace=bool(self.waves.ending))
+        if self.waves.ending:
+            core = self.folder / "verilog" / "core.v"
+            core.write_text(readable(core.read_text(), self.waves.depth))
 
     def _sources(self) -> list[Path]:
         """Return what is simulated."""
@@ -99,8 +107,9 @@ class Bench:
         return []
 
     def _build(self) -> None:
+        self.sources = self._sources()
         build_simulator(
-            self._sources(), self.top, self.folder, simulator=self.simulator,
+            self.sources, self.top, self.folder, simulator=self.simulator,
             arguments=self._arguments(), optimize=self.optimize, waves=self.waves,
         )  # fmt: skip
 
@@ -143,14 +152,15 @@ class Bench:
         run.mkdir(exist_ok=True)
         for path in (self.folder / "verilog").glob("*.hex"):
             shutil.copy(path, run)
+        for path in waveforms(run):
+            path.unlink()
         job = make_job(self.program, codes, first, stall=stall, seed=seed, load=load)
         recorded = self._play(job, run)
         if wave is not None:
-            waves = [*sorted(run.glob("*.fst")), *sorted(run.glob("*.vcd"))]
-            waves += sorted(self.build_folder.glob("*.fst"))
-            if not waves:
+            found = waveforms(run) or waveforms(self.build_folder)
+            if not found:
                 raise CheckError("the simulator wrote no waveform")
-            shutil.copy(waves[0], wave)
+            shutil.copy(found[0], wave)
         return recorded
 
     def _play(self, job: dict[str, Any], run: Path) -> Recorded:

@@ -16,6 +16,7 @@ from ..compiler.errors import CheckError
 from ..compiler.files.cache import digest, obtain
 from ..compiler.files.process import run_in_group
 from .simulators import VERILATOR, environment, simulator_tools
+from .waves import NO_WAVES, Waves
 
 __all__ = ["build_simulator", "play_bench"]
 
@@ -29,7 +30,7 @@ def build_simulator(
     main: Path | None = None,
     arguments: Sequence[str] = (),
     optimize: str = "-O1",
-    waves: bool = False,
+    waves: Waves = NO_WAVES,
 ) -> Path:
     """Build a simulator of Verilog, or take it from the cache.
 
@@ -50,8 +51,8 @@ def build_simulator(
         What Verilator is told besides :data:`~.simulators.VERILATOR`.
     optimize : str
         What the C++ compiler is told of the model.
-    waves : bool
-        Build with waveform support.
+    waves : Waves
+        Build with support for them.
 
     Returns
     -------
@@ -74,7 +75,7 @@ def build_simulator(
         with environment(**tools), log.open("wb") as out:
             try:
                 if simulator == "icarus":
-                    _icarus(sources, top, build, waves)
+                    _icarus(sources, top, build, bool(waves.ending))
                 else:
                     _verilate(sources, top, build, main, arguments, waves, out)
             except (SystemExit, OSError, subprocess.CalledProcessError) as error:
@@ -92,7 +93,7 @@ def build_simulator(
 
 def play_bench(
     folder: Path, top: str, bench: str, run: Path, log: Path, *, simulator: str = "verilator",
-    seed: int = 0, waves: bool = False,
+    seed: int = 0, waves: Waves = NO_WAVES,
 ) -> None:  # fmt: skip
     """Run a cocotb bench on what :func:`build_simulator` built with cocotb's main program.
 
@@ -108,8 +109,8 @@ def play_bench(
     log : path
     seed : int
         cocotb's seed.
-    waves : bool
-        Write the waveform.
+    waves : Waves
+        Write the waveform, into the folder in which the bench runs.
 
     Raises
     ------
@@ -121,7 +122,7 @@ def play_bench(
     with environment(**simulator_tools(simulator), COCOTB_LOG_LEVEL="WARNING"):
         try:
             results = _runner(simulator).test(
-                test_module=bench, hdl_toplevel=top, hdl_toplevel_lang="verilog", waves=waves,
+                test_module=bench, hdl_toplevel=top, hdl_toplevel_lang="verilog", waves=bool(waves.ending),
                 build_dir=folder / "build", test_dir=run, seed=seed, log_file=log,
                 timescale=("1ns", "1ps"),
             )  # fmt: skip
@@ -159,12 +160,12 @@ def _icarus(sources: Sequence[Path], top: str, build: Path, waves: bool) -> None
 
 def _verilate(
     sources: Sequence[Path], top: str, build: Path, main: Path | None, arguments: Sequence[str],
-    waves: bool, log: IO[bytes],
+    waves: Waves, log: IO[bytes],
 ) -> None:  # fmt: skip
     """Translate Verilog to C++ and compile it; Verilator's own library comes from the cache."""
     command = [
         "verilator", "--cc", "--exe", "--prefix", "Vtop", "--Mdir", str(build), "--top-module", top,
-        "-o", top, "--timescale", "1ns/1ps", *(["--trace", "--trace-structs"] if waves else []),
+        "-o", top, "--timescale", "1ns/1ps", *waves.verilator,
     ]  # fmt: skip
     if main is None:
         from cocotb_tools import config
@@ -199,7 +200,7 @@ def _verilate(
 
 def _key(
     sources: Sequence[Path], top: str, simulator: str, main: Path | None,
-    arguments: Sequence[str], optimize: str, waves: bool,
+    arguments: Sequence[str], optimize: str, waves: Waves,
 ) -> str:  # fmt: skip
     """Return the digest of all that a simulator depends on."""
     texts = [path.read_bytes() for path in (*sources, *_included(arguments))]
@@ -212,7 +213,7 @@ def _key(
     else:
         beside = [path.read_bytes() for path in sorted(sources[0].parent.glob("*.h"))]
         bench = digest(main.read_bytes(), *beside).encode()
-    options = [simulator, top, optimize, str(waves), *VERILATOR, *arguments]
+    options = [simulator, top, optimize, waves.ending, *waves.verilator, *VERILATOR, *arguments]
     return digest("simulator", *_tools(simulator), *options, bench, *texts)
 
 

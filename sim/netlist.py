@@ -20,6 +20,7 @@ from ..hw.bitstream.toolchain import synthesis_command
 from ..hw.bitstream.tools import Progress, run_tool
 from ..hw.export.verilog import TOP, write_verilog
 from .bench import Bench
+from .waves import NO_WAVES, Waves
 
 __all__ = ["FAMILIES", "Family", "Netlist", "NetlistBench", "synthesize", "verilator_arguments"]
 
@@ -179,7 +180,7 @@ class NetlistBench(Bench):
 
     def __init__(
         self, program: Program, family: str, *, folder: str | Path | None = None,
-        waves: bool = False,
+        waves: Waves = NO_WAVES,
     ) -> None:  # fmt: skip
         self.family = family
         family_of(family)

@@ -98,7 +98,7 @@ def record(
     CheckError
         The core hangs, or breaks the framing of a step.
     """
-    core = Core(program)
+    core = Core(program, trace=wave is not None)
     reset = Signal()
     size = program.network.output_size
     words = State.zeros(program.network, 1).flat(program.network).shape[1]

@@ -13,13 +13,15 @@ import numpy.typing as npt
 
 from ..compiler import golden
 from ..compiler.arrays import FloatArray, IntArray, check_lengths, valid_steps
-from ..compiler.errors import InputError
+from ..compiler.errors import CheckError, InputError
 from ..compiler.program.chain import Chain
 from ..compiler.program.program import Program
+from ..hw.export.verilog import core_verilog
 from .bench import Bench, Recorded
 from .compiled import CompiledBench
 from .netlist import NetlistBench, family_of
 from .simulators import SIMULATORS
+from .waves import DEPTH, LIMIT, NO_WAVES, Waves, affordable, check_limit, layout, rename_vcd
 
 __all__ = ["Simulation", "compare", "simulate"]
 
@@ -100,6 +102,8 @@ def simulate(
     stall: float = 0.0,
     seed: int = 0,
     wave: str | Path | None = None,
+    wave_depth: int = DEPTH,
+    wave_limit: float = LIMIT,
     netlist: str = "",
     folder: str | Path | None = None,
     progress: Callable[[str], None] | None = None,
@@ -120,7 +124,13 @@ def simulate(
         Chance of a pause before each transfer, below 1.
     seed : int
     wave : path, optional
-        Write the waveform there, ``.vcd``, of Icarus ``.fst``; of several passes to ``name.pass0.vcd`` and so on.
+        Write a waveform of the first sequence there, and a layout of it for viewers beside it:
+        ``.fst`` or ``.vcd`` of Verilator, ``.fst`` of Icarus, ``.vcd`` of Amaranth; of several passes
+        to ``name.pass0.fst`` and so on. See ``docs/waves.md``.
+    wave_depth : int
+        Levels of the hierarchy in it, of Verilator; 0: all.
+    wave_limit : float
+        Megabytes that it may take; later steps are left out.
     netlist : str
         Simulate what synthesis makes for that family, one of
         :data:`~gatewright.sim.netlist.FAMILIES`, in Verilator; see ``docs/netlist.md``.
@@ -141,11 +151,10 @@ def simulate(
         raise InputError(f"netlists are simulated in verilator, not in {simulator}")
     if netlist:
         family_of(netlist)
-    if wave is not None and simulator == "verilator-cpp":
-        raise InputError("verilator-cpp writes no waveform; take verilator, icarus or amaranth")
-    ending = ".fst" if simulator == "icarus" else ".vcd"
-    if wave is not None and Path(wave).suffix != ending:
-        raise InputError(f"{wave}: {simulator} writes waveforms as {ending}; name the file so")
+    waves = NO_WAVES
+    if wave is not None:
+        waves = Waves.of(Path(wave), simulator, wave_depth)
+        check_limit(wave_limit)
     codes = program.encode(x)
     length = check_lengths(lengths, *codes.shape[:2])
     if length is None:
@@ -154,7 +163,8 @@ def simulate(
         raise InputError("there are no steps to simulate")
     say = progress or (lambda _: None)
     options: dict[str, Any] = {
-        "simulator": simulator, "stall": stall, "seed": seed, "netlist": netlist,
+        "simulator": simulator, "stall": stall, "seed": seed, "netlist": netlist, "waves": waves,
+        "limit": wave_limit,
     }  # fmt: skip
     if isinstance(program, Chain):
         done = _simulate_chain(program, codes, length, wave, folder, say, options)
@@ -201,8 +211,9 @@ def _simulate_chain(
 
 
 def _bench(
-    program: Program, simulator: str, netlist: str, folder: str | Path | None, waves: bool
-) -> Bench:
+    program: Program, simulator: str, netlist: str, folder: str | Path | None,
+    waves: Waves = NO_WAVES,
+) -> Bench:  # fmt: skip
     """Build what is to be simulated."""
     if simulator == "verilator-cpp":
         return CompiledBench(program, folder=folder)
@@ -211,10 +222,48 @@ def _bench(
     return NetlistBench(program, netlist, folder=folder, waves=waves)
 
 
+def _write_wave(
+    program: Program, codes: IntArray, outputs: IntArray, wave: Path, folder: Path | None,
+    say: Callable[[str], None], limit: float, waves: Waves, *, simulator: str, stall: float,
+    seed: int, netlist: str,
+) -> None:  # fmt: skip
+    """Play the steps (T, I) of one sequence again, as many as the limit allows, with a waveform.
+
+    Raises
+    ------
+    CheckError
+        The outputs are others than before.
+    """
+
+    def announce(text: str) -> int:
+        kept, size = affordable(text, waves, program.schedule.cycles()[0], len(codes), limit)
+        say(f"wave of {kept} of {len(codes)} steps of the first sequence: at most {size:,.1f} MB")
+        return kept
+
+    if simulator == "amaranth":
+        from .pysim import record
+
+        kept = announce(core_verilog(program, trace=True))
+        shown = record(program, [codes[:kept]], stall=stall, seed=seed, wave=wave).outputs
+    else:
+        with _bench(program, simulator, netlist, folder, waves) as bench:
+            kept = announce("".join(path.read_text() for path in bench.sources))
+            first = np.arange(kept) == 0
+            recorded = bench.record(codes[:kept], first, stall=stall, seed=seed, wave=wave)
+        shown = np.zeros_like(recorded.outputs)
+        shown[:, program.schedule.output_order] = recorded.outputs
+    if not (shown == outputs[:kept]).all():
+        raise CheckError("the core with a waveform gave out other codes than without one")
+    if wave.suffix == ".vcd":
+        rename_vcd(wave)
+    if not netlist:
+        layout(program, wave, simulator)
+
+
 def _simulate(
     program: Program, codes: IntArray, length: IntArray, wave: str | Path | None,
     folder: str | Path | None, say: Callable[[str], None], *, simulator: str, stall: float,
-    seed: int, netlist: str,
+    seed: int, netlist: str, waves: Waves, limit: float,
 ) -> Simulation:  # fmt: skip
     """Simulate a program on codes (N, T, I), without the padding."""
     n, steps = codes.shape[:2]
@@ -234,18 +283,25 @@ def _simulate(
             [*(codes[k, : length[k]] for k in range(n) if length[k]), Read()],
             stall=stall,
             seed=seed,
-            wave=wave,
         )
         recorded = Recorded(done.outputs, done.ends, done.states[0])
         outputs = done.outputs
     else:
         say(f"synthesizing for {netlist}" if netlist else f"building the core for {simulator}")
-        with _bench(program, simulator, netlist, folder, wave is not None) as bench:
+        with _bench(program, simulator, netlist, folder) as bench:
             say(f"simulating {len(flat)} steps")
-            recorded = bench.record(flat, first, stall=stall, seed=seed, wave=wave)
+            recorded = bench.record(flat, first, stall=stall, seed=seed)
             cells = bench.cells
         outputs = np.zeros_like(recorded.outputs)
         outputs[:, program.schedule.output_order] = recorded.outputs
+
+    if wave is not None:
+        shown = int(length[np.flatnonzero(length)[0]])
+        inside = Path(folder) / "wave" if folder else None
+        _write_wave(
+            program, flat[:shown], outputs[:shown], Path(wave), inside, say, limit, waves,
+            simulator=simulator, stall=stall, seed=seed, netlist=netlist,
+        )  # fmt: skip
 
     mismatch = compare(program, expected, outputs)
     if not mismatch and len(recorded.state):

@@ -18,6 +18,7 @@ from .options import CoreOptions
 from .port import Port
 from .queue import Queue
 from .sequencer import Sequencer
+from .trace import Trace
 from .weights import Weights
 
 __all__ = ["Core"]
@@ -40,6 +41,8 @@ class Core(wiring.Component):
     rom_files : bool
         Read weights and beat table from hexadecimal files (for Verilog);
         otherwise they are part of the design (for the Amaranth simulator).
+    trace : bool
+        Add named tracks for a waveform; nothing else changes.
 
     Attributes
     ----------
@@ -81,13 +84,13 @@ class Core(wiring.Component):
 
     def __init__(
         self, program: Program, *, rom_files: bool = False, family: str = "generic",
-        loadable: bool = False, multipliers: int | None = None,
+        loadable: bool = False, multipliers: int | None = None, trace: bool = False,
     ) -> None:  # fmt: skip
         self.family = vendor = find_family(family)
         program.network.check_hardware()
         self.program, self.rom_files, self.loadable = program, rom_files, loadable
         self.multipliers = vendor.multiplier_blocks if multipliers is None else multipliers
-        options = CoreOptions(vendor, loadable, rom_files, self.multipliers)
+        options = CoreOptions(vendor, loadable, rom_files, self.multipliers, trace)
         self.schedule = s = program.schedule
         n, images, widths = program.network.numbers, program.images, program.hardware
         self.elementwise = Elementwise(
@@ -157,6 +160,13 @@ class Core(wiring.Component):
         ]
         for e in range(geometry.beat):
             m.d.comb += [el.first[e].eq(lanes.first[e]), el.second[e].eq(lanes.second[e])]
+
+        if el.taps is not None:
+            m.submodules.trace = trace = Trace(schedule=s, **el.taps.widths)
+            m.d.comb += [
+                trace.valid.eq(el.taps.valid), trace.pre.eq(el.taps.pre),
+                trace.value.eq(el.taps.value), trace.result.eq(el.taps.result),
+            ]  # fmt: skip
 
         self._outputs(m, el)
         # No step begins while a command waits, from a cycle later on.

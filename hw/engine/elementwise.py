@@ -28,6 +28,7 @@ from .activation import ActivationUnit
 from .beats import AHEAD, Beats
 from .options import CoreOptions
 from .preactivation import PreActivation
+from .trace import Taps
 from .update import Update
 
 __all__ = ["Elementwise"]
@@ -50,6 +51,8 @@ class Elementwise(wiring.Component):
     ----------
     beats : Beats
         A submodule; the core serves its memory.
+    taps : Taps, optional
+        Values for a waveform.
 
     Members
     -------
@@ -117,6 +120,10 @@ class Elementwise(wiring.Component):
         self.has_cell = any(layer.has_cell_state for layer in schedule.network.layers)
         self.state_bits = max(n.state_bits, n.cell_bits) if self.has_cell else n.state_bits
         words = max(2, schedule.memory_words)
+        self.taps: Taps | None = None
+        if options.trace:
+            value_bits = max(n.tables.gate_bits + 1, n.tables.result_bits)
+            self.taps = Taps(n.tables.pre_bits, value_bits, self.state_bits)
         banks = schedule.geometry.split // e
         states = max(2, schedule.state_words)
         super().__init__({
@@ -312,6 +319,12 @@ class Elementwise(wiring.Component):
         m.d.sync += self.w_data[i].eq(
             saturate(round_shift(result, n.operand_shift), n.activation_bits)
         )
+        if i == 0 and self.taps is not None:
+            m.d.comb += [
+                self.taps.valid.eq(self._busy.at(w)), self.taps.result.eq(result),
+                self.taps.pre.eq(Delay(m, pre.result, at_pre).at(w)),
+                self.taps.value.eq(Delay(m, unit.result, at_act).at(w)),
+            ]  # fmt: skip
         ends = (at_pre, at_act, at_act + update.latency)
         if ends != (Timing.ACT, Timing.KEEP, w):
             raise RuntimeError("the pipeline and compiler.timing disagree")

@@ -23,9 +23,12 @@ class CoreOptions:
         :func:`~gatewright.compiler.layout.images.hex_files`; otherwise they are part of the design.
     multipliers : int, optional
         Multiplier blocks that may be used, all unless given; further ones are made of adders.
+    trace : bool
+        Add the tracks of :mod:`.trace`, for a waveform.
     """
 
     family: VendorFamily = GENERIC
     loadable: bool = False
     rom_files: bool = False
     multipliers: int | None = None
+    trace: bool = False

@@ -20,6 +20,7 @@ from gatewright.sim import bench as benches
 from gatewright.sim import runner
 from gatewright.sim.bench import Bench
 from gatewright.sim.runner import compare, simulate
+from gatewright.sim.waves import Waves
 from support.many_cores import check_many
 from support.randoms import config, extreme_codes, recurrent
 
@@ -87,7 +88,7 @@ def test_many_configurations(first: int, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    return Bench(small(), folder=tmp_path_factory.mktemp("bench"), waves=True)
+    return Bench(small(), folder=tmp_path_factory.mktemp("bench"), waves=Waves(".vcd"))
 
 
 def recorded(bench: Bench, x: np.ndarray, **options: object) -> tuple[np.ndarray, runner.Recorded]:
