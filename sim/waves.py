@@ -123,7 +123,7 @@ def rename_vcd(path: Path) -> None:
     whole = path.with_name(f".{path.name}.tmp")
     with path.open() as old, whole.open("w") as new:
         for line in old:
-            new.write(re.sub(r"^(\$(?:var|scope) .* )(\S*\$\S*) \$end", name, line))
+            new.write(re.sub(r"^( *\$(?:var|scope) .* )(\S*\$\S*) \$end", name, line))
             if line.startswith("$enddefinitions"):
                 break
         shutil.copyfileobj(old, new)
