@@ -24,7 +24,7 @@ EASY_SPLIT, SPLIT_DROP = 4, 12
 """Parts of a row whose sum limits no clock; how many more double the period."""
 LOADABLE, FLASH = 420, 250
 """LUTs that read and load memories, and that fill them from flash."""
-CROWDED, CROWDED_LOSS = 0.9, 0.2
+CROWDED, CROWDED_LOSS = 0.9, 0.22
 """Share of a device from which on its clock falls, and by how much it is lower at the end."""
 LARGE_BLOCKS = 16
 """Block RAMs that the weights may take before they go to large RAM, where there is some."""

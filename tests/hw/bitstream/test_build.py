@@ -13,7 +13,7 @@ from gatewright.compiler.config import Config
 from gatewright.compiler.errors import CheckError, InputError, MissingToolError
 from gatewright.compiler.frontends.registry import load
 from gatewright.compiler.program.chain import load_program
-from gatewright.compiler.target.estimate import fits
+from gatewright.compiler.target.estimate import crowding, estimate, fits
 from gatewright.host.wire.flash_image import flash_image
 from gatewright.hw.bitstream.build import build, read_build
 from gatewright.hw.bitstream.fit import shortage
@@ -191,6 +191,17 @@ def test_lanes_that_are_suggested_leave_room_to_place(program):
     suggested = int(re.search(r"--lanes (\d+)", str(error.value))[1])
     assert fits(program.with_lanes(suggested), board.capacity)
     assert not fits(program.with_lanes(suggested + 1), board.capacity)
+
+
+def test_the_first_aim_falls_where_the_device_is_nearly_full(program):
+    device = BOARDS["icebreaker"].capacity
+    luts = estimate(program, device).luts
+    shares = {
+        n: crowding(program, replace(device, luts=luts * 100 // n)) for n in (50, 90, 95, 100)
+    }
+    assert shares[50] == 1 and shares[90] == pytest.approx(1, abs=0.01)
+    assert shares[95] == pytest.approx(0.89, abs=0.01)
+    assert shares[100] == pytest.approx(0.78, abs=0.01)
 
 
 def test_block_ram_shortage_names_narrower_weights(program):
