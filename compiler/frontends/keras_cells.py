@@ -50,11 +50,6 @@ def _weights(walk: Walk, layer: KerasLayer) -> Recurrent:
     gate = "sigmoid"
     if cell != "rnn":
         gate = walk.activation_name(config.get("recurrent_activation", "sigmoid"))
-    if cell == "lstm" and candidate != "tanh":
-        walk.refuse(
-            f"LSTM with activation {config.get('activation')!r} is not supported (its output "
-            "activation is tanh here); use tanh"
-        )
     bias = arrays[2] if len(arrays) > 2 else None
     return recurrent_layer(
         walk.graph.place, cell, arrays[0], arrays[1], bias, gate=gate, candidate=candidate,

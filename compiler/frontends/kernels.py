@@ -67,6 +67,8 @@ def recurrent_layer(
     if len(w[gates[0]]) != size:
         raise InputError(f"{name}: kernel has {len(w[gates[0]])} units, recurrent kernel {size}")
     inputs = w[gates[0]].shape[-1]
+    output = candidate if cell == "lstm" else "tanh"  # Keras has one for both
     return Recurrent(
-        name, cell, ("x",), size, inputs, w, u, b, c, gate=gate, candidate=candidate, slope=slope
-    )
+        name, cell, ("x",), size, inputs, w, u, b, c, gate=gate, candidate=candidate, slope=slope,
+        output=output,
+    )  # fmt: skip

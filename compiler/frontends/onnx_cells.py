@@ -110,10 +110,6 @@ def read_cell(
     if p is not None and p.any():
         raise InputError(f"{name}: peepholes (input P) are not supported; train without them")
     names, slope = _activations(name, op, given, k)
-    if op == "LSTM" and names[2] != "tanh":
-        raise InputError(
-            f"{name}: LSTM with output activation {names[2]!r}; only Tanh is supported"
-        )
     if w.ndim != 3 or r.ndim != 3:
         raise InputError(f"{name}: W and R have shapes {w.shape} and {r.shape}, expected rank 3")
     size, inputs = r.shape[2], w.shape[2]
@@ -140,6 +136,7 @@ def read_cell(
         c=_blocks(recurrent_bias, op),
         gate=names[0] if op != "RNN" else "sigmoid",
         candidate=names[0] if op == "RNN" else names[1],
+        output=names[2] if op == "LSTM" else "tanh",
         slope=slope,
         reverse=reverse[k],
     )  # fmt: skip

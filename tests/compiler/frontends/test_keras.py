@@ -228,7 +228,6 @@ def test_refused(edited, edit, message):
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (lambda c: layer(c, "LSTM").update(activation="relu"), "LSTM with activation 'relu'"),
         (
             lambda c: c["layers"][2].update(inbound_nodes=[]),
             "'simple_rnn' is read, but is not in the file or reads nothing",

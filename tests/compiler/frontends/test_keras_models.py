@@ -237,7 +237,6 @@ REFUSED = {
     "gate": (lambda: graph(lambda x: L.Multiply()([x, gru(3)(x)])), "multiply.*multiplies or divides"),
     "softmax inside": (lambda: chain(L.Softmax(), gru()), "softmax is not at the end"),
     "activation": (lambda: chain(gru(), L.Dense(2, "gelu")), "dense.*activation 'gelu' is not supported"),
-    "activation of an LSTM": (lambda: chain(L.LSTM(3, activation="relu")), "lstm.*use tanh"),
     "two inputs": (lambda: keras.Model([x := keras.Input((None, 3)), z := keras.Input((None, 2))],
                                        L.Concatenate()([gru()(x), z])), "has 2 inputs.*give one tensor"),
     "fixed step": (lambda: graph(lambda x: gru()(x)[:, 6]), "depends on the number of steps|holds steps"),
@@ -326,3 +325,17 @@ def test_an_old_file_with_damaged_nesting_is_refused(tmp_path):
         group.attrs["weight_names"] = group.attrs["weight_names"][:-1]
     with pytest.raises(InputError, match="front: 9 weight arrays in the file, expected 10"):
         load(path)
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "relu"])
+def test_the_activation_of_an_lstm_is_that_of_its_output_too(tmp_path, activation):
+    net = drawn(
+        keras.Sequential(
+            [keras.Input((None, 3)), L.LSTM(4, activation=activation, return_sequences=True)]
+        )
+    )
+    net.save(tmp_path / "net.keras")
+    x = np.random.default_rng(0).normal(size=(2, 9, 3))
+    model = load(tmp_path / "net.keras")
+    assert model.layers[0].output == activation
+    assert equal(model.run(x), answer(net, x))

@@ -152,6 +152,8 @@ def test_final_state_of_a_reversed_layer(load):
         ("GRU", ["HardSigmoid", "Tanh"], 0.2),
         ("GRU", ["HardSigmoid", "Tanh"], 0.25),
         ("LSTM", ["HardSigmoid", "Relu", "Tanh"], 0.25),
+        ("LSTM", ["Sigmoid", "Sigmoid", "Relu"], 0.2),
+        ("LSTM", ["HardSigmoid", "Tanh", "Sigmoid"], 0.25),
         ("RNN", ["Relu"], 0.2),
     ],
 )
@@ -178,7 +180,6 @@ def test_activations(load, op, activations, slope):
         ("GRU", {"activations": ["Affine", "Tanh"]}, "Affine"),
         ("GRU", {"activations": ["Sigmoid", "LeakyRelu"]}, "LeakyRelu"),
         ("GRU", {"activations": ["Sigmoid"]}, "activations"),
-        ("LSTM", {"activations": ["Sigmoid", "Tanh", "Relu"]}, "output activation 'relu'"),
         ("LSTM", {"input_forget": 1}, "input_forget"),
         (
             "GRU",
