@@ -107,8 +107,9 @@ def main() -> None:
         programs = {name: NETWORKS[name]() for name in given.networks}
         rows = [(name, programs[name], board) for name in programs for board in given.boards]
         with workers(given.jobs) as staff:
-            futures = [staff.submit(row, *cells, folder, options) for cells in rows]
-            for future in futures:
+            futures = (staff.submit(row, *cells, folder, options) for cells in rows)
+            # One worker builds a row when it is asked for: then it is printed before the next.
+            for future in futures if staff.count == 1 else list(futures):
                 print("| " + " | ".join(future.result()) + " |", flush=True)
 
 

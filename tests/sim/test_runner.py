@@ -248,7 +248,7 @@ def test_a_wrong_final_state_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
             "one of verilator, verilator-cpp, icarus, amaranth, not 'modelsim'",
         ),
         ({"simulator": "verilator-cpp", "wave": "run.vcd"}, "verilator-cpp writes no waveform"),
-        ({"wave": "run.fst"}, "run.fst: verilator writes waveforms as .vcd"),
+        ({"wave": "run.txt"}, "run.txt: verilator writes waveforms as .vcd or .fst"),
         ({"stall": 1.0}, "from 0 to below 1, not 1.0"),
         ({"stall": -0.1}, "from 0 to below 1"),
         ({"lengths": [3]}, "lengths are 2 .*numbers from 0 to 4"),
@@ -279,7 +279,7 @@ def test_missing_simulators_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_failed_build_shows_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(program: Program, folder: Path) -> None:
+    def broken(program: Program, folder: Path, **_: object) -> None:
         folder.mkdir()
         (folder / "core.v").write_text("module gatewright_core(;\nendmodule\n")
 
