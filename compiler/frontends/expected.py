@@ -93,23 +93,39 @@ class Expected:
         InputError
             The recorded features or outputs are not those of the model.
         """
+        want, forms = self._forms(model)
+        precision = FLOAT16 if self.y.dtype.itemsize == 2 else FLOAT32
+        limit = bounds(model, self.x, precision, lengths=self.lengths)[""]
+        if self.y.ndim == 2:
+            last = self.x.shape[1] if self.lengths is None else int(self.lengths.max())
+            limit = limit[[last - 1]]
+        found = {form: difference(values, want, limit) for form, values in forms.items()}
+        return min(
+            ((d, form) for form, d in found.items()),
+            key=lambda pair: (not pair[0].fits, pair[0].largest),
+        )
+
+    def distance(self, model: Model) -> float:
+        """Return the largest difference from a model's outputs, of the form that is closest."""
+        want, forms = self._forms(model)
+        return min(float(np.abs(values - want).max(initial=0.0)) for values in forms.values())
+
+    def _forms(self, model: Model) -> tuple[FloatArray, dict[str, FloatArray]]:
+        """Return the recorded outputs, and the model's in each form that may have been recorded."""
         n, steps, features = self.x.shape
         if (features, self.y.shape[-1]) != (model.input_size, model.output_size):
             raise InputError(
                 f"{self.name}: {features} features and {self.y.shape[-1]} outputs a step were "
                 f"recorded, the model takes {model.input_size} and gives {model.output_size}"
             )
-        precision = FLOAT16 if self.y.dtype.itemsize == 2 else FLOAT32
-        limit = bounds(model, self.x, precision, lengths=self.lengths)[""]
         got, want = model.run(self.x, lengths=self.lengths), self.y.astype(np.float64)
         real = np.full(n, steps) if self.lengths is None else self.lengths
         if want.ndim == 2:
             got, want = got[np.arange(n), real - 1][:, None], want[:, None]
-            limit = limit[[real.max() - 1]]
             what = "the last step"
         else:
-            want = np.where(np.arange(steps)[None, :, None] < real[:, None, None], want, 0.0)
-            got = np.where(np.arange(steps)[None, :, None] < real[:, None, None], got, 0.0)
+            inside = np.arange(steps)[None, :, None] < real[:, None, None]
+            want, got = np.where(inside, want, 0.0), np.where(inside, got, 0.0)
             what = "every step"
         forms = {what: got}
         if model.output_size > 1:
@@ -118,11 +134,7 @@ class Expected:
                 f"{what}, its softmax": np.exp(logarithm),
                 f"{what}, its log-softmax": logarithm,
             }
-        found = {form: difference(values, want, limit) for form, values in forms.items()}
-        return min(
-            ((d, form) for form, d in found.items()),
-            key=lambda pair: (not pair[0].fits, pair[0].largest),
-        )
+        return want, forms
 
     def prove(self, model: Model) -> str:
         """Compare, and return a note that states the bound.

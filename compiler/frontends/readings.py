@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice, product
 
+import numpy as np
+
 from ..errors import CheckError, InputError
 from ..ir.model import Model
 from .expected import Expected
@@ -18,6 +20,8 @@ __all__ = ["proven_reading", "sole_reading", "spelled"]
 TRIED_LIMIT = 1024
 TRIED = ("none", "relu", "tanh", "sigmoid")  # activations after a linear module, or before one
 SEQUENCES, STEPS = 8, 64  # of the recording, while readings are tried
+CLOSE, NEAR = 8, 0.05
+"""Readings that are compared in any case, and how far off (of the largest output) others may begin."""
 SHOWN = 6
 PT2 = 'torch.export.save(torch.export.export(net, (x,)), "net.pt2")'
 
@@ -123,12 +127,17 @@ def spelled(
     return [step for path in order for step in (path, activations.get(path, "none"))]
 
 
-def _candidates(parts: Sequence[Part], relu: bool) -> Iterator[tuple[list[str], list[Part]]]:
+def _candidates(
+    parts: Sequence[Part], sizes: tuple[int, int], relu: bool
+) -> Iterator[tuple[list[str], list[Part]]]:
+    """Yield steps and parts of each reading, of those whose inputs and outputs are the recorded ones."""
     forms = [list(parts)]
     if relu:
         rnn = [replace(p, activation="relu") if p.kind == "rnn" else p for p in parts]
         forms += [rnn] if rnn != forms[0] else []
-    for order in _orders(parts):
+    orders = _orders(parts)
+    fit = [order for order in orders if (order[0].input_size, order[-1].size) == sizes]
+    for order in fit or orders[:1]:  # where none fits, the first says so
         followers = (*order[1:], None)
         places = [
             part.label
@@ -139,6 +148,16 @@ def _candidates(parts: Sequence[Part], relu: bool) -> Iterator[tuple[list[str], 
             after = dict(zip(places, choice, strict=True))
             steps = [step for part in order for step in (part.label, after.get(part.label, "none"))]
             yield from (([s for s in steps if s != "none"], form) for form in forms)
+
+
+def _beginning(expected: Expected, sequences: int, steps: int) -> Expected:
+    """Return some sequences of a recording and their first steps; all steps where y is of the last."""
+    x, y, lengths = expected.x[:sequences], expected.y[:sequences], expected.lengths
+    lengths = None if lengths is None else lengths[:sequences]
+    if y.ndim == 3:
+        x, y = x[:, :steps], y[:, :steps]
+        lengths = None if lengths is None else lengths.clip(max=steps)
+    return replace(expected, x=x, y=y, lengths=lengths)
 
 
 def proven_reading(
@@ -158,26 +177,24 @@ def proven_reading(
     InputError
         Several do.
     """
-    last = expected.y.ndim == 2
-    few = Expected(
-        expected.name,
-        expected.x[:SEQUENCES, : None if last else STEPS],
-        expected.y[:SEQUENCES] if last else expected.y[:SEQUENCES, :STEPS],
-        None if last or expected.lengths is None else expected.lengths[:SEQUENCES].clip(max=STEPS),
-    )
-    if last and expected.lengths is not None:
-        few = replace(few, lengths=expected.lengths[:SEQUENCES])
-    fits: dict[str, Model] = {}
-    closest, tried, nearest = "", 0, float("inf")
-    for steps, form in islice(_candidates(parts, relu), TRIED_LIMIT):
-        text, tried = ", ".join(steps), tried + 1
+    sizes = (expected.x.shape[-1], expected.y.shape[-1])
+    few, near = _beginning(expected, SEQUENCES, STEPS), _beginning(expected, 2, 8)
+    readings: list[tuple[float, str, Model]] = []
+    for steps, form in islice(_candidates(parts, sizes, relu), TRIED_LIMIT):
+        kind = "" if form == list(parts) or not relu else " (relu inside)"
         model = compute(steps, form, source)
+        readings.append((near.distance(model), ", ".join(steps) + kind, model))
+    readings.sort(key=lambda reading: reading[0])
+    scale = NEAR * float(np.abs(near.y).max(initial=0.0))
+    fits: dict[str, Model] = {}
+    closest = ""
+    for k, (distance, text, model) in enumerate(readings):
+        if k >= CLOSE and distance > scale:
+            break
         found, _ = few.compare(model)
+        closest = closest or f"{text!r} {found}"
         if found.fits and expected.compare(model)[0].fits:
-            kind = "" if form == list(parts) or not relu else " (relu inside)"
-            fits[text + kind] = model
-        elif found.largest < nearest:
-            closest, nearest = f"{text!r} {found}", found.largest
+            fits[text] = model
     if len(fits) > 1:
         raise InputError(
             f"{source}: {expected.name} does not tell these apart: {some(sorted(fits))}; record more "
@@ -185,7 +202,7 @@ def proven_reading(
         )
     if not fits:
         raise CheckError(
-            f"{source}: none of {tried} computations of {some([p.label for p in parts])} gives the "
+            f"{source}: none of {len(readings)} computations of {some([p.label for p in parts])} gives the "
             f"outputs in {expected.name}; closest: {closest or 'none fits by its sizes'}. The model "
             "computes more than these modules in a chain, or y belongs to other weights: say it by "
             f"--forward, or give a file that holds the computation: .onnx, or {PT2}"

@@ -156,6 +156,40 @@ class Net(nn.Module):
         return {"tuple": (y, x), "dict": {"y": y, "x": x}}.get(self.end, y)
 
 
+SPELLED = {
+    "relu": "relu", "tanh": "tanh", "sigmoid": "sigmoid", "hardtanh": "hardtanh", "clamp": "hard_tanh",
+    "hardsigmoid": "hard_sigmoid", "clamp_min": "relu", "mrelu": "relu", "mtanh": "tanh",
+    "mhardtanh": "hardtanh", "mdropout": "none",
+}  # fmt: skip
+
+
+def spelled(net: Net) -> str | None:
+    """Return the computation of a module in words, or None where there are no words for it."""
+    steps, at = (["embedding(embedding)"], "embedding") if net.tokens else ([], "x")
+    inner = {part.nonlinearity for _, part in net.plan if isinstance(part, nn.RNN)}
+    if net.normalize or len(inner) > 1:
+        return None
+    for k, (step, part) in enumerate(net.plan):
+        name = f"p{k}"
+        if step in SPELLED and steps:
+            steps.append(SPELLED[step])
+        elif (step in KINDS or step == "linear") and part is not None:
+            steps.append(name)
+            at = name
+        elif step in ("skip", "cat") and at:
+            steps += [name, *["tanh"] * (step == "skip")]
+            steps.append(f"{at} + {name}" if step == "skip" else f"cat({at}, {name})")
+            at = ""  # what a sum or a concatenation gives has no name
+        else:
+            return None
+    ends_in_state = net.end == "h" and net.plan[-1][0] in KINDS
+    if ends_in_state and net.plan[-1][1].bidirectional:
+        return None
+    steps += ["last"] * (net.end == "last" or ends_in_state) + ["fc"]
+    steps += [net.activation] * bool(net.activation)
+    return ", ".join([*steps, *[net.end] * (net.end in ("softmax", "log_softmax"))])
+
+
 def must_refuse(net: Net) -> bool:
     """Whether some step computes what no core does."""
     return any(step in REFUSED and step != "clip" for step, _ in net.plan)
@@ -217,6 +251,8 @@ def outcomes(seeds: Iterable[int], ways: Mapping[str, Way]) -> Counter[str]:
         for way, read in ways.items():
             try:
                 model = read(rng, net.float(), x)
+            except LookupError:  # this way has no form for it
+                continue
             except InputError as error:
                 assert "malformed" not in str(error), (seed, way, net.plan, str(error))
                 counts[f"{way} refused"] += 1

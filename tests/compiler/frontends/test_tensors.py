@@ -8,6 +8,7 @@ import torch
 from gatewright.compiler.errors import CheckError, InputError
 from gatewright.compiler.frontends.registry import load
 from gatewright.compiler.frontends.tensors import from_state_dict
+from support.random_modules import outcomes, spelled, truth
 from torch import nn
 from torch.nn.utils import parametrizations, prune, weight_norm
 
@@ -275,3 +276,46 @@ def test_order_and_activations_must_say_what_follows_each_linear_module():
 def test_recordings_that_do_not_belong_are_refused(given, message):
     with pytest.raises(InputError, match=message):
         load(tensors(**modules()), forward="gru, fc1, fc2", expect=given)
+
+
+# -- random modules, their computation in words ---------------------------------------------
+
+
+def in_words(rng, net, x):
+    """Read a state_dict by the words that say its module."""
+    text = spelled(net)
+    if text is None:
+        raise LookupError
+    values = {key: v for key, v in net.state_dict().items() if key not in ("mean", "std")}
+    kinds = [part.nonlinearity for _, part in net.plan if isinstance(part, torch.nn.RNN)]
+    return from_state_dict(values, forward=text, nonlinearity=kinds[0] if kinds else None)
+
+
+def by_record(rng, net, x):
+    """Read a state_dict by what its module gave in double precision."""
+    values = {key: v for key, v in net.state_dict().items() if key not in ("mean", "std")}
+    y, text = truth(net, x), spelled(net)
+    chain = text is not None and "(" not in text and "+" not in text
+    if not chain or y.shape[:2] != tuple(x.shape[:2]):
+        raise LookupError
+    try:
+        return load(values, expect=(x.numpy().astype(float), y))
+    except CheckError as error:  # none of the readings that were tried
+        raise InputError(str(error)) from error
+
+
+def test_random_modules_in_words_are_equal_or_refused(capsys):
+    counts = outcomes(range(2000, 2060), {"words": in_words})
+    with capsys.disabled():
+        print(dict(counts))
+    assert counts["words equal"] >= 5
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("way", [in_words, by_record])
+def test_more_random_modules_in_words_and_by_record(way, capsys):
+    """Recordings of ten steps often fit several readings, which is refused."""
+    counts = outcomes(range(3000, 3400), {"read": way})
+    with capsys.disabled():
+        print(way.__name__, dict(counts))
+    assert counts["read equal"] + counts["read refused"] >= 20
