@@ -279,7 +279,7 @@ class Device:
         if not self.verifiable:
             raise InputError(
                 f"{self.name}: the board cannot verify its memories; build and flash with "
-                "--loadable and this version"
+                "--loadable and this version, on a device that has room for it"
             )
 
     def load(

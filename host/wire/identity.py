@@ -101,11 +101,12 @@ class Identity(NamedTuple):
 
     @classmethod
     def of(
-        cls, program: Program, *, loadable: bool, initialized: bool, window: int, clock_hz: float
-    ) -> Identity:
+        cls, program: Program, *, loadable: bool, initialized: bool, window: int, clock_hz: float,
+        verifiable: bool,
+    ) -> Identity:  # fmt: skip
         """Return the identity of a board with a program, whose weights may yet have to come."""
         sizes, g = Sizes.of(program, loadable), program.geometry
-        contents = Contents.LOADABLE | Contents.VERIFIABLE if loadable else Contents(0)
+        contents = Contents.LOADABLE * loadable | Contents.VERIFIABLE * verifiable
         return cls(
             PROTOCOL, window, contents, g.lanes, g.split, g.beat, sizes.inputs, sizes.outputs,
             sizes.state_words, round(clock_hz), hardware_id(program, loadable),

@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 import time
+from dataclasses import replace
 from fractions import Fraction
 from importlib.metadata import version
 from pathlib import Path
@@ -36,7 +37,9 @@ REPORT = "build.json"
 
 WEIGHTS = "weights.bin"
 """Weights for a board's SPI flash, where the bitstream does not hold them."""
-RETRIES = 3  # with fewer lanes, where they are chosen and the estimate was too hopeful
+RETRIES = (
+    4  # with less, or with fewer lanes, where they are chosen and the estimate was too hopeful
+)
 
 
 class ShortageError(CheckError):
@@ -165,8 +168,13 @@ def _build(
             except CheckError as failure:
                 error = failure
                 found["error"] = str(failure)
+            short = isinstance(error, ShortageError) and number < RETRIES
+            if short and chosen.loadable and options.verify:
+                progress(f"{error}; again without the CRC of its memories")
+                options = replace(options, verify=False)
+                continue
             most = laid.geometry.lanes - 1
-            if isinstance(error, ShortageError) and auto and most and number < RETRIES:
+            if short and auto and most:
                 progress(f"{error}; again with fewer lanes")
                 continue
             _keep(folder, laid, board, chosen, work, found)
@@ -187,6 +195,7 @@ def _facts(program: Program, board: Board, options: Options, expected: Estimate)
         "gatewright": version("gatewright"),
         "tools": tools(board),
         "loadable": options.loadable,
+        "verifiable": options.loadable and options.verify,
         "baud": options.baud,
         "lanes": program.geometry.lanes,
         "cycles_per_step": program.schedule.cycles()[0],

@@ -40,6 +40,8 @@ class Options:
         Place and routes in the search for the clock.
     loadable : bool
         Let weights be exchanged over the link.
+    verify : bool
+        Where they can be, the core computes their CRC; a device that is too full goes without.
     baud : int
         Rate of the link.
     """
@@ -49,6 +51,7 @@ class Options:
     seed: int = 1
     tries: int = TRIES
     loadable: bool = False
+    verify: bool = True
     baud: int = 1_000_000
 
     def __post_init__(self) -> None:
@@ -82,7 +85,7 @@ def make_system(program: Program, board: Board, options: Options) -> Callable[[F
     def make(clock: Fraction) -> System:
         return System(
             program, clock_hz=float(clock), baud=options.baud, family=board.family,
-            loadable=options.loadable, flash_offset=flash_offset(program, board, options),
+            loadable=options.loadable, verify=options.verify, flash_offset=flash_offset(program, board, options),
         )  # fmt: skip
 
     return make

@@ -84,11 +84,13 @@ class Core(wiring.Component):
 
     def __init__(
         self, program: Program, *, rom_files: bool = False, family: str = "generic",
-        loadable: bool = False, multipliers: int | None = None, trace: bool = False,
+        loadable: bool = False, verify: bool = True, multipliers: int | None = None,
+        trace: bool = False,
     ) -> None:  # fmt: skip
         self.family = vendor = find_family(family)
         program.network.check_hardware()
         self.program, self.rom_files, self.loadable = program, rom_files, loadable
+        self.verify = loadable and verify
         self.multipliers = vendor.multiplier_blocks if multipliers is None else multipliers
         options = CoreOptions(vendor, loadable, rom_files, self.multipliers, trace)
         self.schedule = s = program.schedule
@@ -104,6 +106,7 @@ class Core(wiring.Component):
         self.initialized = self.weights.initialized
         self.port = Port(
             schedule=s, state_bits=self.elementwise.state_bits, loadable=loadable,
+            verify=self.verify,
             weights=(images.planes[0].depth, images.weight_width),
             beats=(len(images.beats), images.beat_width),
         )  # fmt: skip

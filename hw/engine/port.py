@@ -98,10 +98,11 @@ class Port(wiring.Component):
     m_read: Signal
 
     def __init__(
-        self, *, schedule: Schedule, state_bits: int, loadable: bool,
+        self, *, schedule: Schedule, state_bits: int, loadable: bool, verify: bool,
         weights: tuple[int, int], beats: tuple[int, int],
     ) -> None:  # fmt: skip
         self.schedule, self.state_bits, self.loadable = schedule, state_bits, loadable
+        self.verify = verify
         self.depths = (weights[0], beats[0])
         self.chunks = (ceil_div(weights[1], CHUNK), ceil_div(beats[1], CHUNK))
         n, e = schedule.network.numbers, schedule.geometry.beat
@@ -159,20 +160,21 @@ class Port(wiring.Component):
                             with m.Else():
                                 m.next = "FETCH"
                     if self.loadable:
-                        with m.Elif(code <= VERIFY):
+                        with m.Elif(code <= (VERIFY if self.verify else LOAD_BEATS)):
                             m.d.sync += [
                                 self.busy.eq(1), self.m_busy.eq(1), self.m_beats.eq(code[2]),
                             ]  # fmt: skip
-                            with m.If(code == VERIFY):
-                                m.next = "CHECK-FETCH"
-                            with m.Elif(code[0]):
+                            m.next = "FETCH-CHUNK"
+                            with m.If(code[0]):
                                 m.next = "WAIT-CHUNK"
-                            with m.Else():
-                                m.next = "FETCH-CHUNK"
+                            if self.verify:
+                                with m.If(code == VERIFY):
+                                    m.next = "CHECK-FETCH"
             if s.states:
                 self._state_states(m, word, value, accepts, offers, wait, store, step, last)
             if self.loadable:
                 self._chunk_states(m, word, chunk, accepts, offers, wait, m_step, m_last)
+            if self.verify:
                 self._check_states(m, word, chunk, accepts, offers, wait, m_step, m_last)
         if self.loadable:
             self._count_chunks(m, chunk, m_step, m_last)
@@ -259,7 +261,9 @@ class Port(wiring.Component):
 
         A bit a cycle: while a chunk is shifted through, the next one is read.
         """
-        crc, bit, second = Signal(CRC_BITS), Signal(range(CHUNK)), Signal()
+        crc = Signal(CRC_BITS)
+        bit = Signal(range(CHUNK))
+        second = Signal()
         following = self.m_read.word_select(chunk, CHUNK)
         bit_end = Signal()
         m.d.sync += bit_end.eq(bit == CHUNK - 2)

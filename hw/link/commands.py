@@ -76,7 +76,7 @@ class Commands(wiring.Component):
     refused: Signal
 
     def __init__(self, *, program: Program, core: Core, loadable: bool = False) -> None:
-        self.loadable = loadable
+        self.loadable, self.verify = loadable, core.verify
         self.sizes = Sizes.of(program, loadable)
         ports: Any = core.signature.members
         super().__init__({
@@ -119,6 +119,7 @@ class Commands(wiring.Component):
         if self.loadable:
             loads |= {Op.LOAD_WEIGHTS: z.weight_words, Op.LOAD_BEATS: z.beat_words}
             reads |= {Op.READ_WEIGHTS: z.weight_words, Op.READ_BEATS: z.beat_words}
+        if self.verify:
             loads |= {Op.VERIFY: CRC_BITS // CHUNK}
 
         def gather(size: int) -> Value:
@@ -210,7 +211,7 @@ class Commands(wiring.Component):
                     with m.If(op[0]):
                         m.next = "GATHER-WORD"
                         m.d.comb += self.start.eq(op != Op.LOAD_STATE)
-                    if self.loadable:
+                    if self.verify:
                         with m.Elif(op == Op.VERIFY):
                             m.next = "GATHER-WORD"
         with m.State("GATHER-WORD"):
@@ -224,12 +225,12 @@ class Commands(wiring.Component):
                 m.next = "GATHER-WORD"
                 with m.If(last):
                     m.next = "WAIT-OP"
-                    if self.loadable:
+                    if self.verify:
                         with m.If(op == Op.VERIFY):
                             m.d.sync += left.eq(1)  # the verdict
                             m.next = "TAKE-WORDS"
         with m.State("TAKE-WORDS"):
-            if self.loadable:
+            if self.verify:
                 with m.If((op == Op.VERIFY) & self.s_o.valid & self.s_o.ready):
                     m.d.comb += self.upset.eq(self.s_o.payload[0])
             with m.If(taken):

@@ -35,6 +35,8 @@ class System(wiring.Component):
         Name of a family of :func:`~gatewright.hw.vendor.families`.
     loadable : bool
         Weights and beat table can be loaded over the link instead of being fixed.
+    verify : bool
+        A loadable core computes the CRC of its memories on command.
     flash_offset : int, optional
         They are read from there, in bytes, in an SPI flash at power-up.
 
@@ -55,7 +57,8 @@ class System(wiring.Component):
 
     def __init__(
         self, program: Program, *, clock_hz: float, baud: float = 1_000_000,
-        family: str = "generic", loadable: bool = False, flash_offset: int | None = None,
+        family: str = "generic", loadable: bool = False, verify: bool = True,
+        flash_offset: int | None = None,
     ) -> None:  # fmt: skip
         if flash_offset is not None and not (loadable and 0 <= flash_offset < 1 << 24):
             raise ValueError(
@@ -64,11 +67,11 @@ class System(wiring.Component):
         self.program, self.clock_hz, self.baud = program, clock_hz, baud
         self.family, self.loadable, self.flash_offset = family, loadable, flash_offset
         self.time = BitTime.of(clock_hz, baud)
-        self.core = Core(program, family=family, loadable=loadable)
+        self.core = Core(program, family=family, loadable=loadable, verify=verify)
         self.window = self.core.family.window
         self.identity = Identity.of(
             program, loadable=loadable, initialized=self.core.initialized, window=self.window,
-            clock_hz=clock_hz,
+            clock_hz=clock_hz, verifiable=self.core.verify,
         )  # fmt: skip
         members: dict[str, Any] = {"reset": In(1), "rx": In(1), "tx": Out(1, init=1)}  # type: ignore[call-arg]
         if flash_offset is not None:

@@ -57,6 +57,14 @@ def test_verify_on_a_fixed_board_is_refused(lstm: Bench) -> None:
         Device(lstm.start(), lstm.program, scrub=5)
 
 
+def test_a_board_without_the_crc_is_loaded_by_reading_back(gru: Bench) -> None:
+    p, device = gru.program, Device(gru.start(), gru.program)
+    device.memories.verifiable = False
+    device.load()
+    x = extreme_codes(p, np.random.default_rng(1), 1, 3)
+    assert (device.run_codes(x) == golden.run(p.network, x).outputs).all()
+
+
 def test_a_load_that_did_not_arrive_is_named(gru: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A word that the memory does not keep: the CRC says that there is one, the words say which."""
     device = Device(gru.start(), gru.program)

@@ -4,6 +4,7 @@ import json
 import os
 import re
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from gatewright.compiler.frontends.registry import load
 from gatewright.compiler.program.chain import load_program
 from gatewright.compiler.target.estimate import crowding, estimate, fits
 from gatewright.host.wire.flash_image import flash_image
+from gatewright.host.wire.protocol import Contents
 from gatewright.hw.bitstream.build import build, read_build
 from gatewright.hw.bitstream.fit import shortage
 from gatewright.hw.bitstream.plan import Options, lay_out, make_system, prepare, top_files
@@ -162,6 +164,24 @@ def test_chosen_lanes_are_lowered_where_the_estimate_was_too_hopeful(
     marker.unlink()
     with pytest.raises(CheckError, match="needs 31 block RAMs"):
         run(program, tmp_path, lanes=2)
+
+
+def test_a_device_that_is_too_full_goes_without_the_crc(program, calls, tmp_path):
+    assert run(program, tmp_path, loadable=True, frequency=12e6)["verifiable"]
+    text = (tmp_path / "tools" / "yosys").read_text()
+    marker = tmp_path / "first"  # a netlist that is too large the first time it is made
+    fake = f'if os.path.exists("top.il") and not os.path.exists({str(marker)!r}):\n    open({str(marker)!r}, "w")\n'
+    fake += '    os.environ["FAKE_CELLS"] = "SB_RAM40_4K=31"\ncells, number'
+    (tmp_path / "tools" / "yosys").write_text(text.replace("cells, number", fake, 1))
+    said: list[str] = []
+    report = build(
+        program, find_board("icebreaker"), tmp_path / "full",
+        Options(lanes=2, loadable=True, frequency=24e6), progress=said.append,
+    )  # fmt: skip
+    assert (report["lanes"], report["loadable"], report["verifiable"]) == (2, True, False)
+    assert any("again without the CRC of its memories" in line for line in said)
+    system = make_system(program, find_board("icebreaker"), Options(loadable=True, verify=False))
+    assert system(Fraction(12_000_000)).identity.contents == Contents.LOADABLE
 
 
 def test_missing_tool_says_how_to_get_it(program, calls, tmp_path, monkeypatch):

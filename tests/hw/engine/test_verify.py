@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from amaranth.back import rtlil
 from gatewright.compiler import golden
 from gatewright.compiler.config import Config
 from gatewright.compiler.errors import CheckError
@@ -221,3 +222,12 @@ def test_no_false_alarm(seed: int, found: list[Any], monkeypatch: pytest.MonkeyP
     driver = Driver(p, Lazy(p, found), stall=0.3 * (seed % 3 == 0), seed=seed)  # type: ignore[arg-type]
     check(p, driver, seed)
     assert set(driver.cycles) <= {p.images.verify_cycles}
+
+
+def test_a_core_may_go_without() -> None:
+    """It has the state machine of a core that is loaded, and no CRC register."""
+    p = gru_program()
+    texts = [rtlil.convert(Core(p, loadable=True, verify=v), emit_src=False) for v in (True, False)]
+    assert ["crc" in text for text in texts] == [True, False]
+    fixed = [rtlil.convert(Core(p, verify=v), emit_src=False) for v in (True, False)]
+    assert fixed[0] == fixed[1]
