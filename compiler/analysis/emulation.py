@@ -14,7 +14,7 @@ from ..program.chain import Chain
 from ..program.program import Program
 from ..program.runnable import Runnable
 from ..quantizer.quality import clipped_inputs
-from .metric import class_count, correct
+from .metric import check_classes, class_count, correct
 from .skipping import skipping
 
 __all__ = ["accuracy", "emulate_recording"]
@@ -44,6 +44,9 @@ def emulate_recording(
     (outputs, figures)
         Values shaped like the input, zero in the padding; and what ``emulate --json`` prints.
     """
+    classes = class_count(program)
+    if data.labels is not None and classes > 1:
+        check_classes(data.labels, len(data.labels), classes)
     codes = program.encode(data.x)
     start = time.monotonic()
     done = program.evaluate(codes, state, data.lengths)
@@ -63,7 +66,7 @@ def emulate_recording(
             "total": sum(clipped for clipped, _ in places.values()),
             "places": {p: {"clipped": c, "of": of} for p, (c, of) in places.items()},
         },
-        "accuracy": accuracy(outputs, data) if class_count(program) > 1 else None,
+        "accuracy": accuracy(outputs, data) if classes > 1 else None,
         **({"buffer": _buffer(program, data)} if isinstance(program, Chain) else {}),
         **({"delta": delta} if delta else {}),
     }

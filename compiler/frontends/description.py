@@ -22,7 +22,7 @@ from ..files.boundary import parsing
 from ..files.budget import spend
 from ..files.npy import read_npz, write_npz
 from ..ir.cells import CELLS, Gate
-from ..ir.model import Layer, Linear, Model, Recurrent
+from ..ir.model import SIZE_LIMIT, Layer, Linear, Model, Recurrent
 from .format import Format
 
 __all__ = ["FORMAT", "load_description", "write_description"]
@@ -72,17 +72,25 @@ def load_description(path: pathlib.Path, *, check: bool = True) -> Model:
             f"{path.name}: weights={weights!r}: a file of the same folder, by its name"
         )
     arrays = _Arrays(path.with_name(weights))
+    if not 0 < data["inputs"] < SIZE_LIMIT:
+        raise InputError(f"{path.name}: inputs is {data['inputs']}, expected 1 to {SIZE_LIMIT - 1}")
     layers: list[Layer] = []
     for entry in entries:
         before = layers[-1].name if layers else "x"
+        if entry.get("name") in [layer.name for layer in layers]:
+            raise InputError(f"{path.name}: two layers are named {str(entry['name'])[:40]!r}")
         layers.append(_layer(entry, before, arrays, path.name))
     if arrays.left:
         raise InputError(
-            f"{weights}: {', '.join(sorted(arrays.left)[:8])} belongs to no gate of a layer in {path.name}"
+            f"{weights}: {', '.join(sorted(arrays.left)[:8])} belongs to no gate of a layer in "
+            f"{path.name}, or is there twice, joined and by itself"
         )
     outputs = tuple(map(str, data.get("outputs", ())))
     open_ = ("that this description is your model: it is computed by nothing else",)
-    return Model(data["inputs"], tuple(layers), outputs, path.name, (), open_)
+    try:
+        return Model(data["inputs"], tuple(layers), outputs, path.name, (), open_)
+    except InputError as error:
+        raise InputError(f"{path.name}: {error}") from None
 
 
 class _Arrays:
@@ -90,7 +98,7 @@ class _Arrays:
 
     def __init__(self, path: pathlib.Path) -> None:
         self.name = path.name
-        self.left = dict(read_npz(path, name=path.name, kinds="f", way_out="save it as float"))
+        self.left = dict(read_npz(path, name=path.name, kinds="fiu", way_out="save it as float"))
 
     def take(self, key: str) -> FloatArray | None:
         """Return an array in float64, or None if there is none of that name."""
@@ -151,8 +159,12 @@ def _layer(entry: dict[str, Any], before: str, arrays: _Arrays, where: str) -> L
         raise InputError(f"{where}: cell {cell!r} is none of {', '.join(CELLS)}, linear{hint}")
     _check(entry, LINEAR if linear else RECURRENT, ("name", "cell"), where)
     acts = [entry.get(key) for key in ("activation", "gate", "candidate", "output")]
-    if "hard_sigmoid" in acts and "slope" not in entry:
-        raise InputError(f"{where}: say the slope of the hard sigmoid: 0.2 in Keras 2, or 1/6")
+    if ("hard_sigmoid" in acts) != ("slope" in entry):
+        raise InputError(
+            f"{where}: say the slope of the hard sigmoid: 0.2 in Keras 2, or 1/6"
+            if "hard_sigmoid" in acts
+            else f"{where}: no activation of it has a slope: leave out slope"
+        )
     reads = tuple(map(str, entry.get("reads", (before,))))
     slope = float(entry.get("slope", 0.2))
     if linear:
@@ -174,27 +186,37 @@ def _recurrent(
     if order and sorted(order) != sorted(known):
         raise InputError(f"{where}: gates={order!r} must name each of {known!r} once")
     update = entry.get("update", "keep")
-    if update not in ("keep", "replace") or (update == "replace" and "z" not in known):
+    if "update" in entry and "z" not in known:
+        raise InputError(f"{where}: a cell {cell!r} has no update gate z: leave out update")
+    if update not in ("keep", "replace"):
         raise InputError(
             f"{where}: update={update!r}; of a GRU it is 'keep' (z keeps the old state, h' = (1 - z) n "
             "+ z h) or 'replace' (h' = z n + (1 - z) h)"
         )
+    if "output" in entry and not CELLS[cell].has_cell_state:
+        raise InputError(f"{where}: only an LSTM has an output activation: leave out output")
     parts: dict[str, Any] = {
         attribute: arrays.of_gates(
             name, letter, [g for g in gates if {"W": g.input, "U": g.recurrent}.get(letter, True)], order
         )
         for letter, attribute in MATRICES.items()
     }  # fmt: skip
-    shapes = [p.shape for letter in ("w", "u") for p in parts[letter].values()]
-    if not shapes or any(len(shape) != 2 for shape in shapes):
-        raise InputError(f"{where}: {arrays.name} holds no matrices {name}.W_{known[-1]}")
+    for gate in gates:
+        for letter, wanted in (("W", gate.input), ("U", bool(gate.recurrent))):
+            part = parts[MATRICES[letter]].get(gate.name)
+            if wanted and (part is None or part.ndim != 2):
+                have = "no" if part is None else f"of shape {part.shape}, not a matrix,"
+                raise InputError(f"{where}: {arrays.name} holds {have} {name}.{letter}_{gate.name}")
     if update == "replace":  # 1 - sigmoid(a) = sigmoid(-a), of hard sigmoids too
         parts = {k: v | ({"z": -v["z"]} if "z" in v else {}) for k, v in parts.items()}
-    size, inputs = next(iter(parts["w"].values())).shape if parts["w"] else (shapes[0][0], 0)
+    size, inputs = next(iter(parts["w"].values())).shape
     options: dict[str, Any] = {
         key: entry[key] for key in ("gate", "candidate", "output", "reverse") if key in entry
     }
-    return Recurrent(name, cell, reads, size, inputs, **parts, slope=slope, **options)
+    try:
+        return Recurrent(name, cell, reads, size, inputs, **parts, slope=slope, **options)
+    except InputError as error:
+        raise InputError(f"{arrays.name} for {where}: {error}") from None
 
 
 def write_description(model: Model, path: str | pathlib.Path) -> None:

@@ -100,10 +100,9 @@ class Expected:
             last = self.x.shape[1] if self.lengths is None else int(self.lengths.max())
             limit = limit[[last - 1]]
         found = {form: difference(values, want, limit) for form, values in forms.items()}
-        return min(
-            ((d, form) for form, d in found.items()),
-            key=lambda pair: (not pair[0].fits, pair[0].largest),
-        )
+        fits = [(d, form) for form, d in found.items() if d.fits]
+        plain = next(iter(found))
+        return min(fits, key=lambda pair: pair[0].largest) if fits else (found[plain], plain)
 
     def distance(self, model: Model) -> float:
         """Return the largest difference from a model's outputs, of the form that is closest."""

@@ -34,6 +34,7 @@ class NotTheChain(InputError):
     """The module's forward is not the chain of its modules; an example input would show it."""
 
 
+SCALES = (1.0, 10.0, 100.0)  # of the inputs of a comparison
 SEQUENCES, STEPS = 3, 20  # of a comparison; different, so that a mixed-up layout shows
 
 
@@ -110,10 +111,19 @@ def check_parts(parts: Sequence[Part]) -> str:
 
 
 def check_module(module: torch.nn.Module, model: Model, last_module: str) -> str:
-    """Compare the model with the module itself, whichever layout it takes and gives."""
+    """Compare the model with the module itself, whichever layout it takes and gives.
+
+    Larger inputs too: a forward that clips them, or looks at their size, is more than its chain.
+    """
+    notes = [_check_scale(module, model, last_module, scale) for scale in SCALES]
+    return notes[0]
+
+
+def _check_scale(module: torch.nn.Module, model: Model, last_module: str, scale: float) -> str:
+    """Compare on inputs of one size."""
     import torch
 
-    x = np.random.default_rng(1).standard_normal((SEQUENCES, STEPS, model.input_size))
+    x = scale * np.random.default_rng(1).standard_normal((SEQUENCES, STEPS, model.input_size))
     want = softmax(last_module, model.run(x))
     peak = max(1.0, float(np.abs(want).max()))
     limit = max(TOLERANCE, float(bounds(model, x, FLOAT64)[""].max()) / peak)

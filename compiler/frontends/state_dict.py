@@ -38,7 +38,9 @@ def unwrap(
         nested = [k for k in held if k in NESTED]
         if key is not None and not notes:
             if key not in held:
-                raise InputError(f"{source}: key={key!r} holds no state_dict; of {some(held)}")
+                raise InputError(
+                    f"{source}: no entry {key!r} that holds a state_dict; there are: {some(held) or 'none'}"
+                )
             nested = [key]
         if len(nested) > 1:
             raise InputError(f"{source} holds several state_dicts, {nested}: choose one by key=")
@@ -111,7 +113,8 @@ def recognize(
         raise InputError(
             f"{source}: not understood: {some([why(k, _shape(v), type(v).__name__) for k, v in left.items()])}; "
             f"{understood(parts)}. Supported are GRU, LSTM, RNN and linear layers in one chain; "
-            "to import the rest of a model without these, name them in ignore="
+            "give a file that holds the computation, .pt2 or .onnx; or leave them out, if the model is "
+            "right without, by --ignore (Python: ignore=)"
         )
     if not parts:
         raise InputError(f"{source} holds no weights: save the state_dict of a model")

@@ -98,6 +98,7 @@ def from_state_dict(
         )
     checked = check_parts(parts) if check else "not compared with PyTorch: the check is off"
     open_ = [_forward(text, stated)]
+    open_ += [f"that the model is right without {note.partition(': ')[2]}" for note in ignored]
     if any(part.kind == "rnn" for part in parts) and nonlinearity is None:
         open_.append("that plain RNNs compute tanh (nonlinearity= says it)")
     return replace(model, notes=(*model.notes, *notes, checked), not_compared=tuple(open_))

@@ -15,6 +15,7 @@ from .cells import CELLS, Cell, Gate
 __all__ = ["SIZE_LIMIT", "Layer", "Linear", "Recurrent"]
 
 SIZE_LIMIT = 1 << 16
+SLOPE_LIMIT = 16
 
 
 def _array(value: npt.ArrayLike, shape: tuple[int, ...], what: str) -> FloatArray:
@@ -66,6 +67,7 @@ class Linear:
         bias = np.zeros(len(weight)) if self.bias is None else self.bias
         object.__setattr__(self, "bias", _array(bias, (len(weight),), f"{self.name}: bias"))
         _check_activation(self.name, self.activation)
+        _check_slope(self.name, self.slope)
 
     @property
     def w(self) -> FloatArray:
@@ -164,6 +166,7 @@ class Recurrent:
         _check_activation(self.name, self.gate)
         _check_activation(self.name, self.candidate)
         _check_activation(self.name, self.output)
+        _check_slope(self.name, self.slope)
 
     @property
     def spec(self) -> Cell:
@@ -234,3 +237,8 @@ def _check_activation(name: str, activation: str) -> None:
         raise InputError(
             f"{name}: activation {activation!r} is not supported; use one of {', '.join(ACTIVATIONS)}"
         )
+
+
+def _check_slope(name: str, slope: float) -> None:
+    if not 0 < slope <= SLOPE_LIMIT:
+        raise InputError(f"{name}: slope of a hard sigmoid is {slope:g}, above 0 to {SLOPE_LIMIT}")

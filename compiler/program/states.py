@@ -68,7 +68,13 @@ def encode_state(
         if layer.has_cell_state:
             formats.append((result.c, Format(n.cell_bits, n.cell_frac)))
         for codes, fmt in formats:
-            codes[layer.name] = fmt.quantize(values[:, at : at + layer.size])
+            part = values[:, at : at + layer.size]
+            if np.abs(part).max(initial=0.0) > (end := (fmt.high + 1) * fmt.step):
+                raise InputError(
+                    f"{name} of {layer.name} reaches {np.abs(part).max():.4g}, its format {fmt} ends at "
+                    f"{end:g}; a state of this program is smaller"
+                )
+            codes[layer.name] = fmt.quantize(part)
             at += layer.size
     return result
 

@@ -83,7 +83,8 @@ def write_verilog(
         Appears whole or not at all.
     name : str
         Takes the place of ``gatewright`` in the names of modules and of the FuseSoC core, and
-        begins the names of files, so that cores of several programs live in one design.
+        begins the names of files, so that cores of several programs live in one design. Passes
+        are numbered: ``detector0`` and so on.
     **options
         ``family`` and ``loadable``, as for :class:`~.core.Core`.
 
@@ -97,15 +98,14 @@ def write_verilog(
             f"{name[:40]!r} is no name for modules: a letter, then up to 31 letters, digits or _"
         )
     if isinstance(program, Program):
-        files = _files(program, options)
+        files = _named(_files(program, options), name)
     else:
         files = {"program.json": program.describe()}
         for k, each in enumerate(program.passes):
-            files |= {f"pass{k}/{name}": text for name, text in _files(each, options).items()}
+            made = _named(_files(each, options), f"{name}{k}" if name else "")
+            files |= {f"pass{k}/{path}": text for path, text in made.items()}
     kind = VERILOG if isinstance(program, Program) else CHAIN_VERILOG
-    if name:
-        files = {_named(path, name): _named(text, name) for path, text in files.items()}
-        kind = replace(kind, marker=_named(kind.marker, name))
+    kind = replace(kind, marker=_rename(kind.marker, name))
     with atomic_folder(folder, kind) as tmp:
         for name, text in files.items():
             (tmp / name).parent.mkdir(exist_ok=True)
@@ -113,9 +113,14 @@ def write_verilog(
     return list(files)
 
 
-def _named(text: str, name: str) -> str:
-    """Give modules and files another name, in a text or in the path of a file."""
-    return FILES.sub(rf"{name}_\1", OURS.sub(rf"{name}_\1", text))
+def _rename(text: str, name: str) -> str:
+    """Give modules and files another name, in a text or in the name of a file."""
+    return FILES.sub(rf"{name}_\1", OURS.sub(rf"{name}_\1", text)) if name else text
+
+
+def _named(files: dict[str, str], name: str) -> dict[str, str]:
+    """Give the modules of all files, and the files, another name; '' leaves them as they are."""
+    return {_rename(path, name): _rename(text, name) for path, text in files.items()}
 
 
 def _files(program: Program, options: dict[str, Any]) -> dict[str, str]:

@@ -164,3 +164,13 @@ def test_labels_of_text_are_said(cli, tiny, tmp_path):
     assert "0 is 'a', 1 is 'b'" in text.err
     numbers = cli("emulate", tiny / "program", tmp_path / "numbers.npz", "--json")
     assert text.json["accuracy"] == numbers.json["accuracy"]
+
+
+def test_labels_that_no_output_stands_for_are_refused(cli, tiny, tmp_path):
+    x = np.load(tiny / "x.npz")["x"]
+    np.savez(tmp_path / "x.npz", x=x, y=np.full(len(x), 7))
+    assert_refused(
+        cli("emulate", tiny / "program", tmp_path / "x.npz"),
+        1,
+        "label 0 is 7; the model has 2 outputs",
+    )

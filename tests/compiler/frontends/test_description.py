@@ -74,7 +74,8 @@ def test_an_update_gate_of_the_other_sense(tmp_path, rng, gate):
     }
     path = describe(
         tmp_path,
-        f'name = "g"\ncell = "gru_reset_before"\nupdate = "replace"\ngate = "{gate}"\nslope = 0.2',
+        f'name = "g"\ncell = "gru_reset_before"\nupdate = "replace"\ngate = "{gate}"'
+        + "\nslope = 0.2" * (gate == "hard_sigmoid"),
         **arrays,
     )
 
@@ -125,11 +126,16 @@ def test_arrays_of_something_else_stay(tmp_path, rng):
         ('name = "g"\ncell = "gru"\ngates = "rzx"', "must name each of 'rzn' once"),
         ('name = "g"\ncell = "gru"\ngate_order = "rzn"', "'gate_order' is not known"),
         ('name = "g"\ncell = "gru"\ngates = "rzn"\nupdate = "new"', "update='new'"),
-        ('name = "g"\ncell = "mgu"\nupdate = "replace"', "of a GRU it is"),
+        ('name = "g"\ncell = "mgu"\nupdate = "replace"', "has no update gate z: leave out update"),
+        ('name = "g"\ncell = "lstm"\nupdate = "keep"', "has no update gate z: leave out update"),
+        ('name = "g"\ncell = "gru"\ngates = "rzn"\noutput = "tanh"', "only an LSTM has an output"),
+        ('name = "g"\ncell = "gru"\ngates = "rzn"\nslope = 0.2', "leave out slope"),
+        ('name = "g"\ncell = "gru"\ngates = "rzn"\ngate = "hard_sigmoid"\nslope = nan', "is nan, above 0"),
+        ('name = "g"\ncell = "gru"\ngates = "rzn"\ngate = "hard_sigmoid"\nslope = -0.2', "is -0.2, above"),
         ('name = "g"\ncell = "gru"\ngates = "rzn"\ngate = "hard_sigmoid"', "say the slope"),
         ('name = "g"\ncell = "gru"\ngates = "rzn"\nreverse = 1', "reverse is '1', expected true or"),
-        ('name = "g"\ncell = "gru"\ngates = "rzn"\nslope = true', "slope is 'True', expected a number"),
-        ('name = "h"\ncell = "gru"\ngates = "rzn"', "holds no matrices h.W_n"),
+        ('name = "g"\ncell = "gru"\ngates = "rzn"\ngate = "hard_sigmoid"\nslope = true', "slope is 'True', expected a number"),
+        ('name = "h"\ncell = "gru"\ngates = "rzn"', "holds no h.W_r"),
         ('name = "h"\ncell = "linear"', r"holds no h.W, shape \(outputs, inputs\)"),
         ('name = "g"\ncell = "gru"\ngates = "rzn"\ncandidate = "softsign"', "'softsign' is not sup"),
         ('name = "g"\ncell = "gru"\ngates = "rzn"\nreads = ["y"]', r"reads \['y'\]; known: x"),

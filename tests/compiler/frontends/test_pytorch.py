@@ -323,3 +323,29 @@ def test_candidate_bias_stays_inside_the_reset_product():
         for k, gate in enumerate("rzn"):
             want = tensor.detach().numpy()[2 * k : 2 * k + 2]
             assert np.array_equal(getattr(layer, name)[gate], want)
+
+
+class Sized(nn.Module):
+    """A chain, but for what forward does with large inputs."""
+
+    def __init__(self, change):
+        super().__init__()
+        self.gru, self.change = nn.GRU(4, 6, batch_first=True), change
+
+    def forward(self, x):
+        return self.gru(self.change(x))[0]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda x: x.clamp(-5, 5),
+        lambda x: x.clamp(-50, 50),
+        lambda x: x * 0 if x.abs().max() > 20 else x,
+    ],
+)
+def test_a_forward_that_treats_large_inputs_otherwise_is_no_chain(change):
+    torch.manual_seed(0)
+    with pytest.raises(InputError, match="forward is not the chain"):
+        from_module(Sized(change).eval())
+    from_module(Sized(nn.Identity()).eval())

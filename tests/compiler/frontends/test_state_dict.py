@@ -107,7 +107,7 @@ def test_checkpoint_with_two_state_dicts_needs_a_key():
     with pytest.raises(InputError, match="choose one by key="):
         from_state_dict(values)
     assert from_state_dict(values, key="ema").input_size == 2
-    with pytest.raises(InputError, match="key='no'"):
+    with pytest.raises(InputError, match="no entry 'no'"):
         from_state_dict(values, key="no")
 
 

@@ -377,6 +377,7 @@ def test_a_run_starts_from_values(cell: str) -> None:
         (np.zeros(3), r"state has shape \(3,\), expected \(6,\) or \(2, 6\)"),
         (np.full(6, np.nan), "state holds NaN or infinite values"),
         ("zero", "state is str, not numbers"),
+        (np.full(6, 50.0), "state of gru reaches 50, its format Q16.15 ends at 1;"),
         ({"b": (np.zeros(4), np.zeros(4))}, r"state is of layers \['b'\], the program has \['gru'\]"),
         ({"gru": (np.zeros(5), np.zeros(5))}, r"state\['gru'\] has shape \(5,\), expected \(6,\)"),
     ],

@@ -9,14 +9,20 @@ import shutil
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from gatewright.compiler.config import Config
 from gatewright.compiler.errors import InputError
+from gatewright.compiler.ir.model import Model
 from gatewright.compiler.layout.images import hex_files
+from gatewright.compiler.quantizer.pipeline import quantize
 from gatewright.hw.export.verilog import TOP, core_verilog, write_verilog
 from gatewright.sim.simulators import simulator_tools
 from support.exported import FILES, exported
+from support.randoms import recurrent
 
 SCRIPT = """
 import sys
@@ -142,3 +148,15 @@ def test_names_that_are_none(name: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is no name for modules"):
         write_verilog(exported(1), tmp_path / "v", name=name)
     assert not (tmp_path / "v").exists()
+
+
+def test_passes_have_names_of_their_own(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    sides = [recurrent(rng, name, "gru", ("x",), 2, 3) for name in ("f", "b")]
+    model = Model(2, (sides[0], replace(sides[1], reverse=True)), ("f", "b"))
+    chain = quantize(model, rng.normal(size=(1, 9, 2)), Config(lanes=2))
+    write_verilog(chain, tmp_path / "v", name="det")
+    found = [set(modules(folder)) for folder in sorted((tmp_path / "v").glob("pass*"))]
+    assert len(found) >= 2
+    assert "det0_core" in found[0] and "det1_core" in found[1] and not found[0] & found[1]
+    assert write_verilog(chain, tmp_path / "v", name="det")
