@@ -65,8 +65,13 @@ def test_a_signal_ends_the_command_and_its_tools(name, code):
         "cli.main = work\n"
         "sys.exit(command.main())\n"
     )
+    # A run under nohup ignores SIGHUP, and hands that on.
+    heard = f"import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
     process = subprocess.Popen(
-        [sys.executable, "-c", text], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", heard + text],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     group, folder = process.stdout.readline().split()
     assert Path(folder).is_dir()
