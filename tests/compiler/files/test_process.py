@@ -66,7 +66,7 @@ def test_a_signal_ends_the_command_and_its_tools(name, code):
         "sys.exit(command.main())\n"
     )
     # A run under nohup ignores SIGHUP, and hands that on.
-    heard = f"import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
+    heard = "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
     process = subprocess.Popen(
         [sys.executable, "-c", heard + text],
         stdout=subprocess.PIPE,
