@@ -83,3 +83,12 @@ def install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     calls.write_text("")
     monkeypatch.setenv("FAKE_CALLS", str(calls))
     return calls
+
+
+def too_large_once(folder: Path) -> Path:
+    """Let the first netlist that Yosys makes be too large; return the file that says it was made."""
+    yosys, marker = folder / "yosys", folder.parent / "first"
+    fake = f'if os.path.exists("top.il") and not os.path.exists({str(marker)!r}):\n    open({str(marker)!r}, "w")\n'
+    fake += '    os.environ["FAKE_CELLS"] = "SB_RAM40_4K=31"\ncells, number'
+    yosys.write_text(yosys.read_text().replace("cells, number", fake, 1))
+    return marker

@@ -28,7 +28,7 @@ from gatewright.hw.bitstream.toolchain import (
 )
 from gatewright.hw.boards import BOARDS, find_board
 from gatewright.hw.vendor import find_family
-from support.fake_tools import install
+from support.fake_tools import install, too_large_once
 
 KEYS = {
     "bitstream", "fmax_mhz", "target_mhz", "met", "resources", "steps_per_second",
@@ -152,12 +152,7 @@ def test_failures_are_explained_and_logs_kept(
 def test_chosen_lanes_are_lowered_where_the_estimate_was_too_hopeful(
     program, calls, tmp_path, monkeypatch
 ):
-    text = (tmp_path / "tools" / "yosys").read_text()
-    # A netlist that is too large the first time it is made.
-    marker = tmp_path / "first"
-    fake = f'if os.path.exists("top.il") and not os.path.exists({str(marker)!r}):\n    open({str(marker)!r}, "w")\n'
-    fake += '    os.environ["FAKE_CELLS"] = "SB_RAM40_4K=31"\ncells, number'
-    (tmp_path / "tools" / "yosys").write_text(text.replace("cells, number", fake, 1))
+    marker = too_large_once(tmp_path / "tools")
     report = run(program, tmp_path, lanes=0)
     chosen = lay_out(program, find_board("icebreaker"), Options(lanes=0)).geometry.lanes
     assert report["bitstream"] and 1 <= report["lanes"] < chosen
@@ -168,11 +163,7 @@ def test_chosen_lanes_are_lowered_where_the_estimate_was_too_hopeful(
 
 def test_a_device_that_is_too_full_goes_without_the_crc(program, calls, tmp_path):
     assert run(program, tmp_path, loadable=True, frequency=12e6)["verifiable"]
-    text = (tmp_path / "tools" / "yosys").read_text()
-    marker = tmp_path / "first"  # a netlist that is too large the first time it is made
-    fake = f'if os.path.exists("top.il") and not os.path.exists({str(marker)!r}):\n    open({str(marker)!r}, "w")\n'
-    fake += '    os.environ["FAKE_CELLS"] = "SB_RAM40_4K=31"\ncells, number'
-    (tmp_path / "tools" / "yosys").write_text(text.replace("cells, number", fake, 1))
+    too_large_once(tmp_path / "tools")
     said: list[str] = []
     report = build(
         program, find_board("icebreaker"), tmp_path / "full",
