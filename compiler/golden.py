@@ -8,7 +8,7 @@ accumulators could leave 53 bits.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -18,7 +18,7 @@ from .arrays import FloatArray, IntArray
 from .compiled.evaluation import evaluate
 from .errors import InputError
 from .ir.network import BOUNDED, QGate, QLayer, QNetwork
-from .numerics.fixed import Format, round_shift, saturate, shift
+from .numerics.fixed import round_shift, saturate, shift
 
 __all__ = ["Result", "State", "reference", "run"]
 
@@ -51,17 +51,15 @@ class State:
         return cls(dict(zero), {x.name: zero[x.name] for x in layers if x.has_cell_state})
 
     @classmethod
-    def encode(
-        cls, network: QNetwork, values: Mapping[str, tuple[FloatArray, FloatArray]]
-    ) -> State:
+    def encode(cls, network: QNetwork, values: Mapping[str, Sequence[FloatArray]]) -> State:
         """Round states (h, c) by layer, as :meth:`.Model.run` takes them, to codes."""
-        n, h, c = network.numbers, {}, {}
+        h: dict[str, IntArray] = {}
+        c: dict[str, IntArray] = {}
         for layer in network.layers:
             if layer.recurrent:
-                h[layer.name] = Format(n.state_bits, layer.frac).quantize(values[layer.name][0])
-                if layer.has_cell_state:
-                    cell = Format(n.cell_bits, n.cell_frac)
-                    c[layer.name] = cell.quantize(values[layer.name][1])
+                formats = network.state_formats(layer)
+                for codes, fmt, value in zip((h, c), formats, values[layer.name], strict=False):
+                    codes[layer.name] = fmt.quantize(value)
         return cls(h, c)
 
     def flat(self, network: QNetwork) -> IntArray:

@@ -320,6 +320,12 @@ class QNetwork:
             if m is not None
         )
 
+    def state_formats(self, layer: QLayer) -> tuple[Format, ...]:
+        """Return the formats of a layer's states: of h, and of c where it has one."""
+        n = self.numbers
+        h, c = Format(n.state_bits, layer.frac), Format(n.cell_bits, n.cell_frac)
+        return (h, c)[: layer.recurrent + layer.has_cell_state]
+
     @property
     def blends_sigmoid(self) -> bool:
         """True if a new state is blended with a value that can be exactly 1, beyond a state's top."""

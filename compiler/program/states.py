@@ -45,38 +45,47 @@ def encode_state(
     """
     if isinstance(state, State):
         return state
-    layers = [(net, layer) for net in networks for layer in net.layers if layer.recurrent]
+    formats = {
+        layer.name: (layer.size, net.state_formats(layer))
+        for net in networks
+        for layer in net.layers
+        if layer.recurrent
+    }
     if isinstance(state, Mapping):
-        names = [layer.name for _, layer in layers]
-        if sorted(state) != sorted(names):
-            raise InputError(f"{name} is of layers {sorted(state)}, the program has {names}")
-        parts = [
-            _rows(value, sequences, layer.size, f"{name}[{layer.name!r}]")
-            for _, layer in layers
-            for value in state[layer.name][: 1 + layer.has_cell_state]
-        ]
-        values = np.concatenate(parts, axis=1) if parts else np.zeros((sequences, 0))
+        if sorted(state) != sorted(formats):
+            raise InputError(
+                f"{name} is of layers {sorted(state)}, the program has {list(formats)}"
+            )
+        values = {
+            layer: [
+                _rows(part, sequences, size, f"{name}[{layer!r}]")
+                for part, _ in zip(state[layer], own, strict=False)
+            ]
+            for layer, (size, own) in formats.items()
+        }
     else:
-        words = sum(layer.size * (1 + layer.has_cell_state) for _, layer in layers)
-        values = _rows(state, sequences, words, name)
-    if not np.isfinite(values).all():
-        raise InputError(f"{name} holds NaN or infinite values; a state must be finite")
-    result, at = State({}, {}), 0
-    for net, layer in layers:
-        n = net.numbers
-        formats = [(result.h, Format(n.state_bits, layer.frac))]
-        if layer.has_cell_state:
-            formats.append((result.c, Format(n.cell_bits, n.cell_frac)))
-        for codes, fmt in formats:
-            part = values[:, at : at + layer.size]
-            if np.abs(part).max(initial=0.0) > (end := (fmt.high + 1) * fmt.step):
-                raise InputError(
-                    f"{name} of {layer.name} reaches {np.abs(part).max():.4g}, its format {fmt} ends at "
-                    f"{end:g}; a state of this program is smaller"
-                )
-            codes[layer.name] = fmt.quantize(part)
-            at += layer.size
-    return result
+        sizes = [size for size, own in formats.values() for _ in own]
+        columns = np.split(_rows(state, sequences, sum(sizes), name), np.cumsum(sizes), axis=1)
+        rest = iter(columns)
+        values = {layer: [next(rest) for _ in own] for layer, (_, own) in formats.items()}
+    for layer, parts in values.items():
+        for part, fmt in zip(parts, formats[layer][1], strict=True):
+            _check_range(part, fmt, f"{name} of {layer}")
+    states = [State.encode(net, values) for net in networks]
+    return State(
+        {layer: codes for each in states for layer, codes in each.h.items()},
+        {layer: codes for each in states for layer, codes in each.c.items()},
+    )
+
+
+def _check_range(values: FloatArray, fmt: Format, name: str) -> None:
+    """Refuse values beyond a format."""
+    largest, end = np.abs(values).max(initial=0.0), (fmt.high + 1) * fmt.step
+    if largest > end:
+        raise InputError(
+            f"{name} reaches {largest:.4g}, its format {fmt} ends at {end:g}; a state of this "
+            "program is smaller"
+        )
 
 
 def _rows(value: npt.ArrayLike, sequences: int, words: int, name: str) -> FloatArray:
@@ -92,6 +101,8 @@ def _rows(value: npt.ArrayLike, sequences: int, words: int, name: str) -> FloatA
         raise InputError(
             f"{name} has shape {array.shape}, expected ({words},) or ({sequences}, {words})"
         )
+    if not np.isfinite(array).all():
+        raise InputError(f"{name} holds NaN or infinite values; a state must be finite")
     return np.broadcast_to(array, (sequences, words))
 
 
