@@ -167,10 +167,10 @@ def check_limit(limit: float) -> None:
 
 
 def layout(program: Program, wave: Path, simulator: str) -> Path:
-    """Write a layout for GTKWave and Surfer beside a waveform, and return its path."""
+    """Write a layout for GTKWave beside a waveform, and return its path."""
     from vcd.gtkw import GTKWFlag, GTKWSave
 
-    scope = {"verilator": f"{TOP}", "icarus": TOP, "amaranth": "bench.top"}[simulator]
+    scope = "bench.top" if simulator == "amaranth" else TOP
     text = io.StringIO()
     save = GTKWSave(text)
     save.dumpfile(wave.name, abspath=False)
