@@ -65,8 +65,11 @@ def test_a_signal_ends_the_command_and_its_tools(name, code):
         "cli.main = work\n"
         "sys.exit(command.main())\n"
     )
-    # A run under nohup ignores SIGHUP, and hands that on.
-    heard = "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
+    # A run under nohup ignores SIGHUP, one in the background of a script SIGINT, and hands that on.
+    heard = (
+        "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL); "
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    )
     process = subprocess.Popen(
         [sys.executable, "-c", heard + text],
         stdout=subprocess.PIPE,
