@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -11,9 +11,9 @@ from ..arrays import IntArray
 from ..ir.network import QNetwork
 from .geometry import Geometry
 from .latency import Timing
-from .tables import Beat, Block
+from .tables import Beat, Block, Segment
 
-__all__ = ["replay"]
+__all__ = ["Walk", "record", "replay"]
 
 
 class Tables(Protocol):
@@ -54,11 +54,47 @@ def replay(schedule: Tables, steps: int) -> IntArray:
     return ends + Timing.ARGMAX * schedule.network.argmax
 
 
+class Walk(NamedTuple):
+    """Words of one segment that a tile walked.
+
+    Parameters
+    ----------
+    segment : Segment
+    tile : int
+        Of the step, from 0.
+    free : int
+        Cycle from which on the lanes were free for the first word.
+    drained : int
+        Cycle from which on accumulators were free for the tile, too.
+    cycles : ndarray of int64, shape (words,)
+        Cycle in which each word was issued.
+    """
+
+    segment: Segment
+    tile: int
+    free: int
+    drained: int
+    cycles: IntArray
+
+
+def record(schedule: Tables, steps: int) -> list[tuple[list[Walk], list[int]]]:
+    """Return of each step what the lanes walked, and the cycle in which each beat was started."""
+    run = _Replay(schedule, log=True)
+    made = []
+    for _ in range(steps):
+        run.walks, run.starts = [], []
+        run.step()
+        made.append((run.walks, run.starts))
+    return made
+
+
 class _Replay:
     """Times of the last events of each unit, advanced step by step."""
 
-    def __init__(self, schedule: Tables) -> None:
-        self.s = schedule
+    def __init__(self, schedule: Tables, log: bool = False) -> None:
+        self.s, self.log = schedule, log
+        self.walks: list[Walk] = []
+        self.starts: list[int] = []
         # Tiles in order: the segments they walk, and their part of the beat table.
         tiles = [b.segments for b in schedule.blocks for _ in range(b.tiles)]
         self.tiles = list(zip(tiles, self._chunks(), strict=True))
@@ -86,14 +122,20 @@ class _Replay:
         input_visible = arrival[last] + Timing.INPUT
         visible = np.concatenate([self.visible, np.full(s.produced, -1, np.int64)])
         made = s.produced
+        free = self.issue
         self.issue = max(self.issue, int(input_visible[0]))
-        for segments, (first, end) in self.tiles:
-            cycle = max(self.issue, self.drained[0] + 1)
+        for tile, (segments, (first, end)) in enumerate(self.tiles):
+            drained = max(free, self.drained[0] + 1)
+            cycle = max(self.issue, drained)
             for seg in segments:
                 at = seg.need + s.produced
                 ready = (input_visible if seg.is_input else visible[at:])[: seg.words]
                 # Word w is issued no earlier than w cycles after word 0.
-                cycle = max(cycle, int((ready - np.arange(seg.words)).max())) + seg.words
+                early = ready - np.arange(seg.words)
+                if self.log:
+                    words = np.maximum.accumulate(np.maximum(early, cycle)) + np.arange(seg.words)
+                    self.walks.append(Walk(seg, tile, free, drained, words))
+                free = drained = cycle = max(cycle, int(early.max())) + seg.words
             self.issue = cycle
             there = max(cycle - 1 + Timing.MAC, self.drained[1] + 1)
             for beat in s.beats[first:end]:
@@ -102,6 +144,8 @@ class _Replay:
                     when = max(when, self.pops[0] + Timing.FREE)
                     self.sent = max(self.sent + 1, when + Timing.OUTPUT) + beat.count
                     self.pops = [*self.pops[1:], self.sent]
+                if self.log:
+                    self.starts.append(when)
                 self.beat = when + 1
                 if beat.operand and beat.word_end:
                     visible[made] = when + Timing.VISIBLE
