@@ -1,14 +1,21 @@
-"""From trained weights to a quantized program: import, calibrate, quantize, lay out, emulate."""
+"""From trained weights to a quantized program: import, calibrate, quantize, lay out, emulate.
+
+A name is loaded when it is first used: an error class costs a command nothing more.
+"""
 
 from __future__ import annotations
 
-from .config import Config
-from .errors import CheckError, GatewrightError, InputError, MissingToolError
-from .frontends.registry import load
-from .ir.model import Linear, Model, Recurrent
-from .program.chain import Chain, load_program
-from .program.program import Program
-from .quantizer.pipeline import quantize
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .config import Config
+    from .errors import CheckError, GatewrightError, InputError, MissingToolError
+    from .frontends.registry import load
+    from .ir.model import Linear, Model, Recurrent
+    from .program.chain import Chain, load_program
+    from .program.program import Program
+    from .quantizer.pipeline import quantize
 
 __all__ = [
     "Chain",
@@ -25,3 +32,25 @@ __all__ = [
     "load_program",
     "quantize",
 ]
+
+_PLACES = {
+    "Chain": ".program.chain",
+    "CheckError": ".errors",
+    "Config": ".config",
+    "GatewrightError": ".errors",
+    "InputError": ".errors",
+    "Linear": ".ir.model",
+    "MissingToolError": ".errors",
+    "Model": ".ir.model",
+    "Program": ".program.program",
+    "Recurrent": ".ir.model",
+    "load": ".frontends.registry",
+    "load_program": ".program.chain",
+    "quantize": ".quantizer.pipeline",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_PLACES[name], __name__), name)

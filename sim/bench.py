@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,8 @@ class Bench:
         Where to build; default a temporary folder that :meth:`close` removes.
     waves : Waves, optional
         Build with support for waveforms, and with the tracks that they show.
+    progress : callable, optional
+        Called with a line before each long stage; not before what the cache has.
 
     Raises
     ------
@@ -70,8 +72,10 @@ class Bench:
         *,
         folder: str | Path | None = None,
         waves: Waves = NO_WAVES,
+        progress: Callable[[str], None] | None = None,
     ) -> None:
         self.program, self.simulator, self.waves = program, simulator, waves
+        self.progress = progress
         simulator_tools(simulator)  # complains before the first minute of work
         self.cells: dict[str, int] = {}
         self.sources: Sequence[Path] = []
@@ -111,6 +115,7 @@ class Bench:
         build_simulator(
             self.sources, self.top, self.folder, simulator=self.simulator,
             arguments=self._arguments(), optimize=self.optimize, waves=self.waves,
+            progress=self.progress,
         )  # fmt: skip
 
     def close(self) -> None:

@@ -7,7 +7,7 @@ import platform
 import re
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import IO, Any
@@ -31,6 +31,7 @@ def build_simulator(
     arguments: Sequence[str] = (),
     optimize: str = "-O1",
     waves: Waves = NO_WAVES,
+    progress: Callable[[str], None] | None = None,
 ) -> Path:
     """Build a simulator of Verilog, or take it from the cache.
 
@@ -53,6 +54,8 @@ def build_simulator(
         What the C++ compiler is told of the model.
     waves : Waves
         Build with support for them.
+    progress : callable, optional
+        Called with a line before a build; not where the cache has it.
 
     Returns
     -------
@@ -72,6 +75,8 @@ def build_simulator(
     name = "sim.vvp" if simulator == "icarus" else top
 
     def compile_it() -> list[str]:
+        if progress is not None:
+            progress(f"building {top} for {simulator}")
         with environment(**tools), log.open("wb") as out:
             try:
                 if simulator == "icarus":
@@ -119,7 +124,9 @@ def play_bench(
     """
     from cocotb_tools.runner import get_results
 
-    with environment(**simulator_tools(simulator), COCOTB_LOG_LEVEL="WARNING"):
+    # cocotb would load pytest's plugins, half of a short run, to reword the asserts of a bench.
+    quiet = {"COCOTB_LOG_LEVEL": "WARNING", "COCOTB_REWRITE_ASSERTION_FILES": ""}
+    with environment(**simulator_tools(simulator), **quiet):
         try:
             results = _runner(simulator).test(
                 test_module=bench, hdl_toplevel=top, hdl_toplevel_lang="verilog", waves=bool(waves.ending),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,9 @@ __all__ = ["CompiledBench", "build_cores", "play_cores"]
 
 
 def build_cores(
-    source: Path, top: str, folder: Path, prefixes: Sequence[str] = ("",), optimize: str = "-O1"
-) -> Path:
+    source: Path, top: str, folder: Path, prefixes: Sequence[str] = ("",), optimize: str = "-O1",
+    progress: Callable[[str], None] | None = None,
+) -> Path:  # fmt: skip
     """Build a program that plays jobs on the cores of a design; return it for :func:`play_cores`.
 
     Parameters
@@ -35,11 +36,13 @@ def build_cores(
         Prefix of the ports of each core.
     optimize : str
         What the C++ compiler is told of the model.
+    progress
+        As for :func:`~.build.build_simulator`.
     """
     cores = " ".join(f"X({prefix})" for prefix in prefixes)
     (source.parent / "cores.h").write_text(f"#define CORES(X) {cores}\n")
     main = Path(__file__).with_name("core.cpp")
-    return build_simulator([source], top, folder, main=main, optimize=optimize)
+    return build_simulator([source], top, folder, main=main, optimize=optimize, progress=progress)
 
 
 def play_cores(program: Path, jobs: Sequence[Mapping[str, Any]], run: Path) -> list[Recorded]:
@@ -100,7 +103,7 @@ class CompiledBench(Bench):
 
     def _build(self) -> None:
         source = self.folder / "verilog" / "core.v"
-        self.program_file = build_cores(source, self.top, self.folder)
+        self.program_file = build_cores(source, self.top, self.folder, progress=self.progress)
 
     def _play(self, job: dict[str, Any], run: Path) -> Recorded:
         return play_cores(self.program_file, [job], run)[0]

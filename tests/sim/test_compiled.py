@@ -16,6 +16,7 @@ from gatewright.compiler.program.program import Program
 from gatewright.compiler.quantizer.pipeline import quantize
 from gatewright.hw.export.verilog import TOP
 from gatewright.sim import bench as benches
+from gatewright.sim import build
 from gatewright.sim.bench import Bench
 from gatewright.sim.compiled import CompiledBench
 from gatewright.sim.runner import simulate
@@ -121,6 +122,23 @@ def test_weights_are_no_part_of_the_build(program: Program, tmp_path: Path) -> N
         got = bench.record(x[0], np.arange(4) == 0)
     expected = golden.run(other.network, x)
     assert (got.outputs[:, np.argsort(other.schedule.output_order)] == expected.outputs[0]).all()
+
+
+def test_a_build_is_announced_and_one_from_the_cache_is_not(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("GATEWRIGHT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(
+        build, "_verilate", lambda _, top, folder, *rest: (folder / top).write_text("simulator")
+    )
+    (tmp_path / "top.v").write_text("module top; endmodule\n")
+    said: list[str] = []
+    for name in "ab":
+        made = build.build_simulator(
+            [tmp_path / "top.v"], "top", tmp_path / name, progress=said.append
+        )
+        assert made.read_text() == "simulator"
+    assert said == ["building top for verilator"]
 
 
 def test_a_hanging_core_is_reported(

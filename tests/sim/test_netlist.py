@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,10 +21,11 @@ from gatewright.compiler.target.families.ecp5 import banks
 from gatewright.compiler.target.family import Storage
 from gatewright.compiler.target.memories import memories
 from gatewright.host.device import Device
+from gatewright.hw.bitstream import tool_job
 from gatewright.hw.engine import weights
 from gatewright.hw.link.system import System
 from gatewright.hw.vendor import find_family
-from gatewright.sim.netlist import FAMILIES, NetlistBench
+from gatewright.sim.netlist import FAMILIES, NetlistBench, synthesize
 from gatewright.sim.runner import compare, simulate
 from gatewright.sim.verilated import VerilatedBoard, build_board
 from support.randoms import extreme_codes, recurrent
@@ -301,3 +303,34 @@ def test_simulate_says_what_was_simulated(
     text = capsys.readouterr().out
     assert f"the {family} netlist in verilator, every output equals golden" in text
     assert re.search(r"netlist: .*\d (LUT4|SB_LUT4)", text)
+
+
+def test_a_netlist_is_synthesized_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It comes from the cache until something changes that it depends on."""
+    monkeypatch.setenv("GATEWRIGHT_CACHE", str(tmp_path / "cache"))
+    said: list[str] = []
+
+    def yosys(name: str, arguments: Any, folder: Path, log: Path, progress: Any, what: str) -> int:
+        progress(what)
+        log.write_text("made")
+        (folder / "netlist.v").write_text((folder / "core.v").read_text() + arguments[1])
+        (folder / "cells.json").write_text('{"design": {"num_cells_by_type": {"A": 1}}}')
+        return 0
+
+    monkeypatch.setattr(tool_job, "run_tool", yosys)
+
+    def make(folder: str, text: str, table: str, family: str = "ecp5") -> str:
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / "core.v").write_text(text)
+        (tmp_path / folder / "table.hex").write_text(table)
+        made = synthesize("read_verilog core.v", "top", family, tmp_path / folder, said.append)
+        assert made.cells == {"A": 1}
+        assert (tmp_path / folder / "yosys.log").read_text() == "made"
+        return made.path.read_text()
+
+    assert make("a", "x", "0") == make("a", "x", "0") == make("b", "x", "0")
+    assert said == ["synthesizing for ecp5"]
+    assert make("a", "y", "0").startswith("y")
+    make("a", "y", "1")
+    make("a", "y", "1", "gowin")
+    assert said[1:] == ["synthesizing for ecp5", "synthesizing for ecp5", "synthesizing for gowin"]
