@@ -40,6 +40,10 @@ def add_verbs(verbs: Any) -> None:
         default="",
         help="begin the names of modules and files with it, for several cores in one design",
     )
+    parser.add_argument(
+        "--vectors", metavar="X", type=Path,
+        help="input that the testbench plays: .npy .npz .csv (default: random codes)",
+    )  # fmt: skip
 
     parser = add_verb(
         verbs, "simulate", simulate, "simulate the Verilog and hold it against the golden model",
@@ -141,7 +145,9 @@ def verilog(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     from ..hw import write_verilog
 
     program = read_program(args.program)
-    names = write_verilog(program, args.output, name=args.name)
+    data = read_recording(args.vectors, program.input_size) if args.vectors else None
+    given = {"vectors": data.x, "lengths": data.lengths} if data else {}
+    names = write_verilog(program, args.output, name=args.name, **given)
     for name in names:
         console.say(f"written: {args.output / name}")
     return {"digest": program.digest, "output": str(args.output), "files": names}

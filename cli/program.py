@@ -139,10 +139,19 @@ def _options(args: argparse.Namespace) -> dict[str, Any]:
 def inspect(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Show a model's layers, or a program's summary."""
     if (args.model / "program.json").is_file():
+        from ..compiler.program.interface import interface
+
         if args.output:
             raise InputError("-o writes a float model, and this is a program: inspect its model")
         program = read_program(args.model)
         result = {"kind": "program", **program.summary, "config": program.config.to_json()}
+        facts = [interface(each) for each in program.passes]
+        if "passes" in result:
+            result["passes"] = [
+                {**each, "interface": of} for each, of in zip(result["passes"], facts, strict=True)
+            ]
+        else:
+            result["interface"] = facts[0]
         console.say(describe(program))
         return result
     model = read_model(args, args.model)
@@ -324,6 +333,7 @@ def describe(program: Runnable) -> str:
     rom = f"{s['weight_rom_bits']:,} bits of weights, {s['beat_rom_bits']:,} bits of control"
     rows = [
         ("digest", s["digest"][:16]),
+        *([("hardware", s["hardware_digest"][:16])] if "hardware_digest" in s else []),
         ("widths", widths),
         ("input format", str(program.input_format)),
         *(("engine", name + _engine(p)) for name, p in engines),

@@ -324,7 +324,7 @@ def test_same_bytes_twice(tiny, tmp_path):
         files = [path for path in out.rglob("*") if path.is_file()]
         made.append({path.relative_to(out).as_posix(): path.read_bytes() for path in files})
     assert sorted(made[0]) == sorted(made[1])
-    assert len(made[0]) == 15
+    assert len(made[0]) == 19
     for name, content in made[0].items():
         assert content == made[1][name], name
         assert str(tmp_path).encode() not in content

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..errors import InputError
 
-__all__ = ["BUILD", "CHAIN_VERILOG", "PROGRAM", "VERILOG", "Kind", "refuse_foreign", "refuse_taken"]
+__all__ = ["BUILD", "PROGRAM", "Kind", "refuse_foreign", "refuse_taken", "verilog_kind"]
 
 MARKER_LIMIT = 1 << 26
 HEX = re.compile(r"[0-9a-f]{64}")
@@ -54,19 +54,36 @@ def _digest(value: object) -> bool:
 
 _MEMORY = r"(weights|beats)(_\d+)?\.hex"
 _PASSES = r"(pass\d+/)?"
+_CORE = "// gatewright core, program "
 _PROGRAM = rf"{_PASSES}(program\.json|weights\.npz|{_MEMORY})"
-_NAMED = rf"(\w+_)?(core\.v|{_MEMORY})|\w+_(axis\.v|wishbone\.v|core\.core)"
-_VERILOG = rf"program\.json|{_PASSES}({_NAMED})"
-
 PROGRAM = Kind("program.json", _json(schema=lambda v: type(v) is int, digest=_digest), _PROGRAM)
-VERILOG = Kind("core.v", lambda text: text.startswith("// gatewright core, program "), _VERILOG)
-CHAIN_VERILOG = Kind("program.json", PROGRAM.mark, _VERILOG)
 BUILD = Kind(
     "build.json",
     _json(board=lambda v: isinstance(v, str), program=_digest, key=_digest),
     rf"build\.json|top\.(bin|bit|fs)|weights\.bin|logs/[^/]+\.log|program/({_PROGRAM})",
 )
-"""Folders of a program, of its Verilog (of one pass or several) and of a build."""
+"""Folders of a program and of a build."""
+
+
+def verilog_kind(name: str = "", *, chain: bool = False) -> Kind:
+    """Return the kind of a folder of Verilog.
+
+    Parameters
+    ----------
+    name : str
+        What the names of its files begin with, if not with ``gatewright`` or nothing.
+    chain : bool
+        Whether it has a folder for each of several passes, whose names are numbered.
+    """
+    own = (name or "gatewright") + r"\d+" * bool(chain and name)
+    prefix = f"{own}_" if name else ""
+    files = (
+        rf"{prefix}(core\.v|vectors\.hex|{_MEMORY})"
+        rf"|{own}(_axis\.v|_wishbone\.v|_core\.core|_tb\.sv|\.(sv)?h)"
+    )
+    if chain:
+        return Kind("program.json", PROGRAM.mark, rf"program\.json|pass\d+/({files})")
+    return Kind(f"{prefix}core.v", lambda text: text.startswith(_CORE), files)
 
 
 def refuse_foreign(target: Path, path: str | Path, kind: Kind) -> None:

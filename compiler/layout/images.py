@@ -86,6 +86,12 @@ class MemoryImages:
                 words[address] |= plane.words[address & mask] << offset
         return words
 
+    @cached_property
+    def contents(self) -> bytes:
+        """Chunks of the beat table, then of the weights, as 16-bit words: in flash, and under the CRC."""
+        words = [*chunks(self.beats, self.beat_width), *chunks(self.weights, self.weight_width)]
+        return np.array(words, "<u2").tobytes()
+
     @property
     def verify_cycles(self) -> int:
         """Cycles from the core's taking of ``VERIFY`` to its verdict, if the CRC is there in time.

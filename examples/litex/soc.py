@@ -10,7 +10,8 @@ In an SoC of a board two lines do the same::
     soc.gru = Gatewright(soc.platform, "verilog")
     soc.bus.add_slave("gru", soc.gru.bus, SoCRegion(origin=0x9000_0000, size=0x1000, cached=False))
 
-``gatewright.h`` has the registers for its firmware.
+``gatewright_registers.h`` has the registers for its firmware; ``gatewright.h`` in the folder of the
+Verilog, formats and conversions.
 """
 
 import argparse
@@ -52,7 +53,7 @@ class Gatewright(LiteXModule):
         folder = Path(folder)
         for name in ("core.v", "gatewright_wishbone.v"):
             platform.add_source(str(folder / name))
-        for path in sorted(folder.glob("*.hex")):  # core.v reads them in the build's folder
+        for path in sorted(folder.glob("[bw]*.hex")):  # core.v reads them in the build's folder
             platform.add_source(str(path), language="hex", copy=True)
         self.bus = bus = wishbone.Interface(data_width=32, addressing="word")
         self.ev = EventManager()

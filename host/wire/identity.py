@@ -135,7 +135,7 @@ def memories(program: Program) -> list[tuple[Op, str, npt.NDArray[np.int64]]]:
 
 def contents(program: Program) -> bytes:
     """Return all chunks of :func:`memories` as 16-bit words: in flash, and under the CRC."""
-    return b"".join(part.astype("<u2").tobytes() for _, _, part in memories(program))
+    return program.images.contents
 
 
 def contents_crc(program: Program) -> int:

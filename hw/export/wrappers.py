@@ -344,10 +344,23 @@ filesets:
   images:
     files:
 {copied}
+  bench:
+    files:
+      - gatewright_tb.sv
+      - gatewright.svh: {{is_include_file: true}}
+      - vectors.hex: {{file_type: user, copyto: vectors.hex}}
+    file_type: systemVerilogSource
 targets:
   default:
     filesets: [rtl, images]
     toplevel: {top}
+  sim:
+    filesets: [rtl, images, bench]
+    toplevel: gatewright_tb
+    default_tool: icarus
+    tools:
+      icarus:
+        iverilog_options: [-g2012]
 """
     for name, module in (("lint", top), ("lint_axis", AXIS), ("lint_wishbone", WISHBONE)):
         text += f"""\

@@ -16,6 +16,10 @@ FILES = [
     "beats.hex",
     "beats_1.hex",
     "beats_2.hex",
+    "gatewright.h",
+    "gatewright.svh",
+    "gatewright_tb.sv",
+    "vectors.hex",
 ]
 
 

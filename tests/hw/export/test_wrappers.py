@@ -249,7 +249,7 @@ def test_litex_example_is_exact(tmp_path: Path) -> None:
 
 def test_header_for_firmware(tmp_path: Path) -> None:
     """It compiles without a warning, and its bits are those that the bench uses."""
-    header = EXAMPLES / "litex" / "gatewright.h"
+    header = EXAMPLES / "litex" / "gatewright_registers.h"
     (tmp_path / "a.c").write_text(f'#include "{header}"\nint main(void) {{ return 0; }}\n')
     subprocess.run(
         ["g++", "-x", "c", "-std=c99", "-Wall", "-Wextra", "-Werror", "-c", "a.c"],

@@ -1,6 +1,6 @@
 /* Registers of gatewright_wishbone for C, and a step through the core; see docs/integration.md. */
-#ifndef GATEWRIGHT_H
-#define GATEWRIGHT_H
+#ifndef GATEWRIGHT_REGISTERS_H
+#define GATEWRIGHT_REGISTERS_H
 
 #include <stdint.h>
 
