@@ -7,19 +7,32 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..compiler.errors import GatewrightError, InputError
-from .common import Console, add_jobs, add_verb, read_program, table
+from .common import Console, add_jobs, add_verb, percent, read_program, table
 
 if TYPE_CHECKING:
-    from ..compiler.program.program import Program
     from ..hw.boards import Board
 
 __all__ = ["add_verbs", "describe_build", "describe_target", "placed"]
+
+PROFILED = ("luts", "multipliers", "block_rams")
+"""Resources that ``profile`` shows as shares of the device."""
 
 
 def add_verbs(verbs: Any) -> None:
     """Add the verbs of this group."""
     parser = add_verb(verbs, "boards", boards, "list the boards: capacity, price class, what fits")
-    parser.add_argument("--program", metavar="PROGRAM", type=Path, help="say where this one fits")
+    parser.add_argument(
+        "--program", metavar="PROGRAM", type=Path, help="the same as profile PROGRAM"
+    )
+
+    parser = add_verb(
+        verbs, "profile", profile, "estimate a program on every board: fit, lanes, clock, speed",
+        "One table, before synthesis. Outputs do not depend on the lanes.",
+    )  # fmt: skip
+    parser.add_argument("program", metavar="PROGRAM", type=Path, help="folder of a program")
+    parser.add_argument(
+        "--lanes", metavar="N", default="auto", help="lanes on all boards (chosen for each board)"
+    )
 
     parser = add_verb(
         verbs, "build", build, "build a board's bitstream with tools that pip installs",
@@ -70,51 +83,67 @@ def boards(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     """List the boards."""
     from ..hw.boards import BOARDS
 
-    program = read_program(args.program) if args.program else None
-    if program is not None and len(program.passes) > 1:
+    if args.program:
+        args.lanes = None
+        return profile(args, console)
+    rows = [
+        (entry["name"], entry["device"], entry["luts"], entry["multipliers"], entry["block_rams"],
+         entry["block_ram_kbit"], board.capacity.spram_bits // 8192, board.price_class)
+        for board in BOARDS.values() for entry in [_capacity(board)]
+    ]  # fmt: skip
+    head = ("board", "device", "LUTs", "multipliers", "block RAMs", "kbit", "SPRAM kB", "price")
+    console.say(table(rows, head))
+    return {"boards": [_capacity(board) for board in BOARDS.values()]}
+
+
+def _capacity(board: Board) -> dict[str, Any]:
+    """Return what a board has, by name."""
+    have = board.capacity.resources
+    return {
+        "name": board.name, "title": board.title, "device": board.device, "family": board.family,
+        "price": board.price, "clock_mhz": board.clock / 1e6,
+        "block_ram_kbit": have["block_rams"] * board.capacity.block_ram_bits // 1024, **have,
+    }  # fmt: skip
+
+
+def profile(args: argparse.Namespace, console: Console) -> dict[str, Any]:
+    """Estimate a program on every board."""
+    from ..compiler.program.program import Program
+    from ..hw.bitstream.profile import profile as estimate
+
+    program = read_program(args.program)
+    if not isinstance(program, Program):
         raise InputError(
             f"{args.program} has {len(program.passes)} passes, each a bitstream of its own: name "
             f"one of them, such as {args.program / 'pass0'}"
         )
-    rows, found = [], []
-    known: dict[tuple[str, int], dict[str, Any]] = {}  # boards of one device and clock share it
-    for board in BOARDS.values():
-        have = board.capacity.resources
-        entry: dict[str, Any] = {
-            "name": board.name, "title": board.title, "device": board.device,
-            "family": board.family, "price": board.price, "clock_mhz": board.clock / 1e6,
-            "block_ram_kbit": have["block_rams"] * board.capacity.block_ram_bits // 1024, **have,
-        }  # fmt: skip
-        row = [board.name, board.device, have["luts"], have["multipliers"], have["block_rams"],
-               entry["block_ram_kbit"], board.capacity.spram_bits // 8192, board.price]  # fmt: skip
-        if program is not None:
-            key = board.device, board.typical_clock
-            if key not in known:
-                known[key] = _fit(program.passes[0], board)
-            entry |= known[key]
-            row.append(entry["fits"] if entry["fits"] is not True else
-                       f"{entry['lanes']} lanes, {entry['cycles_per_step']:,} cycles, "
-                       f"{entry['steps_per_second']:,.0f} steps/s at {board.typical_clock / 1e6:g} MHz")  # fmt: skip
-        rows.append(row)
-        found.append(entry)
-    head = ["board", "device", "LUTs", "multipliers", "block RAMs", "kbit", "SPRAM kB", "price"]
-    console.say(table(rows, [*head, "estimate"] if program is not None else head))
-    return {"boards": found}
-
-
-def _fit(program: Program, board: Board) -> dict[str, Any]:
-    """Say how a program would be laid out on a board, or why it cannot."""
-    from ..hw.bitstream.plan import Options, prepare
-
-    try:
-        laid, options, expected = prepare(program, board, Options())
-    except InputError as error:
-        return {"fits": str(error)}
-    return {
-        "fits": True, "lanes": laid.geometry.lanes, "loadable": options.loadable,
-        "cycles_per_step": expected.cycles_per_step, "estimate": expected.resources,
-        "steps_per_second": round(board.typical_clock / expected.cycles_per_step, 1),
-    }  # fmt: skip
+    found = estimate(program, lanes=_lanes(args.lanes), progress=console.progress)
+    fitting = sorted(
+        (e for e in found if not e.refusal), key=lambda e: (e.microseconds, e.board.price)
+    )
+    rows = [
+        (e.board.name, e.board.price_class, e.lanes, f"{e.clock / 1e6:.0f}", f"{e.estimate.cycles_per_step:,}",
+         f"{e.microseconds:,.2f}", f"{1e6 / e.microseconds:,.0f}",
+         *(percent(e.fullness.get(name, 0)) for name in PROFILED),
+         "loaded" if e.loadable else "in the bitstream")
+        for e in fitting if e.estimate
+    ]  # fmt: skip
+    head = ("board", "price", "lanes", "MHz", "cycles", "us a step", "steps a second",
+            *(name.replace("_", " ") for name in PROFILED), "weights")  # fmt: skip
+    if rows:
+        console.say(table(rows, head))
+    for each in found:
+        if each.refusal:
+            console.say(f"{each.board.name}: {each.refusal}")
+    if fitting:
+        cheapest = min(fitting, key=lambda e: (e.board.price, e.microseconds))
+        chosen = args.lanes == "auto" and any(e.lanes != program.config.lanes for e in fitting)
+        console.say(
+            f"\nfastest: {fitting[0].board.name}; cheapest: {cheapest.board.name}. Cycles are exact; "
+            "clocks and LUTs are estimates, which gatewright build"
+            f"{' --lanes auto' if chosen and program.config.lanes else ''} replaces by what it reaches"
+        )
+    return {"boards": [_capacity(e.board) | e.to_json() for e in found]}
 
 
 def build(args: argparse.Namespace, console: Console) -> dict[str, Any]:

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from .hw import verilog as verilog
     from .hw import write_verilog as write_verilog
     from .hw.bitstream.build import build as build
+    from .hw.bitstream.profile import profile as profile
     from .hw.boards import find_board as find_board
     from .sim import simulate as simulate
 
@@ -68,6 +69,7 @@ _HOME = {
     "verilog": "hw",
     "write_verilog": "hw",
     "simulate": "sim",
+    "profile": "hw.bitstream.profile",
     "build": "hw.bitstream.build",
     "find_board": "hw.boards",
     "Device": "host.device",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Mapping
 
 from ...compiler.program.program import Program
@@ -67,16 +68,19 @@ def _way_out(program: Program, board: Board, short: Mapping[str, int], loadable:
             if rest + family.block_rams(width * fewer // bits, depth) <= have["block_rams"]:
                 ways.append(f"--weight-bits {fewer}")
                 break
-    elif program.geometry.lanes > 1:
+    if program.geometry.lanes > 1 and (not ways or short.keys() != {"block_rams"}):
         # What fewer lanes save is estimated, also where what is used comes from a netlist. They
         # must leave the placer some room, or the next attempt fails as this one did.
         room = board.capacity.room
         now = estimate(program, board.capacity, loadable).resources
-        for p in range(program.geometry.lanes - 1, 0, -1):
-            then = estimate(program.with_lanes(p), board.capacity, loadable).resources
-            if all(short[n] - now[n] + then[n] <= room[n] for n in short):
-                ways.append(f"--lanes {p}")
-                break
+
+        def too_many(lanes: int) -> bool:
+            then = estimate(program.with_lanes(lanes), board.capacity, loadable).resources
+            return any(short[n] - now[n] + then[n] > room[n] for n in short)
+
+        enough = bisect(range(1, program.geometry.lanes), False, key=too_many)
+        if enough:
+            ways.append(f"--lanes {enough}")
     others = [
         b.name
         for b in fitting_boards(program)
