@@ -19,24 +19,30 @@ from typing import NamedTuple
 import numpy as np
 from gatewright.compiler.ir.cells import CELLS
 from gatewright.compiler.ir.network import Datapath, QGate, QLayer, QNetwork
-from gatewright.compiler.layout.geometry import Geometry, choose_geometry
+from gatewright.compiler.layout.choice import choose_geometry
+from gatewright.compiler.layout.geometry import Geometry, shapes
 from gatewright.compiler.layout.schedule import Schedule
 from gatewright.compiler.numerics.fixed import Format
 
 GOALS = ((300, 0.95), (100, 0.85))  # useful cycles from which on, utilization
 
 
-def gru(inputs: int, hidden: int) -> QNetwork:
-    """Return a GRU of zero weights: the schedule depends on the shape only."""
+def layer(cell: str, inputs: int, hidden: int) -> QNetwork:
+    """Return a layer of zero weights: the schedule depends on the shape only."""
     zero = np.zeros(hidden, np.int64)
     w, u = np.zeros((hidden, inputs), np.int8), np.zeros((hidden, hidden), np.int8)
+    acts = {"gate": "sigmoid", "candidate": "tanh", "output": "tanh"}
     gates = tuple(
-        QGate(g, {"gate": "sigmoid", "candidate": "tanh"}[g.act], w, u, *[zero] * 6, bits=8)
-        for g in CELLS["gru"].gates
-    )
-    layer = QLayer("gru", "gru", hidden, ("x",), gates, 15)
+        QGate(
+            g, acts[g.act], w if g.input and g.source == "acc" else None,
+            u if g.recurrent and g.source == "acc" else None, *[zero] * 6,
+            bits=8 if g.source == "acc" else 0,
+        )
+        for g in CELLS[cell].gates
+    )  # fmt: skip
+    made = QLayer(cell, cell, hidden, ("x",), gates, 15)
     numbers = Datapath(8, 12, 16, 16, "interpolated", 0.2, 15, 15, 18, 18, 17)
-    return QNetwork(inputs, Format(12, 11), (layer,), ("gru",), numbers)
+    return QNetwork(inputs, Format(12, 11), (made,), (cell,), numbers)
 
 
 class Case(NamedTuple):
@@ -66,7 +72,7 @@ class Case(NamedTuple):
 
 def measure(inputs: int, hidden: int, lanes: int, geometry: Geometry | None = None) -> Case:
     """Lay out one shape, by default as the compiler would, and predict its cycles per step."""
-    network = gru(inputs, hidden)
+    network = layer("gru", inputs, hidden)
     schedule = Schedule(network, geometry or choose_geometry(network, lanes))
     return Case(
         inputs, hidden, lanes, network.macs / lanes, schedule.cycles()[0], schedule.words,
@@ -76,12 +82,7 @@ def measure(inputs: int, hidden: int, lanes: int, geometry: Geometry | None = No
 
 def best(case: Case) -> Case:
     """Return the same shape with the split and beat that predict the fewest cycles."""
-    tried = [
-        measure(case.inputs, case.hidden, case.lanes, g)
-        for beat in (1, 2, 4)
-        for split in range(beat, 17, beat)
-        if (g := Geometry(case.lanes, split, beat)).rows
-    ]
+    tried = [measure(case.inputs, case.hidden, case.lanes, g) for g in shapes(case.lanes)]
     return min(tried, key=lambda c: c.cycles)
 
 

@@ -14,14 +14,15 @@ import numpy.typing as npt
 
 from .. import golden
 from ..arrays import FloatArray, IntArray
-from ..config import Config
+from ..config import LANES_MAX, Config
 from ..errors import InputError
 from ..files.budget import one_import
 from ..files.npy import write_npz
 from ..ir.network import QNetwork
+from ..layout.choice import choose_geometry, choose_lanes, fewest_lanes
 from ..layout.core_spec import CoreSpec, layout_json
 from ..layout.core_spec import digest as hardware_digest
-from ..layout.geometry import Geometry, choose_geometry, choose_lanes
+from ..layout.geometry import Geometry, shapes
 from ..layout.images import MemoryImages, hex_files
 from ..layout.schedule import Schedule
 from ..numerics.fixed import Format
@@ -60,6 +61,8 @@ class Program:
         Widths to use in place of the fewest that the network needs.
     exponents : tuple of int
         Feature i of x is divided by ``2**exponents[i]`` before it is quantized; empty: none is.
+    geometry : Geometry, optional
+        Shape of the engine in place of the one that is chosen for ``config.lanes``.
 
     Attributes
     ----------
@@ -76,13 +79,13 @@ class Program:
         quality: dict[str, Any] | None = None,
         hardware: CoreSpec | None = None,
         exponents: tuple[int, ...] = (),
+        geometry: Geometry | None = None,
     ) -> None:
         self.network, self.config = network, config
         self.exponents = exponents
         self.quality = quality or {}
         self._given = hardware
-        lanes = config.lanes or self._choose_lanes()
-        self.geometry: Geometry = choose_geometry(network, lanes)
+        self.geometry = geometry or choose_geometry(network, config.lanes or self._choose_lanes())
         self.schedule = Schedule(network, self.geometry)
 
     def with_lanes(self, lanes: int) -> Program:
@@ -94,11 +97,8 @@ class Program:
         if not self.config.rate:
             return choose_lanes(self.network, DEFAULT_LANES)
         budget = self.config.clock / self.config.rate
-        lanes = max(1, int(np.ceil(self.network.macs / max(budget, 1.0))))
-        while lanes <= 4096:
-            if Schedule(self.network, choose_geometry(self.network, lanes)).cycles()[0] <= budget:
-                return lanes
-            lanes = max(lanes + 1, int(lanes * 1.05))
+        if lanes := fewest_lanes(self.network, budget, LANES_MAX):
+            return lanes
         raise InputError(
             f"{self.config.rate:g} steps per second at {self.config.clock:g} Hz leave {budget:.0f} cycles "
             "a step, too few for this network on any engine; lower the rate or raise the clock"
@@ -276,18 +276,21 @@ class Program:
         weights = read_arrays(folder, data)
         with damaged(folder):
             network, config = build_network(data, weights), Config.from_json(data["config"])
+            geometry = Geometry(*(data["geometry"][name] for name in Geometry._fields))
+            if geometry not in shapes(geometry.lanes):
+                raise ValueError(f"no engine has the shape {geometry}")
             program = cls(
                 network.with_argmax() if config.argmax else network,
                 config,
                 None,
                 CoreSpec.from_json(data["hardware"]) if "hardware" in data else None,
                 read_exponents(data),
+                geometry,
             )
             digest = program.digest
         check_digest(folder, digest, data)
         program.quality = read_quality(folder, data)
         with damaged(folder):
-            check_summary(folder, data, "geometry", program.geometry._asdict())
             check_summary(folder, data, "summary", program.summary)
             check_summary(folder, data, "beat_layout", layout_json(program.images.layout))
             check_files(folder, hex_files(program.images))

@@ -11,8 +11,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..arrays import IntArray
+from ..config import LANES_MAX
 from ..files.budget import spend
 from ..ir.cells import CELLS, LINEAR_GATE
+from ..layout.geometry import BEATS, WIDEST
 
 __all__ = ["check_arrays", "check_chain", "check_program"]
 
@@ -141,9 +143,10 @@ NUMBERS = entries(
 HARDWARE = entries(
     acc_bits=WIDTH, sum_bits=WIDTH, layout=named(items(whole(-(1 << 62), 1 << 62), 5, 5))
 )
+GEOMETRY = entries(lanes=whole(1, LANES_MAX), split=whole(1, WIDEST), beat=whole(1, BEATS[-1]))
 PROGRAM = entries(
     ("summary", "hardware"), **BASE, summary=summary, hardware=HARDWARE, numbers=NUMBERS,
-    layers=items(LAYER, 1, LAYERS_LIMIT),
+    geometry=GEOMETRY, layers=items(LAYER, 1, LAYERS_LIMIT),
 )  # fmt: skip
 STAGE = entries(digest=text, reads=NAMES, reverse=flag, hands_out=NAMES)
 CHAIN = entries(("summary",), **BASE, summary=summary, passes=items(STAGE, 0, LAYERS_LIMIT))

@@ -172,7 +172,7 @@ def quantize_stream(
         network = network.with_argmax()
     if like is None:
         return Program(network, config, quality, exponents=exponents)
-    program = Program(network, config, quality, like.hardware, exponents)
+    program = Program(network, config, quality, like.hardware, exponents, like.geometry)
     unlike = differences(program, like)
     if unlike:
         raise InputError(

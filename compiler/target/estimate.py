@@ -9,8 +9,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 from ..errors import InputError
-from ..layout.geometry import Geometry, choose_geometry, estimate_cycles
+from ..layout.choice import Choice
+from ..layout.geometry import Geometry
 from ..layout.planes import offsets, plan
 from ..layout.tables import POSTS
 from ..numerics.activation import ACTIVATIONS
@@ -202,38 +205,39 @@ def choose_lanes(
     InputError
         The rate is out of reach on this device.
     """
-    net, rate = program.network, program.config.rate
+    choice, rate = Choice.of(program.network), program.config.rate
     most = most or max(8, 2 * device.multipliers)
-    shapes = {p: choose_geometry(net, p) for p in range(1, most + 1)}
-    slowed = {p: slowdown(shape, device) for p, shape in shapes.items()}
-    cycles = {p: estimate_cycles(net, shape) for p, shape in shapes.items()}
+    bounds = choice.least(most)
+    least = {p: bounds[p] * slowdown(Geometry(p, 1, 1), device) for p in range(1, most + 1)}
     fitting: dict[int, float] = {}  # how long a step takes, by lanes
-    nearest = (float("inf"), 1)
-    for p in sorted(cycles, key=lambda p: (cycles[p] * slowed[p], p)):
-        # A schedule takes hardly less than its estimate (3 % at most were seen), often more (up to 60 %).
-        if fitting and cycles[p] * slowed[p] > 1.05 * min(fitting.values()):
+    nearest, limit = (float("inf"), 1), float("inf")
+    for p in sorted(least, key=lambda p: least[p]):
+        if least[p] > limit:
             break
-        laid = program.with_lanes(p)
-        over = excess(laid, device, loadable)
-        if over <= 1:
-            fitting[p] = laid.schedule.cycles()[0] * slowed[p]
+        shape = choice.geometry(p)
+        took = choice.cycles(shape) * slowdown(shape, device)
+        if shape.lanes < p or took > limit:
+            continue
+        over = excess(program.with_lanes(p), device, loadable)
         nearest = min(nearest, (over, p))
+        if over <= 1:
+            fitting[p] = took
+            # The fewest lanes among those that come within 2 % of each other.
+            limit = 1.02 * min(fitting.values())
     if not fitting:
         return nearest[1]
-    # The fewest lanes among those that come within 2 % of each other.
-    chosen = min(p for p in fitting if fitting[p] <= 1.02 * min(fitting.values()))
+    chosen = min(p for p in fitting if fitting[p] <= limit)
     if not rate:
         return chosen
     budget = clock / rate
-    enough = [p for p in sorted(cycles) if cycles[p] <= budget]
-    for p in enough:
-        laid = program.with_lanes(p)
-        if laid.schedule.cycles()[0] <= budget and fits(laid, device, loadable):
-            return p
+    for p in np.flatnonzero(bounds <= budget).tolist():
+        enough = choice.cycles(choice.geometry(p)) <= budget
+        if enough and fits(program.with_lanes(p), device, loadable):
+            return int(p)
     raise InputError(
         f"{rate:g} steps per second at {clock / 1e6:g} MHz leave {budget:.0f} cycles a step; "
         f"{chosen} lanes, the fastest on {device.name}, take "
-        f"{program.with_lanes(chosen).schedule.cycles()[0]}: lower the rate or take a larger board"
+        f"{choice.cycles(choice.geometry(chosen))}: lower the rate or take a larger board"
     )
 
 

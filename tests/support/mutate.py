@@ -45,6 +45,8 @@ MIRRORS: dict[str, tuple[str, ...]] = {
     "compiler/numerics/activation.py": ("tests/compiler/numerics", *GOLDEN),
     "compiler/layout/schedule.py": SCHEDULE,
     "compiler/layout/replay.py": SCHEDULE,
+    "compiler/layout/bound.py": ("tests/compiler/layout/test_choice.py",),
+    "compiler/layout/choice.py": ("tests/compiler/layout/test_choice.py",),
     "compiler/layout/geometry.py": SCHEDULE,
     "compiler/layout/groups.py": SCHEDULE,
     "compiler/layout/tables.py": SCHEDULE,

@@ -83,7 +83,7 @@ def test_chosen_lanes_fit_and_are_the_fastest_that_do(program, name):
     }
     if device.multipliers <= 28:  # where lanes hardly slow the clock, the fewest cycles as well
         best = min(program.with_lanes(p).schedule.cycles()[0] for p in took)
-        assert laid.schedule.cycles()[0] <= best * 1.1
+        assert laid.schedule.cycles()[0] <= best * 1.2
     assert took[lanes] <= 1.02 * min(took.values())
     assert all(took[p] > 1.02 * min(took.values()) for p in took if p < lanes)
 

@@ -1,0 +1,137 @@
+"""A bound of a step's cycles, for many geometries at once.
+
+The replay of :mod:`.replay` with whole blocks of tiles in place of tiles, and with fewer of its
+conditions: every time here is one that the replay reaches then or later.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ..arrays import IntArray
+from ..ir.network import QNetwork
+from .geometry import Geometry
+from .latency import Timing
+from .schedule import Schedule
+
+__all__ = ["fewest_cycles"]
+
+STEPS = 8
+"""Steps after which they take turns at most."""
+
+
+class _Block(NamedTuple):
+    """A block, as far as its times do not depend on split and rows."""
+
+    segments: list[tuple[str, bool, int]]  # vector, of the step before, elements
+    takes: IntArray  # places in the beat table of what drains rows, from the first of them
+    beats: int  # as many until those of the next block
+    made: list[tuple[str, int, int]]  # vector, place of its last beat, rows drained before that
+
+
+def _blocks(network: QNetwork, beat: int) -> list[_Block]:
+    """Return the blocks with their part of the beat table.
+
+    The table depends on the beat only, unless gates have weights of different widths: then the
+    order within a group is left open, and beats that drain no rows do not count.
+    """
+    s = Schedule(network, Geometry(beat * beat, beat, beat))
+    open_order = any(
+        len({g.bits for g in block if g.gate.source == "acc"}) > 1
+        for layer in network.layers for block in layer.blocks
+    )  # fmt: skip
+    owner = {word: name for name, word in _last_words(s).items()}
+    ends = [b.operand and b.word_end and b.word in owner for b in s.beats]
+    beats = [b for b, ends in zip(s.beats, ends, strict=True) if not open_order or b.take or ends]
+    takes = np.flatnonzero([b.take for b in beats])
+    found, at = [], 0
+    for block in s.blocks:
+        own, at = takes[at : at + block.tiles], at + block.tiles
+        first, end = int(own[0]), int(takes[at]) if at < len(takes) else len(beats)
+        own = own - first
+        segments = [
+            (g.vector, g.old, network.size(g.vector.removesuffix(".rh")) if g.words > 1 else 1)
+            for g in block.segments
+        ]
+        made = []
+        for place, b in enumerate(beats[first:end]):
+            if b.operand and b.word_end and b.word in owner:
+                if open_order and b is not beats[end - 1]:
+                    place = 0
+                made.append((owner[b.word], place, int((own <= place).sum()) - 1))
+        found.append(_Block(segments, own, end - first, made))
+    return found
+
+
+def _last_words(s: Schedule) -> dict[str, int]:
+    """Return the last operand word of each vector."""
+    starts = [*s.bases.values(), s.memory_words]
+    return {name: end - 1 for name, end in zip(s.bases, starts[1:], strict=True)}
+
+
+def fewest_cycles(network: QNetwork, beat: int, split: IntArray, rows: IntArray) -> IntArray:
+    """Return a number of cycles that no step goes below.
+
+    Parameters
+    ----------
+    network : QNetwork
+    beat : int
+    split, rows : ndarray of int64, shape (n,)
+        Parts of a row, and rows of a tile, of each geometry.
+
+    Returns
+    -------
+    ndarray of int64, shape (n,)
+    """
+    blocks, chunk = _blocks(network, beat), rows // beat
+    zero = np.zeros(len(split), np.int64)
+    visible: dict[str, IntArray] = {name: zero - 1 for b in blocks for name, _, _ in b.made}
+    issue, free, accepted = zero, zero, zero - 1
+    drained, finished = [zero - 1] * 2, [zero - 1] * 2
+    ends = []
+    for _ in range(STEPS):
+        start = np.maximum(accepted, finished[0])
+        accepted = start + network.input_size
+        issue = np.maximum(issue, start + np.minimum(split, network.input_size) + Timing.INPUT)
+        before = dict(visible)
+        for b in blocks:
+            tiles = -(-len(b.takes) // chunk)
+            first, columns = np.maximum(issue, drained[0] + 1), zero
+            for name, old, size in b.segments:
+                words = -(-size // split)
+                there = (
+                    accepted + Timing.INPUT if name == "x" else (before if old else visible)[name]
+                )
+                first = np.maximum(first, there - (words - 1)) + words
+                columns = columns + words
+            begin = np.maximum(free, first - 1 + Timing.MAC)
+            # The last tile: behind the walks of all, two of which wait for the drain of the tile
+            # before them, and behind the drain of the last but two.
+            pair = np.maximum(2 * columns, columns + Timing.MAC + chunk - 1)
+            issue = first + (tiles - 1) // 2 * pair + (tiles - 1) % 2 * columns
+            third = begin + b.takes[np.maximum((tiles - 2) * chunk - 1, 0)]
+            issue = np.where(tiles > 2, np.maximum(issue, third + 1 + columns), issue)
+            place = b.takes[(tiles - 1) * chunk]
+            last = np.maximum(begin + place, issue - 1 + Timing.MAC)
+            for name, at, taken in b.made:
+                tile = taken // chunk
+                own = (
+                    first
+                    + tile // 2 * pair
+                    + tile % 2 * columns
+                    - 1
+                    + Timing.MAC
+                    + at
+                    - b.takes[tile * chunk]
+                )
+                when = np.maximum(begin + at, np.where(tile == tiles - 1, last + at - place, own))
+                visible[name] = when + Timing.VISIBLE
+            free = last + b.beats - place
+            second = begin + b.takes[np.maximum((tiles - 1) * chunk - 1, 0)]
+            drained = [np.where(tiles > 1, second, drained[1]), last + b.takes[-1] - place]
+        finished = [finished[1], issue - 1]
+        ends.append(free)
+    steady = np.diff(ends, axis=0)[-3:].min(axis=0)
+    return np.maximum(steady, max(network.input_size, network.elements))
