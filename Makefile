@@ -35,7 +35,7 @@ test-full: tools lint warm $(DOCS)
 	$(BIN)/pytest -n 2 --dist loadgroup --durations 20
 
 # CASE='{...}', which a difference prints, replays one configuration. One netlist is run in NETLISTS
-# seeds, each of which draws 80 configurations at most.
+# seeds, each of which draws 24 configurations at most.
 fuzz mutate: export OPENBLAS_NUM_THREADS = 1
 fuzz: tools warm
 	cd tests && ../$(BIN)/python -u -m support.fuzz \

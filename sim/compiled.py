@@ -42,7 +42,11 @@ def build_cores(
     cores = " ".join(f"X({prefix})" for prefix in prefixes)
     (source.parent / "cores.h").write_text(f"#define CORES(X) {cores}\n")
     main = Path(__file__).with_name("core.cpp")
-    return build_simulator([source], top, folder, main=main, optimize=optimize, progress=progress)
+    # Where the C++ compiler mostly reads, it reads the model's header once.
+    arguments = ("--output-split", "0") if optimize == "-O0" else ()
+    return build_simulator(
+        [source], top, folder, main=main, arguments=arguments, optimize=optimize, progress=progress
+    )
 
 
 def play_cores(program: Path, jobs: Sequence[Mapping[str, Any]], run: Path) -> list[Recorded]:

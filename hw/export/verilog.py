@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 from amaranth.back import verilog as back
+from amaranth.lib import wiring
 
 from ...compiler.arrays import IntArray
 from ...compiler.errors import InputError
@@ -25,7 +26,7 @@ from .wrappers import AXIS, WISHBONE, axis_verilog, fusesoc_core, wishbone_veril
 if TYPE_CHECKING:
     from ...compiler.program.chain import Chain
 
-__all__ = ["TOP", "core_verilog", "write_verilog"]
+__all__ = ["TOP", "component_verilog", "core_verilog", "write_verilog"]
 
 TOP = "gatewright_core"
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,31}")
@@ -55,19 +56,24 @@ def core_verilog(program: Program, **options: Any) -> str:
 
 
 def _convert(core: Core) -> str:
-    """Return the Verilog of a core."""
-    text = back.convert(core, name=TOP, emit_src=False, strip_internal_attrs=True)
-    # Yosys makes combinational blocks run at time 0 by a register with an initial value. In
-    # Icarus such a value is there before the blocks wait for it; an initial statement is not.
-    text = re.sub(r"reg (\\\$auto\$verilog_backend\S*) += 0;", r"reg \1 ; initial \1 = 0;", text)
+    """Return the Verilog of a core, with what it reads at its head."""
     header = (
         f"// gatewright core, program {core.program.digest[:16]}\n"
         f"// The simulator or synthesizer must find {' '.join(hex_files(core.program.images))} in "
         "its working folder.\n"
     )
+    return header + component_verilog(core, TOP)
+
+
+def component_verilog(component: wiring.Component, name: str) -> str:
+    """Return the Verilog of a core, or of a component that holds cores, with the tables' module."""
+    text = back.convert(component, name=name, emit_src=False, strip_internal_attrs=True)
+    # Yosys makes combinational blocks run at time 0 by a register with an initial value. In
+    # Icarus such a value is there before the blocks wait for it; an initial statement is not.
+    text = re.sub(r"reg (\\\$auto\$verilog_backend\S*) += 0;", r"reg \1 ; initial \1 = 0;", text)
     quiet = "".join(f"/* verilator lint_off {name} */\n" for name in GENERATED)
     quiet, loud = "/* verilator lint_save */\n" + quiet, "/* verilator lint_restore */\n"
-    return header + quiet + TABLE_VERILOG + "\n" + text + loud
+    return quiet + TABLE_VERILOG + "\n" + text + loud
 
 
 def write_verilog(

@@ -20,10 +20,10 @@ from gatewright.sim import build
 from gatewright.sim.bench import Bench
 from gatewright.sim.compiled import CompiledBench
 from gatewright.sim.runner import simulate
-from support.many_cores import PORT
 from support.randoms import extreme_codes, recurrent
 
 pytestmark = pytest.mark.xdist_group("compiled")
+PORT = re.compile(r"^  (input|output) (\[\d+:0\] )?(\w+);", re.MULTILINE)
 
 
 def small(seed: int = 5, like: Program | None = None) -> Program:

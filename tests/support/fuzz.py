@@ -36,14 +36,10 @@ from .randoms import model as random_model
 
 __all__ = ["Case", "Different", "cases", "check", "fuzz"]
 
-BATCH = 16
-"""Cores in one Verilator build: starting the compiler costs more than one more core."""
+BATCH = 24
+"""Cases of one seed, in one Verilator build: starting the compiler costs more than one more core."""
 TORCH = {"gru": ("GRU", "rzn"), "lstm": ("LSTM", "ifgo"), "rnn": ("RNN", "n")}
 """PyTorch's modules, and the order of gates in their tensors."""
-
-
-class Different(AssertionError):
-    """Two implementations of a case differ."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +90,14 @@ class Case:
         """Read what the replay command carries."""
         values = json.loads(text)
         return cls(**values | {name: tuple(values[name]) for name in ("cells", "plan")})
+
+
+class Different(AssertionError):
+    """Two implementations of a case differ."""
+
+    def __init__(self, what: str, case: Case) -> None:
+        super().__init__(f"{what}\n{case}")
+        self.case = case
 
 
 cases = st.builds(
@@ -184,7 +188,7 @@ def _job(case: Case, p: Program) -> _Job:
             done, fast = golden.reference(p.network, x, before), golden.run(p.network, x, before)
             same = (done.outputs == fast.outputs).all() and done.saturations == fast.saturations
             if not same or (done.state.flat(p.network) != fast.state.flat(p.network)).any():
-                raise Different(f"golden in NumPy and compiled\n{case}")
+                raise Different("golden in NumPy and compiled", case)
             state = done.state
             items.append(x[0] if word == "fresh" else Continue(x[0]))
             outputs.append(done.outputs[0])
@@ -238,7 +242,7 @@ def _torch(case: Case, m: Model) -> None:
             values[layer.name] = module(given)[0]
     wanted = torch.cat([values[name] for name in m.outputs], dim=2).numpy()
     if np.abs(m.run(x) - wanted).max() > 1e-9 * max(1.0, float(np.abs(wanted).max())):
-        raise Different(f"PyTorch and the float model\n{case}")
+        raise Different("PyTorch and the float model", case)
 
 
 def prepare(case: Case) -> list[_Job] | None:
@@ -253,11 +257,11 @@ def prepare(case: Case) -> list[_Job] | None:
         try:
             got = record(job.program, job.items, stall=case.stall, seed=case.seed, junk=case.junk)
         except Exception as error:
-            raise Different(f"Amaranth: {error}\n{case}") from error
+            raise Different(f"Amaranth: {error}", case) from error
         if (got.outputs != job.outputs).any():
-            raise Different(f"outputs of Amaranth\n{case}")
+            raise Different("outputs of Amaranth", case)
         if any((a != b).any() for a, b in zip(got.states, job.states, strict=True)):
-            raise Different(f"states of Amaranth\n{case}")
+            raise Different("states of Amaranth", case)
     return jobs
 
 
@@ -265,11 +269,11 @@ def _compare(job: _Job, got: Any, name: str) -> None:
     outputs = np.zeros_like(got.outputs)
     outputs[:, job.program.schedule.output_order] = got.outputs
     if (outputs != job.expected).any():
-        raise Different(f"outputs of {name}\n{job.case}")
+        raise Different(f"outputs of {name}", job.case)
     if len(got.state) and (got.state != job.final).any():
-        raise Different(f"the state of {name}\n{job.case}")
+        raise Different(f"the state of {name}", job.case)
     if not job.case.stall and (got.ends != job.program.schedule.predict(len(outputs))).any():
-        raise Different(f"cycles of {name}\n{job.case}")
+        raise Different(f"cycles of {name}", job.case)
 
 
 def check(batch: Sequence[Case], folder: Path, counts: Counter[str]) -> None:
@@ -297,23 +301,46 @@ def check(batch: Sequence[Case], folder: Path, counts: Counter[str]) -> None:
             _compare(job, got, f"the netlist of {job.case.netlist}")
 
 
-def _draw(run: Callable[[list[Case]], None], k: int, size: int) -> None:
-    """Give batches of a seed to a function; the first is the simplest there is."""
+def _draw(run: Callable[[Case], None], k: int) -> None:
+    """Give the cases of a seed to a function; hypothesis shrinks the one with which it fails."""
 
     @seed(k)
     @settings(
-        max_examples=5, deadline=None, database=None, phases=(Phase.generate, Phase.shrink),
-        suppress_health_check=list(HealthCheck),
+        max_examples=BATCH, deadline=None, database=None, phases=(Phase.generate, Phase.shrink),
+        suppress_health_check=list(HealthCheck), report_multiple_bugs=False,
     )  # fmt: skip
-    @given(st.lists(cases, min_size=size, max_size=size))
-    def each(batch: list[Case]) -> None:
-        run(batch)
+    @given(cases)
+    def each(case: Case) -> None:
+        run(case)
 
     each()
 
 
+def _alone(case: Case) -> None:
+    with TemporaryDirectory() as folder:
+        check([case], Path(folder), Counter())
+
+
+def _shrink(k: int, batch: Sequence[Case], whole: Exception) -> None:
+    """Find what differs in a batch of a seed, alone and small."""
+    found = isinstance(whole, Different) and next((c for c in batch if c == whole.case), None)
+    failed: list[Case] = []
+
+    def run(case: Case) -> None:
+        # Until the first difference all are those of the batch, and most of these agree.
+        if not failed and (case not in batch or (found and case != found)):
+            return
+        try:
+            _alone(case)
+        except Exception:
+            failed.append(case)
+            raise
+
+    _draw(run, k)
+
+
 def fuzz(number: int, seconds: float, start: int = 0, netlists: int = 0) -> Counter[str]:
-    """Draw and check cases until there are so many, or the time is over.
+    """Draw and check cases, no two alike, until there are so many, or the time is over.
 
     Parameters
     ----------
@@ -324,25 +351,31 @@ def fuzz(number: int, seconds: float, start: int = 0, netlists: int = 0) -> Coun
         Seed of the drawing.
     netlists : int
         One small case in so many batches is synthesized too, families in turn; 0: none.
+
+    Raises
+    ------
+    Different
+        Of the smallest case that hypothesis finds.
     """
     counts: Counter[str] = Counter()
     end, k = time.monotonic() + seconds, start
-    families = list(FAMILIES)
+    families, seen = list(FAMILIES), set[Case]()
     while counts["configurations"] < number and time.monotonic() < end:
-        size = min(BATCH, number - counts["configurations"])
-        extra: list[Case] = []
+        drawn: list[Case] = []
+        _draw(drawn.append, k)
+        batch = [case for case in drawn if case not in seen][: number - counts["configurations"]]
+        seen.update(batch)
+        try:
+            with TemporaryDirectory() as folder:
+                check(batch, Path(folder), counts)
+        except Exception as error:
+            _shrink(k, batch, error)
+            raise  # it does not happen alone
         if netlists and (k - start) % netlists == netlists - 1:
             cell = list(CELLS)[k % len(CELLS)]
             family = families[(k // netlists) % len(families)]
-            extra = [Case(k, (cell,), largest=3, lanes=4, netlist=family, stall=0.3 * (k % 2))]
-
-        def run(batch: list[Case], extra: list[Case] = extra) -> None:
-            if time.monotonic() < end and counts["configurations"] < number:
-                with TemporaryDirectory() as folder:
-                    check([*batch, *extra], Path(folder), counts)
-                extra.clear()
-
-        _draw(run, k, size)
+            _alone(Case(k, (cell,), largest=3, lanes=4, netlist=family, stall=0.3 * (k % 2)))
+            counts["netlists"] += 1
         k += 1
         print(f"seed {k}: {dict(counts)}", flush=True)
     return counts

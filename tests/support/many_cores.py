@@ -7,41 +7,55 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from amaranth.hdl import Module
+from amaranth.lib import wiring
+from amaranth.lib.wiring import Out, connect, flipped
 from gatewright.compiler import golden
 from gatewright.compiler.layout.images import hex_files
 from gatewright.compiler.program.program import Program
-from gatewright.hw.blocks.memory import TABLE_VERILOG
-from gatewright.hw.export.verilog import TOP, write_verilog
+from gatewright.hw.engine.core import Core
+from gatewright.hw.export.verilog import component_verilog
 from gatewright.sim.bench import Recorded, make_job
 from gatewright.sim.compiled import build_cores, play_cores
 
-PORT = re.compile(r"^  (input|output) (\[\d+:0\] )?(\w+);", re.MULTILINE)
+MODULE = re.compile(r"^(?=module )", re.MULTILINE)
+OWNER = re.compile(r"module \\many\.core(\d+)[. ]")
 
 
-def design(programs: list[Program], folder: Path, loadable: Sequence[bool] = ()) -> Path:
-    """Write a top level ``many`` with one renamed core a program, ports prefixed ``k0_``, ..."""
-    text, ports, instances = [TABLE_VERILOG], ["input clk", "input rst"], []
+class Many(wiring.Component):
+    """Cores side by side; core ``k`` has its ports as ``k0__i__payload`` and so on."""
+
+    def __init__(self, cores: Sequence[Core]) -> None:
+        self.cores = cores
+        super().__init__({f"k{k}": Out(core.signature) for k, core in enumerate(cores)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        for k, core in enumerate(self.cores):
+            m.submodules[f"core{k}"] = core
+            connect(m, core, flipped(getattr(self, f"k{k}")))
+        return m
+
+
+def design(programs: Sequence[Program], folder: Path, loadable: Sequence[bool] = ()) -> Path:
+    """Write the Verilog of :class:`Many`, one core a program, and the memories that they read."""
+    for program in programs:
+        program.network.check_hardware()
+    cores = [
+        Core(program, rom_files=True, loadable=bool(loadable) and loadable[k])
+        for k, program in enumerate(programs)
+    ]
+    parts = MODULE.split(component_verilog(Many(cores), "many"))
+    for at, part in enumerate(parts):
+        if owner := OWNER.match(part):
+            k = int(owner[1])
+            for name in hex_files(programs[k].images):
+                parts[at] = parts[at].replace(f'"{name}"', f'"core{k}_{name}"')
     for k, program in enumerate(programs):
-        write_verilog(program, folder / f"core{k}", loadable=bool(loadable) and loadable[k])
-        core = (folder / f"core{k}/core.v").read_text()
-        core = core.replace(TABLE_VERILOG, "").replace(TOP, f"core{k}")
         for name, words in hex_files(program.images).items():
-            core = core.replace(f'"{name}"', f'"core{k}_{name}"')
             (folder / f"core{k}_{name}").write_text(words)
-        top = core[core.index(f"module core{k}(") :]
-        found = PORT.findall(top[: top.index("endmodule")])
-        wires = []
-        for direction, width, name in found:
-            shared = name in ("clk", "rst")
-            wires.append(f".{name}({name if shared else f'k{k}_{name}'})")
-            if not shared:
-                ports.append(f"{direction} {width}k{k}_{name}")
-        text.append(core)
-        instances.append(f"core{k} k{k} ({', '.join(wires)});")
-    top = ",\n  ".join(ports)
-    text.append(f"module many(\n  {top}\n);\n" + "\n".join(instances) + "\nendmodule\n")
     path = folder / "many.v"
-    path.write_text("\n".join(text))
+    path.write_text("".join(parts))
     return path
 
 
@@ -53,7 +67,7 @@ def record_many(
     source = design([job[0] for job in jobs], folder, loadable)
     # Compiling takes much longer than running.
     built = build_cores(
-        source, "many", folder, [f"k{k}_" for k in range(len(jobs))], optimize="-O0"
+        source, "many", folder, [f"k{k}___05F" for k in range(len(jobs))], optimize="-O0"
     )
     return play_cores(
         built,
