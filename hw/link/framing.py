@@ -141,7 +141,7 @@ class FrameSender(wiring.Component):
             buffer.w_data.eq(Mux(zero, at - code_at, byte)),
         ]
 
-        with m.FSM():
+        with m.FSM(name="encode"):
             with m.State("WAIT-BYTE"):
                 m.d.comb += self.i.ready.eq(1)
                 m.d.sync += byte.eq(self.i.payload.data)
@@ -189,7 +189,7 @@ class FrameSender(wiring.Component):
             buffer.r_addr.eq(Cat(place, ~half)),
             self.o.payload.eq(Mux(at_end, Const(0, 8), buffer.r_data)),
         ]
-        with m.FSM():
+        with m.FSM(name="send"):
             with m.State("WAIT-FRAME"):
                 m.d.sync += place.eq(0)
                 with m.If(full):

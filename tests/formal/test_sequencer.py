@@ -24,15 +24,20 @@ STEPS = 4
 """Steps are told apart modulo this: the sequencer is never that far from who writes."""
 
 
-def program(cell: str, size: int = 1, lanes: int = 1, head: bool = False) -> Program:
-    """Return a program whose vectors fill their words, so that every bank of a word is written."""
+def program(*cells: str) -> Program:
+    """Return a stack of layers of one; their vectors fill their words, so every bank is written."""
     rng = np.random.default_rng(1)
-    layers: list[Any] = [recurrent(rng, "only", cell, ("x",), size, size)]
-    if head:
-        layers.append(Linear("head", ("only",), rng.normal(size=(size, size))))
+    layers: list[Any] = []
+    for k, cell in enumerate(cells):
+        source = (f"layer{k - 1}" if k else "x",)
+        layers.append(
+            Linear(f"layer{k}", source, rng.normal(size=(1, 1)))
+            if cell == "linear"
+            else recurrent(rng, f"layer{k}", cell, source, 1, 1)
+        )
     bits = dict.fromkeys(("weight_bits", "activation_bits", "state_bits", "gate_bits"), 2)
-    options = Config(lanes=lanes, activation="hard", **bits)
-    return quantize(Model(size, tuple(layers)), rng.normal(size=(2, 10, size)), options)
+    options = Config(lanes=1, activation="hard", **bits)
+    return quantize(Model(1, tuple(layers)), rng.normal(size=(2, 10, 1)), options)
 
 
 def instances(monkeypatch: pytest.MonkeyPatch, *classes: type) -> list[Any]:
@@ -105,12 +110,26 @@ def proof(p: Program, folder: Path, monkeypatch: pytest.MonkeyPatch, depth: int)
     return prove(m, free_inputs(dut), folder, depth=depth, bounded=True, memories=memories)
 
 
+PROGRAMS = {
+    ("rnn",): 52,
+    ("gru",): 76,
+    ("gru_reset_before",): 96,
+    ("lstm",): 98,
+    ("mgu",): 96,
+    ("rnn", "linear"): 94,
+    ("rnn", "rnn"): 94,
+    ("gru", "lstm"): 120,
+}
+"""Programs by their layers, and the cycles looked at. In these the second step issues what the first wrote."""
+
+
 @pytest.mark.full
+@pytest.mark.parametrize("cells", PROGRAMS)
 def test_no_operand_is_issued_before_it_is_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cells: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """52 cycles: the second step of an RNN has issued the state that the first one wrote."""
-    assert proof(program("rnn"), tmp_path, monkeypatch, 52) == 52
+    depth = PROGRAMS[cells]
+    assert proof(program(*cells), tmp_path, monkeypatch, depth) == depth
 
 
 def test_a_schedule_that_does_not_wait_is_refuted(

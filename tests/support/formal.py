@@ -22,7 +22,8 @@ from gatewright.hw.bitstream.tools import run_tool
 from gatewright.hw.blocks.collisions import ATTRIBUTE
 
 __all__ = [
-    "AnyConst", "AnySeq", "Memories", "Refuted", "free_inputs", "hold", "named", "prove", "streams",
+    "AnyConst", "AnySeq", "Memories", "Refuted", "Watched", "free_inputs", "hold", "named", "prove",
+    "streams",
 ]  # fmt: skip
 
 
@@ -70,6 +71,43 @@ class Memories:
                 value = Mux(collides, AnySeq(len(value)), value)
             with m.If(port.en):
                 m.d.sync += Value.cast(port.data).eq(value)
+        return m
+
+
+class Watched(Memories):
+    """As :class:`Memories`, with one word of each, at any place: a proof of that word is one of all.
+
+    What is read of another word is anything.
+
+    Attributes
+    ----------
+    places : list of Value
+        Of the watched word of each memory, in the order of elaboration: some constant.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.places: list[Value] = []
+
+    def get_memory(self, memory: Any) -> Module:
+        """Return a memory of one register."""
+        m = Module()
+        shape = Shape.cast(memory.shape)
+        (init,) = set(memory.init)  # all words are alike
+        word = Signal(shape, name="word", init=int(init), reset_less=True)
+        place = Signal(range(memory.depth), name="watched")
+        m.d.comb += place.eq(AnyConst(len(place)))
+        self.words.append([word])
+        self.places.append(place)
+        (write,) = memory.write_ports
+        assert len(write.en) == 1
+        with m.If(write.en & (write.addr == place)):
+            m.d.sync += word.eq(write.data)
+        for port in memory.read_ports:
+            assert not port.transparent_for and port.domain == "sync"
+            here = (port.addr == place) & ~(write.en & (write.addr == port.addr))
+            with m.If(port.en):
+                m.d.sync += Value.cast(port.data).eq(Mux(here, word, AnySeq(len(word))))
         return m
 
 

@@ -8,10 +8,13 @@ number, comparison, choice or assignment.
 from __future__ import annotations
 
 import ast
+import contextlib
 import copy
+import importlib
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -21,12 +24,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from gatewright.compiler.files.process import run_in_group
+import pytest
 
 __all__ = ["EQUIVALENT", "MIRRORS", "Mutant", "mutants"]
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 900  # seconds; a mutant that hangs is noticed
+PRELOADED = ("numpy", "amaranth.sim", "amaranth.back.verilog", "safetensors.numpy", "hypothesis")
 
 ENGINE = (
     "tests/hw/engine/test_core.py::test_every_cell",
@@ -196,30 +200,61 @@ def _copy(folder: Path) -> None:
             shutil.copy(source, folder / name, follow_symlinks=False)
 
 
+def _test(folder: Path, group: str) -> int:
+    """Run tests of the copy in this process, which imports the copy; return pytest's exit code."""
+    for name in [
+        name for name in sys.modules if name.partition(".")[0] in ("gatewright", "support")
+    ]:
+        del sys.modules[name]
+    os.chdir(folder)
+    sys.path.insert(0, str(folder / ".types"))
+    sys.dont_write_bytecode = True
+    out = os.open("said.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    for stream in (1, 2):
+        os.dup2(out, stream)
+    options = ["-q", "-x", "-n", "0", "-p", "no:cacheprovider", "-m", "not full"]
+    return int(pytest.main([*options, group]))
+
+
 def _noticed(folder: Path, tests: tuple[str, ...]) -> bool:
-    """Run tests, one group after the other, until one fails."""
-    environment = os.environ | {
-        "PYTHONPATH": str(folder / ".types"), "OPENBLAS_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1",
-    }  # fmt: skip
+    """Run tests, one group after the other, until one fails.
+
+    Each runs in a child of this process, which has imported what takes longest.
+    """
     for group in tests:
-        command = [sys.executable, "-P", "-m", "pytest", "-q", "-x", "-n", "0", "-p", "no:cacheprovider",
-                   "-m", "not full", group]  # fmt: skip
-        try:
-            done = run_in_group(
-                command, cwd=folder, env=environment, timeout=PATIENCE, stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT, text=True,
-            )  # fmt: skip
-        except subprocess.TimeoutExpired:
+        child = os.fork()
+        if child == 0:
+            os.setpgid(0, 0)
+            code = 99
+            try:
+                code = _test(folder, group)
+            finally:
+                os._exit(code)
+        end = time.monotonic() + PATIENCE
+        while not (done := os.waitpid(child, os.WNOHANG))[0] and time.monotonic() < end:
+            time.sleep(0.05)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child, signal.SIGKILL)
+        if not done[0]:
+            os.waitpid(child, 0)
             return True
-        if done.returncode not in (0, 1, 2):
-            raise RuntimeError(done.stdout[-3000:])
-        if done.returncode:
+        code = os.waitstatus_to_exitcode(done[1])
+        # Interrupted is what pytest calls a test file that cannot be imported.
+        if code not in (
+            pytest.ExitCode.OK,
+            pytest.ExitCode.TESTS_FAILED,
+            pytest.ExitCode.INTERRUPTED,
+        ):
+            raise RuntimeError((folder / "said.log").read_text()[-3000:])
+        if code:
             return True
     return False
 
 
 def main(number: int, seconds: float, seed: int, only: str = "") -> None:
     """Draw and try mutants, files in turn, until there are so many or the time is over."""
+    for package in PRELOADED:
+        importlib.import_module(package)
     rng, counts, end = random.Random(seed), Counter[str](), time.monotonic() + seconds
     drawn = {path: mutants(path) for path in MIRRORS if only in path}
     for each in drawn.values():

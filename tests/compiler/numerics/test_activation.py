@@ -178,18 +178,3 @@ def unit_and_function(
 )
 def test_unit_equals_function(kind: str, gate_bits: int, result_bits: int, slope: float) -> None:
     assert unit_and_function(kind, gate_bits, result_bits, slope, 2500) == (0, "")
-
-
-@pytest.mark.full
-@pytest.mark.parametrize("kind", ["interpolated", "direct", "hard"])
-@pytest.mark.parametrize("gate_bits", [4, 8, 12])
-def test_unit_equals_function_over_every_code(kind: str, gate_bits: int) -> None:
-    assert unit_and_function(kind, gate_bits, gate_bits, 0.2, 1 << 18) == (0, "")
-
-
-@pytest.mark.full
-@pytest.mark.parametrize("kind", ["interpolated", "direct", "hard"])
-@pytest.mark.parametrize("gate_bits", range(2, 17))
-def test_unit_equals_function_at_every_width(kind: str, gate_bits: int) -> None:
-    """A dense selection: every code of all widths takes the Amaranth simulator an hour."""
-    assert unit_and_function(kind, gate_bits, gate_bits, 1 / 6, 1 << 13) == (0, "")
