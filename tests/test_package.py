@@ -132,7 +132,7 @@ ROOMS = {
     "compiler.quantizer": "program layout golden config ir numerics arrays errors",
     "compiler.target": "program layout numerics arrays errors",
     "compiler.analysis": "target quantizer program golden files ir numerics arrays errors",
-    "compiler.report": "program arrays errors",
+    "compiler.report": "program layout ir numerics arrays errors",
     "compiler.training": "quantizer frontends program config ir numerics arrays errors",
     "compiler.tuning": "report analysis target quantizer program layout config files jobs ir arrays errors",
     "compiler": "program quantizer frontends config ir errors",

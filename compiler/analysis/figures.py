@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,20 +15,24 @@ from .. import golden
 from ..arrays import IntArray, check_lengths, valid_steps
 from ..errors import InputError
 from ..ir.model import Model
-from ..ir.network import BOUNDED
-from ..numerics.fixed import Format
 from ..program.chain import Chain
 from ..program.program import Program
 from ..program.runnable import Runnable
 from ..quantizer.quality import clipped_inputs
-from ..target.memories import memories
-from .metric import check_classes, class_count, correct
-from .noise import contributions, explain, noise_ratios
+from .inventory import (
+    TRACED,
+    add_peaks,
+    add_ratios,
+    list_cycles,
+    list_formats,
+    list_memories,
+)
+from .metric import answers, check_classes, class_count
+from .noise import contributions, explain
 from .skipping import skipping
+from .views import confusion, piece
 
 __all__ = ["analyze"]
-
-TRACED = (64, 512)  # sequences and steps whose intermediate values are looked at
 
 
 def analyze(
@@ -57,8 +62,10 @@ def analyze(
     -------
     dict
         ``summary``, ``formats``, ``memories``, ``cycles``; with data ``data``, with labels
-        ``accuracy``, and with a model ``error``. A program of one pass then has signal-to-noise
-        ratios in ``formats``, and ``limits``: what its error comes from.
+        ``accuracy`` and ``classes``, and with a model ``error``, of an argmax that of the outputs
+        before it, ``sequence``, a piece of one, and of an argmax ``agreement``, the share
+        of sequences that are taken for the same class. A program of one pass then has signal-to-noise ratios in
+        ``formats``, and ``limits``: what its error comes from.
 
     Raises
     ------
@@ -71,14 +78,14 @@ def analyze(
         raise InputError("the error against the float model needs data as well: x=, or --data X")
     chain = program if isinstance(program, Chain) else None
     where = [f"pass{k}." if chain else "" for k in range(len(program.passes))]
-    formats = [_formats(each, at) for each, at in zip(program.passes, where, strict=True)]
+    formats = [list_formats(each, at) for each, at in zip(program.passes, where, strict=True)]
     result: dict[str, Any] = {
         "summary": program.summary,
         "formats": [row for rows in formats for row in rows],
         "memories": [
-            row for p, at in zip(program.passes, where, strict=True) for row in _memories(p, at)
+            row for p, at in zip(program.passes, where, strict=True) for row in list_memories(p, at)
         ],
-        "cycles": _cycles(program),
+        "cycles": list_cycles(program),
     }
     if x is not None:
         codes = program.encode(x)
@@ -95,24 +102,32 @@ def analyze(
             | clipped_inputs(values, program.input_format, valid, program.exponents),
         }
         outputs = program.decode(done.outputs)
+        real = None if lengths is None else np.asarray(lengths)
+        told = answers(outputs, real) if program.passes[-1].network.argmax else None
         if labels is not None:
             classes = check_classes(labels, len(outputs), class_count(program))
-            result["accuracy"] = {"program": _accuracy(outputs, classes, lengths)}
+            result["classes"] = confusion(answers(outputs, real), classes, class_count(program))
+            result["accuracy"] = {"program": float((answers(outputs, real) == classes).mean())}
         if chain is None and (delta := skipping(program.passes[0], done, valid)):
             result["data"]["delta"] = delta
         given = _inputs(chain, codes[: TRACED[0]], valid[: TRACED[0]]) if chain else [codes]
         traces = [
-            _peaks(each, fed, valid, rows, at)
+            add_peaks(each, fed, valid, rows, at)
             for each, rows, fed, at in zip(program.passes, formats, given, where, strict=True)
         ]
         if model is not None:
             reference = _reference(program, model, x, lengths)
-            result["error"] = _error(reference, outputs, valid)
+            scores = _scores(program, codes, lengths)
+            result["error"] = _error(reference, scores, valid)
+            if valid.any():
+                result["sequence"] = piece(reference, scores, valid)
+            if told is not None:
+                result["agreement"] = float((told == answers(reference, real)).mean())
             if labels is not None:
-                result["accuracy"]["float"] = _accuracy(reference, classes, lengths)
+                result["accuracy"]["float"] = float((answers(reference, real) == classes).mean())
             found = None
             if chain is None:
-                _ratios(program.passes[0], model, values, valid, formats[0], traces[0])
+                add_ratios(program.passes[0], model, values, valid, formats[0], traces[0])
                 found = contributions(program.passes[0], model, values, lengths)
             result["limits"] = {
                 "text": explain(result["data"]["saturations"], found), **(found or {}),
@@ -139,149 +154,6 @@ def _inputs(chain: Chain, codes: IntArray, valid: npt.NDArray[np.bool_]) -> list
     return given
 
 
-def _formats(program: Program, at: str = "") -> list[dict[str, Any]]:
-    """List every tensor with its format, the range of that, and what weights use of it."""
-    net, n = program.network, program.network.numbers
-    tables = n.tables
-
-    def entry(name: str, kind: str, fmt: Format, **more: Any) -> dict[str, Any]:
-        low, high = fmt.low * fmt.step, fmt.high * fmt.step
-        return {"tensor": name, "kind": kind, "bits": fmt.bits, "frac": [fmt.frac, fmt.frac],
-                "range": [low, high], **more}  # fmt: skip
-
-    consumed = {name for layer in net.layers for name in layer.inputs}
-    rows = [entry(f"{at}x", "input", net.input_format)]
-    for layer in net.layers:
-        for g in layer.gates:
-            for part, weights, fracs in (("W", g.w, g.w_frac), ("U", g.u, g.u_frac)):
-                if weights is None or not weights.size:
-                    continue
-                values = weights * 2.0 ** -fracs[:, None].astype(float)
-                fmt = Format(g.bits, int(fracs.min()))
-                rows.append(
-                    entry(f"{layer.name}.{g.gate.name}.{part}", "weight", fmt)
-                    | {
-                        "frac": [int(fracs.min()), int(fracs.max())],
-                        "peak": float(np.abs(values).max()),
-                        "zeros": float((weights == 0).mean()),
-                    }
-                )
-            if layer.recurrent and g.act in BOUNDED:
-                gate = Format(n.gate_bits, n.gate_frac)
-                rows.append(entry(f"{layer.name}.{g.gate.name}", "gate", gate))
-        kind = "state" if layer.recurrent else "vector"
-        rows.append(entry(layer.name, kind, Format(n.state_bits, layer.frac)))
-        if layer.has_cell_state:
-            rows.append(entry(f"{layer.name}.c", "cell state", Format(n.cell_bits, n.cell_frac)))
-        if layer.recurrent or layer.name in consumed:
-            rows.append(entry(f"{layer.name} as operand", "operand", net.operand(layer.name)))
-    rows.append(entry(f"{at}pre-activation", "sum", Format(tables.pre_bits, tables.pre_frac)))
-    return rows
-
-
-def _peaks(
-    program: Program, codes: npt.NDArray[np.int64], valid: npt.NDArray[np.bool_],
-    formats: list[dict[str, Any]], at: str = "",
-) -> dict[str, IntArray]:  # fmt: skip
-    """Add the largest magnitude seen on the data to the formats of vectors and gates.
-
-    Returns the trace of the golden model that they were taken from.
-    """
-    n, steps = TRACED
-    some, real = codes[:n, :steps], valid[:n, :steps]
-    trace = golden.run(program.network, some, trace=True).trace
-    values = {f"{at}x": some, **trace}
-    for row in formats:
-        if row["tensor"] in values and real.any():
-            peak = np.abs(values[row["tensor"]][real]).max(initial=0)
-            row["peak"] = float(peak * 2.0 ** -row["frac"][0])
-    return trace
-
-
-def _ratios(
-    program: Program, model: Model, x: npt.NDArray[np.float64], valid: npt.NDArray[np.bool_],
-    formats: list[dict[str, Any]], trace: dict[str, IntArray],
-) -> None:  # fmt: skip
-    """Add the signal-to-noise ratio of every tensor to its format."""
-    n, steps = TRACED
-    found = noise_ratios(program, model, x[:n, :steps], valid[:n, :steps], trace)
-    for row in formats:
-        if found.get(row["tensor"]) is not None:
-            row["snr"] = found[row["tensor"]]
-
-
-def _accuracy(
-    outputs: npt.NDArray[Any], labels: npt.NDArray[Any], lengths: npt.ArrayLike | None
-) -> float:
-    """Return the share of sequences whose answer at the last step is the label."""
-    real = None if lengths is None else np.asarray(lengths)
-    return float(correct(outputs, labels, real).mean())
-
-
-def _memories(program: Program, at: str = "") -> list[dict[str, Any]]:
-    """List the memories of the core as they are laid out: words, width and bits of each."""
-    known = memories(program)
-    beats = [memory for name, memory in known.items() if name.startswith("beats")]
-    rows = [
-        *(
-            (name.replace(" plane", ", plane"), "ROM", memory.words, memory.width)
-            for name, memory in known.items()
-            if name.startswith("weights")
-        ),
-        ("control", "ROM", beats[0].words, sum(memory.width for memory in beats)),
-        *(
-            (label, "RAM", known[name].depth, known[name].banks * known[name].width)
-            for label, name in (("input", "inputs"), ("operands", "operands"))
-        ),
-        ("states", "RAM", known["states"].words, known["states"].banks * known["states"].width),
-    ]
-    return [
-        {
-            "memory": f"{at}{name}",
-            "kind": kind,
-            "words": words,
-            "width": width,
-            "bits": words * width,
-        }
-        for name, kind, words, width in rows
-        if words
-    ]
-
-
-def _cycles(program: Runnable) -> dict[str, Any]:
-    """Split the cycles of a step over the layers; what is left is waiting."""
-    layers = [row for each in program.passes for row in _layer_cycles(each)]
-    total = program.summary["cycles_per_step"]
-    return {
-        "layers": layers,
-        "waiting": total - sum(layer["cycles"] for layer in layers),
-        "per_step": total,
-        "latency": program.summary["latency_cycles"],
-        "utilization": program.summary["utilization"],
-    }
-
-
-def _layer_cycles(program: Program) -> list[dict[str, Any]]:
-    """Return tiles, cycles and use of the lanes of every layer."""
-    lanes = program.geometry.lanes
-    layers: list[dict[str, Any]] = []
-    for layer in program.network.layers:
-        blocks = [b for b in program.schedule.blocks if b.layer == layer.name]
-        macs = sum(m.size for g in layer.gates for m in (g.w, g.u) if m is not None)
-        cycles = sum(b.tiles * b.columns for b in blocks)
-        layers.append(
-            {
-                "layer": layer.name,
-                "cell": layer.cell,
-                "tiles": sum(b.tiles for b in blocks),
-                "cycles": cycles,
-                "macs": macs,
-                "utilization": round(macs / (lanes * cycles), 4) if cycles else 0.0,
-            }
-        )
-    return layers
-
-
 def _reference(
     program: Runnable, model: Model, x: npt.ArrayLike, lengths: npt.ArrayLike | None
 ) -> npt.NDArray[np.float64]:
@@ -301,6 +173,25 @@ def _reference(
     return reference[None] if reference.ndim == 2 else reference
 
 
+def _scores(
+    program: Runnable, codes: IntArray, lengths: npt.ArrayLike | None
+) -> npt.NDArray[np.float64]:
+    """Return the values of the outputs, also where the program emits their argmax only."""
+    last = program.passes[-1]
+    if last.network.argmax:
+        plain = replace(last.config, argmax=False)
+        last = Program(replace(last.network, argmax=False), plain, exponents=last.exponents)
+        if isinstance(program, Chain):
+            stages = (*program.stages[:-1], replace(program.stages[-1], program=last))
+            program = Chain(
+                program.input_format, program.input_size, stages, program.outputs, program.config,
+                exponents=program.exponents,
+            )  # fmt: skip
+        else:
+            program = last
+    return program.decode(program.evaluate(codes, lengths=lengths).outputs)
+
+
 def _error(
     reference: npt.NDArray[np.float64], outputs: npt.NDArray[np.float64],
     valid: npt.NDArray[np.bool_],
@@ -313,6 +204,7 @@ def _error(
         "max": float(real.max(initial=0.0)),
         "mean": float(real.mean()) if real.size else 0.0,
         "rms": float(np.sqrt((real**2).mean())) if real.size else 0.0,
+        "peak": float(np.abs(reference[valid]).max(initial=0.0)),
         "by_step": {
             "step": np.flatnonzero(some).tolist(),
             "max": np.nanmax(difference[:, some], axis=(0, 2)).tolist(),

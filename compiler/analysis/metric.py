@@ -16,7 +16,7 @@ from ..program.program import Program
 from ..program.runnable import Runnable
 from ..quantizer.calibration import calibrate
 
-__all__ = ["METRICS", "Metric", "Score", "check_classes", "class_count", "correct"]
+__all__ = ["METRICS", "Metric", "Score", "answers", "check_classes", "class_count", "correct"]
 
 METRICS = {
     "accuracy": "points of accuracy lost",
@@ -82,18 +82,24 @@ def correct(
 ) -> npt.NDArray[np.bool_]:
     """Tell which sequences have their largest output, at the last valid step, where the label is.
 
+    Parameters are those of :func:`answers`, and the class of each sequence.
+    """
+    return np.asarray(answers(outputs, lengths) == labels)
+
+
+def answers(outputs: npt.NDArray[Any], lengths: npt.NDArray[Any] | None) -> npt.NDArray[np.int64]:
+    """Return the class that each sequence is taken for: its largest output at the last valid step.
+
     Parameters
     ----------
     outputs : ndarray, shape (N, T, outputs)
         One output is the answer itself: the program ends in an argmax.
-    labels : ndarray of int, shape (N,)
     lengths : ndarray of int, shape (N,), optional
     """
     n, steps = outputs.shape[:2]
     last = np.full(n, steps) if lengths is None else np.asarray(lengths)
     final = outputs[np.arange(n), np.maximum(last, 1) - 1]
-    answers = final[:, 0] if final.shape[1] == 1 else final.argmax(axis=1)
-    return np.asarray(answers == labels)
+    return np.asarray(final[:, 0] if final.shape[1] == 1 else final.argmax(axis=1)).astype(np.int64)
 
 
 class Metric:

@@ -1,1 +1,1 @@
-"""The analysis for people: one HTML page, with plots."""
+"""The analysis for people: text, and one HTML page with pictures."""

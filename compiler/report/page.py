@@ -1,186 +1,79 @@
-"""A report as text and as one self-contained page."""
+"""A report as one self-contained page: no file, script or font from elsewhere."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from html import escape
-from typing import Any
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version
+from importlib.resources import files
 
-from ..program.runnable import Runnable
+from .markup import Markup, el, join
+from .sections import Section, sections
+from .subject import Subject
+from .verdicts import cards, comparison
 
-__all__ = ["to_html", "to_text"]
-
-STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #1c2430; background: #fff;
-       max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1.5rem; }
-dt { color: #5b6675; } dd { margin: 0; font-variant-numeric: tabular-nums; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { text-align: left; padding: .2rem .9rem .2rem 0; white-space: nowrap; }
-th { border-bottom: 1px solid #9aa4b2; } tr + tr td { border-top: 1px solid #e6e9ee; }
-figure { margin: 1rem 0; } figure svg { max-width: 100%; height: auto; }
-figcaption { color: #5b6675; }
-"""
+__all__ = ["to_html"]
 
 
-def columns(rows: Sequence[Sequence[str]]) -> str:
-    """Align cells in columns; the first row is the head."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    rule = ["-" * width for width in widths]
-    lines = [rows[0], rule, *rows[1:]]
-    return "\n".join(
-        "  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines
-    )
+def to_html(subjects: Sequence[Subject], command: str = "") -> str:
+    """Return a page about a program or a build, or about several side by side.
 
+    The same programs and data give the same bytes.
 
-def tables(analysis: dict[str, Any]) -> dict[str, list[list[str]]]:
-    """Return the tables of a report by title, each with a head, as text cells."""
-    fmt = [["tensor", "kind", "format", "range", "largest", "used", "zeros", "signal to noise"]]
-    for row in analysis["formats"]:
-        low, high = row["frac"]
-        frac = str(low) if low == high else f"{low}..{high}"
-        zeros = f"{100 * row['zeros']:.0f} %" if "zeros" in row else ""
-        peak = f"{row['peak']:.4g}" if "peak" in row else ""
-        used = f"{100 * row['peak'] / max(row['range'][1], -row['range'][0]):.0f} %" if peak else ""
-        ratio = f"{row['snr']:.1f} dB" if "snr" in row else ""
-        span = f"{row['range'][0]:g} to {row['range'][1]:.5g}"
-        fmt.append(
-            [row["tensor"], row["kind"], f"Q{row['bits']}.{frac}", span, peak, used, zeros, ratio]
-        )
-    out = {"Formats": fmt}
-    memory = [["memory", "kind", "words", "width", "bits"]]
-    memory += [
-        [m["memory"], m["kind"], f"{m['words']:,}", str(m["width"]), f"{m['bits']:,}"]
-        for m in analysis["memories"]
-    ]
-    out["Memories"] = memory
-    cycles = [["layer", "cell", "tiles", "cycles", "MACs", "utilization"]]
-    cycles += [
-        [c["layer"], c["cell"], str(c["tiles"]), f"{c['cycles']:,}", f"{c['macs']:,}",
-         f"{100 * c['utilization']:.1f} %"]
-        for c in analysis["cycles"]["layers"]
-    ]  # fmt: skip
-    whole = analysis["cycles"]
-    cycles.append(["waiting", "", "", f"{whole['waiting']:,}", "", ""])
-    total = f"{analysis['summary']['macs_per_step']:,}"
-    cycles.append(
-        ["a step", "", "", f"{whole['per_step']:,}", total, f"{100 * whole['utilization']:.1f} %"]
-    )
-    out["Cycles"] = cycles
-    source = {"calibration": analysis["summary"].get("saturations", {})}
-    if "data" in analysis:
-        source["data"] = analysis["data"]["saturations"]
-    clipped = [["saturations on", "place", "clipped", "of"]]
-    for where, places in source.items():
-        clipped += [[where, p, f"{c:,}", f"{of:,}"] for p, (c, of) in places.items()]
-        if not places:
-            clipped.append([where, "none", "0", ""])
-    out["Saturations"] = clipped
-    if "parts" in analysis.get("limits", {}):
-        out["What the error comes from"] = [
-            ["switched off", "bits", "squared error that is gone"],
-            *([part["what"], str(part["bits"]), f"{100 * part['share']:.1f} %"]
-              for part in analysis["limits"]["parts"]),
-        ]  # fmt: skip
-    if delta := analysis.get("data", {}).get("delta"):
-        out["Unchanged columns (delta engine)"] = [
-            ["threshold of x, of states", "columns a step", "unchanged", "cycles of the walk", "would be saved"],
-            [f"{delta['threshold_input']}, {delta['threshold']}", f"{delta['columns']:,}",
-             f"{100 * delta['skipped']:.1f} %", f"{delta['walk']:,}", f"{delta['saved']:,.0f}"],
-        ]  # fmt: skip
-    return out
-
-
-def facts(analysis: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return the headline figures of a report as text."""
-    s = analysis["summary"]
-    rows = [
-        ("program", s["digest"][:16]),
-        *_engines(s),
-        ("cycles a step", f"{s['cycles_per_step']:,}, a lone step {s['latency_cycles']:,}"),
-        ("utilization", f"{100 * s['utilization']:.1f} %"),
-        ("ROM", f"{s['weight_rom_bits'] + s['beat_rom_bits']:,} bits"),
-    ]
-    if "error" in s:
-        on = (
-            "normally distributed input"
-            if s.get("calibration") == "synthetic"
-            else "calibration data"
-        )
-        rows.append(
-            ("error", f"max {s['error']['max']:.3g}, mean {s['error']['mean']:.3g} on {on}")
-        )
-    if "error" in analysis:
-        e = analysis["error"]
-        steps = f"{analysis['data']['steps']:,} steps of the data"
-        rows.append(
-            ("error", f"max {e['max']:.3g}, mean {e['mean']:.3g}, rms {e['rms']:.3g} on {steps}")
-        )
-    if "accuracy" in analysis:
-        a = analysis["accuracy"]
-        text = f"{100 * a['program']:.1f} % at the last step"
-        rows.append(
-            ("accuracy", text + (f", float {100 * a['float']:.1f} %" if "float" in a else ""))
-        )
-    rows += [("limit", text) for text in analysis.get("limits", {}).get("text", [])]
-    return rows
-
-
-def _engines(s: dict[str, Any]) -> list[tuple[str, str]]:
-    """Say what the engine is like, of each pass where there are several."""
-
-    def engine(s: dict[str, Any]) -> str:
-        return f"{s['lanes']} lanes, {s['split']} columns at once, {s['beat']} rows a beat"
-
-    if "passes" not in s:
-        return [("engine", engine(s))]
-    rows = []
-    for k, p in enumerate(s["passes"]):
-        way = ", end first" if p["reverse"] else ""
-        cycles = f"{p['cycles_per_step']:,} cycles a step"
-        rows.append((f"pass {k}", f"reads {' + '.join(p['reads'])}{way}: {engine(p)}, {cycles}"))
-    words, bits = s["buffer"]["words_per_step"], s["buffer"]["bits_per_step"]
-    return [*rows, ("buffer", f"{words:,} words, {bits:,} bits a step of the sequence")]
-
-
-def to_text(analysis: dict[str, Any]) -> str:
-    """Return a report as plain text."""
-    head = "\n".join(f"{name:14}  {value}" for name, value in facts(analysis))
-    parts = [f"{title}\n{columns(rows)}" for title, rows in tables(analysis).items()]
-    return "\n\n".join([head, *parts])
-
-
-def to_html(analysis: dict[str, Any], program: Runnable) -> str:
-    """Return a report as one page with its plots inside: no file, script or font from elsewhere.
-
-    The same program and data give the same bytes.
-
-    Raises
-    ------
-    MissingToolError
-        Matplotlib is not installed.
+    Parameters
+    ----------
+    subjects : sequence of Subject
+    command : str
+        What makes the page again, for its last line.
     """
-    from .plots import plots
-
-    digest = program.digest[:16]
-    body = [f"<h1>gatewright report: program {digest}</h1>", "<dl>"]
-    body += [f"<dt>{escape(n)}</dt><dd>{escape(v)}</dd>" for n, v in facts(analysis)]
-    body.append("</dl>")
-    for title, caption, svg in plots(analysis, program):
-        body.append(f"<h2>{escape(title)}</h2>")
-        body.append(f"<figure>{svg}<figcaption>{escape(caption)}</figcaption></figure>")
-    for title, rows in tables(analysis).items():
-        body.append(f'<h2>{escape(title)}</h2><div class="wide"><table>')
-        for cell, row in [("th", rows[0]), *(("td", row) for row in rows[1:])]:
-            cells = "".join(f"<{cell}>{escape(text)}</{cell}>" for text in row)
-            body.append(f"<tr>{cells}</tr>")
-        body.append("</table></div>")
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width">\n'
-        f"<title>gatewright report {digest}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
-        + "\n".join(body)
-        + "\n</body>\n</html>\n"
+    alone = len(subjects) == 1
+    title = subjects[0].name if alone else ", ".join(s.name for s in subjects)
+    body = [_head(title, subjects), cards(subjects[0]) if alone else comparison(subjects)]
+    body += [_section(section, subjects) for section in sections(subjects)]
+    body.append(_foot(command))
+    style = Markup(files(__package__).joinpath("page.css").read_text(encoding="utf-8"))
+    head = join(
+        el("meta", charset="utf-8"),
+        el("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        el("meta", name="color-scheme", content="light dark"),
+        el("title", f"{title}, gatewright report"),
+        el("style", style),
     )
+    page = join(el("head", head), "\n", el("body", el("main", *_lines(body))))
+    return f"<!DOCTYPE html>\n{el('html', page, lang='en')}\n"
+
+
+def _lines(parts: Sequence[Markup]) -> Iterator[str]:
+    for part in parts:
+        yield part
+        yield "\n"
+
+
+def _head(title: str, subjects: Sequence[Subject]) -> Markup:
+    lines = (
+        el("p", f"{s.name}: " * (len(subjects) > 1) + f"{s.network} ", el("code", s.program.digest[:16]))
+        for s in subjects
+    )  # fmt: skip
+    return el("header", el("h1", title), *lines)
+
+
+def _section(section: Section, subjects: Sequence[Subject]) -> Markup:
+    """Return one section: a part of each program, under its name where there are several."""
+    several = len(subjects) > 1
+    parts = [
+        el("div", el("h3", subject.name) if several else None, part, class_="part")
+        for subject, part in zip(subjects, section.parts, strict=True) if part is not None
+    ]  # fmt: skip
+    return el(
+        "section", el("h2", section.heading),
+        el("p", section.note, class_="note") if section.note else None,
+        el("div", *parts, class_="parts" + " side" * (several and not section.stacked)),
+    )  # fmt: skip
+
+
+def _foot(command: str) -> Markup:
+    made = (
+        el("p", "Made by ", el("code", command), " (names of files without folders)")
+        if command
+        else None
+    )
+    return el("footer", made, el("p", f"gatewright {version('gatewright')}"))

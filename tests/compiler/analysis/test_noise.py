@@ -20,7 +20,9 @@ from gatewright.compiler.errors import InputError
 from gatewright.compiler.ir.cells import CELLS
 from gatewright.compiler.ir.model import Linear, Model, Recurrent
 from gatewright.compiler.quantizer.pipeline import quantize
-from gatewright.compiler.report.page import to_html, to_text
+from gatewright.compiler.report.page import to_html
+from gatewright.compiler.report.subject import Subject
+from gatewright.compiler.report.text import to_text
 from support.randoms import extreme_codes, program, recurrent
 
 
@@ -136,7 +138,7 @@ def test_report_has_ratios_and_accuracy() -> None:
         "limit",
     ):
         assert part in text
-    assert "What the error comes from" in to_html(analysis, p)
+    assert "What the error comes from" in to_html([Subject("p", p, analysis)])
 
 
 def test_ratio_of_the_input_by_hand() -> None:

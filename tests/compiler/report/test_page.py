@@ -5,14 +5,20 @@ import json
 import re
 import sys
 import xml.etree.ElementTree as ElementTree
+from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 from gatewright.cli.main import main
 from gatewright.compiler import Config, InputError, Linear, Model, Program, quantize
 from gatewright.compiler.analysis.figures import analyze
-from gatewright.compiler.report.page import to_html, to_text
-from gatewright.compiler.report.style import BLUE, ORANGE
+from gatewright.compiler.layout.timeline import timeline
+from gatewright.compiler.program.chain import load_program
+from gatewright.compiler.report import charts
+from gatewright.compiler.report.page import to_html
+from gatewright.compiler.report.subject import Subject
+from gatewright.compiler.report.text import to_text
+from gatewright.compiler.report.verdicts import facts
 from support import randoms
 
 SEED = 3
@@ -117,43 +123,203 @@ def test_text_holds_every_figure(program, model, x):
     assert f"{program.summary['cycles_per_step']:,}" in text
 
 
-def test_page_is_self_contained_and_the_same_twice(program, model, x):
-    analysis = analyze(program, x, None, model)
-    page = to_html(analysis, program)
-    assert page == to_html(json.loads(json.dumps(analysis)), program)
-    assert page.count("<svg") == 3
-    # The only addresses are names of XML vocabularies.
-    assert set(re.findall(r"https?://[^\"' )]+", page)) <= {
-        "http://www.w3.org/2000/svg",
-        "http://www.w3.org/1999/xlink",
-    }
-    assert "<script" not in page
-    assert "<image" not in page
-    for svg in re.findall(r"<svg.*?</svg>", page, re.DOTALL):
-        ElementTree.fromstring(svg)
+# -- the page ---------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def labelled(program, model, x) -> Subject:
+    made = analyze(program, x, None, model, np.array([0, 1, 1, 0]))
+    boards = [
+        {"name": "dear", "device": "D", "price": [90, 99], "fits": True, "lanes": 6, "luts": 9000,
+         "cycles_per_step": made["summary"]["cycles_per_step"], "estimate": {"luts": 3000, "multipliers": 8},
+         "multipliers": 0, "steps_per_second": 5e5, "microseconds_per_step": 2.0},
+        {"name": "cheap", "device": "C", "price": [9, 12], "fits": True, "lanes": 6, "luts": 4000,
+         "cycles_per_step": made["summary"]["cycles_per_step"], "estimate": {"luts": 3000, "multipliers": 7},
+         "multipliers": 20, "steps_per_second": 2.5e5, "microseconds_per_step": 4.0},
+        {"name": "small", "device": "S", "price": [5, 6], "fits": "6 lanes on small: needs 3,000 LUTs",
+         "luts": 900, "multipliers": 2},
+    ]  # fmt: skip
+    proof = {"bit_exact": True, "cycle_exact": True, "steps": 80, "simulator": "verilator"}
+    return Subject("speakers", program, made, None, boards, proof)
+
+
+class Checker(HTMLParser):
+    """Checks that elements are closed in order; collects their attributes and the text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in ("meta", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data * (self.open[-1:] != ["style"])
+
+
+def checked(page: str) -> Checker:
+    found = Checker()
+    found.feed(page)
+    assert found.open == []
+    return found
+
+
+def test_page_is_self_contained_and_the_same_twice(labelled):
+    page = to_html([labelled], "gatewright report program")
+    again = dataclasses.replace(labelled, analysis=json.loads(json.dumps(labelled.analysis)))
+    assert page == to_html([again], "gatewright report program")
+    found = checked(page)
+    tags = {tag for tag, _ in found.tags}
+    assert not tags & {"script", "img", "image", "link", "iframe", "object", "use", "text"}
+    assert not re.search(r"https?:|url\(|@import|src=|href=|\bon\w+=", page)
     assert not re.search(r"\d{4}-\d\d-\d\d", page)
+    for svg in re.findall(r"<svg.*?</svg>", page, re.DOTALL):
+        assert ElementTree.fromstring(svg).get("aria-label") or "aria-hidden" in svg
+    assert len(page) < 120_000
 
 
-def test_error_of_a_single_step_is_drawn(program, model, x):
-    """A line through one point would be invisible: both errors are dots, in plot and legend."""
-    dots = [
-        len(
-            re.findall(
-                f"<use [^>]*fill: {color}",
-                to_html(analyze(program, x[:, :n], None, model), program),
+def test_first_screen_answers(labelled):
+    said = {fact.label: fact for fact in facts(labelled)}
+    accuracy = labelled.analysis["accuracy"]
+    assert said["Accuracy"].value == f"{100 * accuracy['program']:.1f}\N{NO-BREAK SPACE}%"
+    assert f"{100 * accuracy['float']:.1f}" in said["Accuracy"].detail
+    assert said["A step"].value == "4 µs" and "250,000" in said["A step"].detail
+    assert said["Boards it fits"].value == "2 of 3" and "cheap" in said["Boards it fits"].detail
+    assert said["Multipliers"].value == "7"
+    assert said["Proven"].mark == "good" and "80 steps" in said["Proven"].detail
+    text = checked(to_html([labelled])).text
+    for fact in said.values():
+        assert fact.value in text and fact.detail in text
+
+
+def test_nothing_is_claimed_that_was_not_compared(labelled):
+    for proof, mark in (
+        (None, "open"),
+        (labelled.proof | {"bit_exact": False}, "bad"),
+        (labelled.proof | {"cycle_exact": False}, "bad"),
+    ):
+        subject = dataclasses.replace(labelled, proof=proof)
+        assert {fact.label: fact.mark for fact in facts(subject)}["Proven"] == mark
+    nothing = dataclasses.replace(
+        labelled, boards=[], analysis=analyze(labelled.program), proof=None
+    )
+    text = checked(to_html([nothing])).text
+    assert "not compared here" in text and "Not measured" in text
+    assert "Float against" not in text and "Classes" not in text and "Boards" not in text
+
+
+HOSTILE = "<script>alert('&')</script><b onclick=x>"
+
+
+def test_text_from_elsewhere_is_escaped(x):
+    """Names of layers, folders, boards, logs and classes are what a stranger wrote."""
+    rng = np.random.default_rng(SEED)
+    layer = randoms.recurrent(rng, HOSTILE, "gru", ("x",), 3, 4)
+    program = quantize(Model(3, (layer,)), x, Config(lanes=4))
+    made = analyze(program, x, labels=np.zeros(4, int))
+    made["classes"]["names"] = [HOSTILE] * 4
+    build = {
+        "board": HOSTILE, "device": HOSTILE, "bitstream": None, "error": HOSTILE, "estimate": {},
+        "tries": [{"target_mhz": 1.0, "seed": 1, "fmax_mhz": 2.0, "log": HOSTILE}],
+        "path": [{"kind": HOSTILE, "ns": 1.0, "name": HOSTILE}],
+    }  # fmt: skip
+    proof = {"bit_exact": True, "cycle_exact": True, "steps": 1, "simulator": HOSTILE}
+    boards = [{"name": HOSTILE, "device": "", "price": [1, 2], "fits": HOSTILE}]
+    for subject in (
+        Subject(HOSTILE, program, made, build, [], proof),
+        Subject(HOSTILE, program, made, None, boards),
+    ):
+        for page in (to_html([subject], HOSTILE), to_html([subject, subject], HOSTILE)):
+            found = checked(page)
+            assert "script" not in {tag for tag, _ in found.tags}
+            assert not any("onclick" in attributes for _, attributes in found.tags)
+            assert found.text.count(HOSTILE) > 10
+
+
+def test_schedule_is_drawn_to_the_cycle(labelled):
+    """Every cycle of the lanes' line is a word or a wait, as in the schedule."""
+    done = timeline(labelled.program.schedule)
+    page = to_html([labelled])
+    line = re.search(r'<svg viewBox="0 0 (\d+) 10"[^>]*class="strip tall".*?</svg>', page)
+    assert line and int(line[1]) == done.cycles
+    drawn = {"word": 0, "wait": 0}
+    for path, kind in re.findall(r'<path d="([^"]*)" class="([a-z0-9]+)', line[0]):
+        if kind != "mark":
+            drawn["wait" if kind == "wait" else "word"] += sum(
+                int(n) for n in re.findall(r"h(\d+)v", path)
             )
-        )
-        for n in (1, 2)
-        for color in (ORANGE, BLUE)
-    ]
-    assert dots == [2, 2, 0, 0]
+    assert drawn["word"] == labelled.program.schedule.words
+    assert drawn["wait"] == sum(wait.cycles for wait in done.waits)
 
 
-def test_identifiers_of_the_plots_do_not_collide(program, model, x):
-    page = to_html(analyze(program, x, None, model), program)
-    names = re.findall(r'\bid="([^"]+)"', page)
-    assert len(names) == len(set(names)) > 10
-    assert set(re.findall(r'(?:href="|url\()#([^")]+)', page)) <= set(names)
+def test_bars_are_as_long_as_their_shares(labelled):
+    page = to_html([labelled])
+    parts = labelled.analysis["limits"]["parts"][:10]
+    widths = [float(w) for w in re.findall(r'<i style="width:([\d.]+)%" class="c[01]">', page)]
+    shares = [min(1.0, max(0.0, part["share"])) for part in parts]
+    assert widths[: len(parts)] == pytest.approx([100 * share for share in shares], abs=0.01)
+
+
+def test_curves_hold_every_step():
+    x, y = charts.Axis(0, 9), charts.Axis(1, 100, log=True)
+    d = re.search(r'd="M([^"]*)"', charts.curve(range(10), [10.0] * 10, x, y, "c0"))
+    assert d is not None
+    points = [tuple(map(float, point.split())) for point in d[1].split("L")]
+    assert [a for a, _ in points] == pytest.approx([1000 * k / 9 for k in range(10)], abs=0.01)
+    assert {b for _, b in points} == {500.0}
+    # A line through one point would be invisible.
+    alone = charts.curve([4.0], [10.0], x, y, "c0")
+    assert alone.count("L") == 1
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_ticks_are_few_round_and_inside(seed):
+    rng = np.random.default_rng(seed)
+    low = float(rng.normal() * 10.0 ** rng.integers(-6, 6))
+    axis = charts.Axis(low, low + float(rng.uniform(0.1, 9) * 10.0 ** rng.integers(-6, 6)))
+    ticks = axis.ticks()
+    assert 2 <= len(ticks) <= 7, (axis, ticks)
+    assert all(-1e-6 <= axis.place(tick) <= 1 + 1e-6 for tick in ticks), (axis, ticks)
+    first = 10.0 ** float(rng.uniform(-6, 6))
+    log = charts.Axis(first, first * 10.0 ** float(rng.uniform(0.8, 9)), log=True)
+    assert 2 <= len(log.ticks()) <= 8 and all(0 <= log.place(t) <= 1 for t in log.ticks()), log
+
+
+def test_programs_side_by_side(labelled, model, x):
+    other = quantize(model, x, Config(lanes=3, weight_bits=4))
+    second = Subject("narrow", other, analyze(other, x, None, model, np.array([0, 1, 1, 0])))
+    found = checked(to_html([labelled, second]))
+    assert "speakers, narrow" in found.text
+    rows = re.findall(r"<tr>.*?</tr>", to_html([labelled, second]), re.DOTALL)
+    cycles = next(row for row in rows if "Cycles a step" in row)
+    assert cycles.index('class="best"') < cycles.index(f"{other.summary['cycles_per_step']:,}<")
+    memory = next(row for row in rows if ">Memory<" in row)
+    assert memory.index("KiB") < memory.index('class="best"')
+    # What both have in equal measure is not marked.
+    same = re.findall(r"<tr>.*?</tr>", to_html([labelled, labelled]), re.DOTALL)
+    assert not any('class="best"' in row for row in same)
+
+
+def test_an_argmax_is_compared_before_it(model, x):
+    """The error is that of the outputs; their index is compared with the float model's."""
+    programs = [quantize(model, x, Config(lanes=6, argmax=flag)) for flag in (False, True)]
+    plain, argmax = (analyze(p, x, None, model, np.array([0, 1, 1, 0])) for p in programs)
+    assert argmax["error"] == plain["error"]
+    assert argmax["accuracy"] == plain["accuracy"]
+    assert "agreement" not in plain
+    expected = (programs[0].run(x)[:, -1].argmax(1) == model.run(x)[:, -1].argmax(1)).mean()
+    assert argmax["agreement"] == expected
+    assert (
+        "Agreement"
+        in checked(to_html([Subject("a", programs[1], analyze(programs[1], x, None, model))])).text
+    )
 
 
 def test_command_writes_text_json_and_page(tiny, tmp_path, capsys):
@@ -168,12 +334,33 @@ def test_command_writes_text_json_and_page(tiny, tmp_path, capsys):
     assert page.read_text().startswith("<!DOCTYPE html>")
 
 
-def test_without_matplotlib(tiny, tmp_path, capsys, monkeypatch):
+def test_a_page_needs_no_matplotlib(tiny, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    code = main(["report", str(tiny / "program"), "--html", str(tmp_path / "r.html")])
-    assert code == 3
-    assert "pip install 'gatewright[plot]'" in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == []
+    assert main(["report", str(tiny / "program"), "--html", str(tmp_path / "r.html")]) == 0
+
+
+def test_command_puts_folders_side_by_side(tiny, tmp_path, capsys):
+    for name, lanes in (("few", 2), ("many", 12)):
+        load_program(tiny / "program").with_lanes(lanes).save(tmp_path / name / "program")
+    folders = [str(tmp_path / name / "program") for name in ("few", "many")]
+    capsys.readouterr()
+    assert main(["report", *folders]) == 0
+    text = capsys.readouterr().out
+    assert text.split("\n")[0].split() == ["few", "many"] and "Cycles a step" in text
+    assert main(["report", *folders, "--json"]) == 0
+    reports = json.loads(capsys.readouterr().out)["reports"]
+    assert [r["summary"]["lanes"] for r in reports] == [2, 12]
+    page = tmp_path / "r.html"
+    data = ["--data", str(tiny / "x.npz"), "--model", str(tiny / "model.safetensors")]
+    assert main(["report", *folders, *data, "--html", str(page)]) == 0
+    found = checked(page.read_text())
+    assert "few, many" in found.text and str(tmp_path) not in page.read_text()
+    command = (
+        "gatewright report program program --data x.npz --model model.safetensors --html r.html"
+    )
+    assert command in found.text
+    same = [folders[0], str(tmp_path / "few" / "program")]
+    assert main(["report", *same]) == 0  # the same name twice
 
 
 def test_refuses_another_model_of_the_same_sizes(program, model, x):
