@@ -20,6 +20,11 @@ from .waves import NO_WAVES, Waves
 
 __all__ = ["build_simulator", "play_bench"]
 
+PORTS = """`verilator_config
+public_flat_rw -module "{top}" -port "*"
+"""
+"""All that a cocotb bench of ours looks at. Whatever else it could reach would not be optimized away."""
+
 
 def build_simulator(
     sources: Sequence[Path],
@@ -179,8 +184,10 @@ def _verilate(
 
         libraries = config.libs_dir
         main = config.share_dir / "lib" / "verilator" / "verilator.cpp"
+        ports = build / "ports.vlt"
+        ports.write_text(PORTS.format(top=top))
         command += [
-            "--vpi", "--public-flat-rw",
+            "--vpi", str(ports),
             "-LDFLAGS", f"-Wl,-rpath,{libraries} -L{libraries} -lcocotbvpi_verilator",
         ]  # fmt: skip
     else:
@@ -216,7 +223,7 @@ def _key(
     if main is None:
         from cocotb_tools import config
 
-        bench = f"cocotb {config.libs_dir} {sys.version} {_version('cocotb')}".encode()
+        bench = f"cocotb {config.libs_dir} {sys.version} {_version('cocotb')} {PORTS}".encode()
     else:
         beside = [path.read_bytes() for path in sorted(sources[0].parent.glob("*.h"))]
         bench = digest(main.read_bytes(), *beside).encode()

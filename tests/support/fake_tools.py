@@ -8,9 +8,17 @@ Each is a small Python script; what it shall do is in environment variables of t
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pytest
+from gatewright.compiler.program.program import Program
+from gatewright.hw.bitstream import build, plan, sweep
+from gatewright.hw.bitstream.plan import Options
+from gatewright.hw.boards import Board
+from gatewright.hw.vendor.pll import Pll
 
 # What a tool shall do is part of its version: the cache keeps what each version made.
 VERSION = """
@@ -69,9 +77,30 @@ sys.exit(int(code))
 """
 TOOLS = {"YOSYS": YOSYS, "NEXTPNR_ICE40": NEXTPNR, "ICEPACK": ICEPACK, "OPENFPGALOADER": LOADER}
 
+tops: dict[object, dict[str, bytes]] = {}
+"""Top levels by what they depend on: with tools that take no time, elaborating them would be all of it."""
+
+
+def _make_system(program: Program, board: Board, options: Options) -> Callable[[Fraction], Any]:
+    make = plan.make_system(program, board, options)
+    make.key = (  # type: ignore[attr-defined]
+        program.digest, program.geometry, board.name, options.baud, options.loadable,
+        options.verify, plan.flash_offset(program, board, options),
+    )  # fmt: skip
+    return make
+
+
+def _top_files(board: Board, pll: Pll | None, system: Any) -> dict[str, bytes]:
+    key = system.key, pll
+    if key not in tops:
+        tops[key] = plan.top_files(board, pll, system)
+    return tops[key]
+
 
 def install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Put the programs into a folder, make them the tools, and return the log of their calls."""
+    monkeypatch.setattr(build, "make_system", _make_system)
+    monkeypatch.setattr(sweep, "top_files", _top_files)
     folder.mkdir(exist_ok=True)
     monkeypatch.setenv("GATEWRIGHT_CACHE", str(folder / "cache"))
     for variable, text in TOOLS.items():

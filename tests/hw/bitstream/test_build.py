@@ -28,7 +28,7 @@ from gatewright.hw.bitstream.toolchain import (
 )
 from gatewright.hw.boards import BOARDS, find_board
 from gatewright.hw.vendor import find_family
-from support.fake_tools import install, too_large_once
+from support.fake_tools import install, too_large_once, tops
 
 KEYS = {
     "bitstream", "fmax_mhz", "target_mhz", "met", "resources", "steps_per_second",
@@ -120,6 +120,7 @@ def test_second_build_returns_at_once(program, calls, tmp_path):
 def test_same_input_same_bytes(program, calls, tmp_path):
     made = []
     for name in ("a", "b"):
+        tops.clear()
         build(program, find_board("icebreaker"), tmp_path / name)
         files = [p for p in (tmp_path / name).rglob("*") if p.is_file() and "logs" not in p.parts]
         made.append({p.relative_to(tmp_path / name).as_posix(): p.read_bytes() for p in files})
