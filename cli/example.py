@@ -23,6 +23,8 @@ __all__ = ["add_verbs"]
 
 LANES = 24
 ACCURACY_LOSS = 0.005
+BOARD_UTTERANCES = 4
+"""That go through a simulated board: every bit on its serial line takes many cycles."""
 CLOCKS = (12e6, 48e6)
 MARKER = "example.json"
 FILES = {
@@ -53,6 +55,9 @@ def add_verbs(verbs: Any) -> None:
     )
     parser.add_argument(
         "--utterances", metavar="N", type=int, default=20, help="utterances to simulate (20)"
+    )
+    parser.add_argument(
+        "--board", metavar="B", help="also simulate this board as a whole, its serial line included"
     )
     _add_training(parser, "build/demo")
     parser = add_verb(verbs, "train", train, "train the example network (Japanese Vowels)")
@@ -132,8 +137,11 @@ def demo(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     from ..compiler.frontends.registry import load
     from ..compiler.quantizer.pipeline import quantize
     from ..hw import write_verilog
+    from ..hw.boards import find_board
     from ..sim import simulate
+    from .run import play
 
+    board = find_board(args.board) if args.board else None
     if not 1 <= args.utterances <= 370:
         raise InputError(f"--utterances is 1 to 370, the test utterances, not {args.utterances}")
     refuse_taken(args.output, MARKER, dict.fromkeys(FILES | DEMO_FILES, "file"))
@@ -156,6 +164,10 @@ def demo(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     with console.stage("simulate", times):
         some = _choose(test, args.utterances, out)
         done = simulate(program, some.x, lengths=some.lengths, progress=console.note)
+    played = None
+    if board is not None:
+        with console.stage("board", times):
+            played = play(program.passes[0], board, select(some, slice(BOARD_UTTERANCES)), console)
     with console.stage("report", times):
         _report(program, model, test, out, done)
     s = program.summary
@@ -164,6 +176,8 @@ def demo(args: argparse.Namespace, console: Console) -> dict[str, Any]:
         "cycle_exact": done.cycle_exact,
         "accuracy": figures["accuracy_fixed"] >= figures["accuracy_float"] - ACCURACY_LOSS,
     }
+    if played is not None:
+        checks["board"] = played["bit_exact"]
     result = {
         **figures,
         "digest": s["digest"],
@@ -181,6 +195,7 @@ def demo(args: argparse.Namespace, console: Console) -> dict[str, Any]:
         "simulator": done.simulator,
         "bit_exact": done.bit_exact,
         "mismatch": done.mismatch,
+        "board": played,
         "checks": checks,
         "passed": all(checks.values()),
         "seconds": times,
@@ -272,10 +287,18 @@ def _page(console: Console, r: dict[str, Any], config: Config) -> None:
         ("simulated", f"{r['utterances']} utterances, {r['steps']} steps in {r['simulator']}"),
         ("time", ", ".join(f"{name} {t:.1f} s" for name, t in r["seconds"].items())),
     ]  # fmt: skip
+    if b := r["board"]:
+        rows.insert(-1, ("board", (
+            f"{b['name']}: {b['lanes']} lanes at {b['clock_mhz']:g} MHz, {b['steps']} steps over its "
+            f"serial line, {b['steps_per_second']:,.0f} a second")))  # fmt: skip
     console.say(table(rows) + "\n")
     tests = [
         (verdict(r["checks"]["bit_exact"]), "every output of every step equals the golden model"),
         (verdict(r["checks"]["cycle_exact"]), "every step ended in the predicted cycle"),
         (verdict(r["checks"]["accuracy"]), f"accuracy within {loss:g} points of float"),
     ]
+    if r["board"]:
+        tests.append(
+            (verdict(r["checks"]["board"]), "so do the codes that the host got from the board")
+        )
     console.say(table(tests))

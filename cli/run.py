@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import time
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,12 +15,17 @@ from .common import Console, add_verb, percent, read_program, read_recording, wi
 from .evaluate import check_output
 
 if TYPE_CHECKING:
+    from ..compiler.files.recording import Recording
     from ..compiler.program.program import Program
     from ..host.device import Device
+    from ..hw.boards import Board
 
-__all__ = ["add_verbs"]
+__all__ = ["add_verbs", "play"]
 
 BAUD = 1_000_000
+CLOCK_MHZ = 12.0
+"""Of a board that is simulated without a build."""
+SIMULATED = "sim"
 
 
 def add_verbs(verbs: Any) -> None:
@@ -34,7 +40,11 @@ def add_verbs(verbs: Any) -> None:
     parser.add_argument("x", metavar="X", type=Path, help="input: .npy .npz .csv")
     parser.add_argument("-o", "--output", metavar="Y", type=Path, help="outputs: .npy .npz .csv")
     parser.add_argument(
-        "--port", metavar="P", required=True, help="serial port, such as /dev/ttyUSB1 or COM3"
+        "--port",
+        metavar="P",
+        required=True,
+        help="serial port, such as /dev/ttyUSB1 or COM3; "
+        f"{SIMULATED}: no board, the whole design in Verilator",
     )
     parser.add_argument(
         "--baud", type=int, default=0, help=f"rate of the port (default: the build's, or {BAUD})"
@@ -68,14 +78,13 @@ def run(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     from ..compiler.files.recording import write_y
     from ..compiler.program.states import read_state
     from ..host.device import Counters, Device
-    from ..host.serial_port import SerialPort
 
     if args.limit < 0:
         raise InputError(f"--limit is a number of sequences, not {args.limit}")
     if args.verify_every < 0:
         raise InputError(f"--verify-every is a number of steps, not {args.verify_every}")
-    program, baud = _board(args.folder)
-    baud = args.baud or baud
+    program, build = _board(args.folder)
+    baud = args.baud or build["baud"]
     if baud < 0:
         raise InputError(f"--baud is a rate in bits per second, not {args.baud}")
     data = read_recording(args.x, program.input_size, args.limit)
@@ -87,15 +96,15 @@ def run(args: argparse.Namespace, console: Console) -> dict[str, Any]:
         else None
     )
 
-    with closing(SerialPort(args.port, baud)) as port:
+    with _open(args.port, program, {**build, "baud": baud}, console) as (port, seconds_now):
         device = Device(port, program, scrub=args.verify_every)
         _load(device, console)
         if args.verify:
             _verify(device, "before the run: nothing was run")
         before = device.counters()
-        start = time.monotonic()
+        start = seconds_now()
         made = device.run_codes(codes, state, lengths=data.lengths, progress=console.progress)
-        seconds = time.monotonic() - start
+        seconds = seconds_now() - start
         counters = device.counters()
         if args.verify:
             _verify(device, "after the run: its outputs are not to be trusted, none were written")
@@ -110,6 +119,7 @@ def run(args: argparse.Namespace, console: Console) -> dict[str, Any]:
         "sequences": len(codes),
         "seconds": round(seconds, 3),
         "steps_per_second": round(steps / seconds, 1) if seconds else None,
+        "simulated": args.port == SIMULATED,
         "counters": {
             name: getattr(counters, name) - getattr(before, name) for name in counters.__dataclass_fields__
         },
@@ -141,7 +151,10 @@ def run(args: argparse.Namespace, console: Console) -> dict[str, Any]:
                 CheckError(f"the board is not bit-exact: {result['mismatch']}"), result
             )
         console.say(f"bit-exact: {steps:,} steps, every output equals golden")
-    console.say(f"{steps:,} steps in {seconds:.2f} s, {steps / max(seconds, 1e-9):,.0f} a second")
+    console.say(
+        f"{steps:,} steps in {seconds:.2f} s{' of the simulated board' * result['simulated']}, "
+        f"{steps / max(seconds, 1e-9):,.0f} a second"
+    )
     _say_counters(result, console)
     if result["verify"]:
         scrubs = device.scrubs
@@ -156,20 +169,74 @@ def run(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     return result
 
 
-def _board(folder: Path) -> tuple[Program, int]:
-    """Read the program that a board holds, and the rate of its link."""
+@contextmanager
+def _open(
+    port: str, program: Program, build: dict[str, Any], console: Console
+) -> Iterator[tuple[Any, Callable[[], float]]]:
+    """Open the way to a board, for the duration of a block, and give the clock of its time in seconds."""
+    if port == SIMULATED:
+        from ..sim.verilated import simulated_board
+
+        with simulated_board(
+            program, clock_hz=build["target_mhz"] * 1e6, baud=build["baud"],
+            loadable=build["loadable"], progress=console.note,
+        ) as board:  # fmt: skip
+            yield board, lambda: board.cycle / board.clock_hz
+        return
+    from ..host.serial_port import SerialPort
+
+    with closing(SerialPort(port, build["baud"])) as serial:
+        yield serial, time.monotonic
+
+
+def play(program: Program, board: Board, data: Recording, console: Console) -> dict[str, Any]:
+    """Lay a program out for a board, simulate all of it, and run data through it.
+
+    Returns what is to be known of the run; ``bit_exact`` says whether every code equals golden.
+    """
+    from ..compiler.arrays import valid_steps
+    from ..host.device import Device
+    from ..hw.bitstream.plan import Options, prepare
+
+    laid, options, _ = prepare(program, board, Options())
+    codes = laid.encode(data.x)
+    build = {
+        "target_mhz": board.typical_clock / 1e6, "baud": BAUD, "loadable": options.loadable,
+    }  # fmt: skip
+    with _open(SIMULATED, laid, build, console) as (port, seconds_now):
+        device = Device(port, laid)
+        _load(device, console)
+        start = seconds_now()
+        made = device.run_codes(codes, lengths=data.lengths, progress=console.progress)
+        seconds = seconds_now() - start
+    valid = valid_steps(data.lengths, *codes.shape[:2])
+    steps = int(valid.sum())
+    expected = laid.evaluate(codes, None, data.lengths).outputs
+    return {
+        "name": board.name, "lanes": laid.geometry.lanes, "clock_mhz": build["target_mhz"],
+        "steps": steps, "steps_per_second": round(steps / seconds, 1),
+        "bit_exact": bool((made == expected)[valid].all()),
+    }  # fmt: skip
+
+
+def _board(folder: Path) -> tuple[Program, dict[str, Any]]:
+    """Read the program that a board holds, and ``baud``, ``target_mhz`` and ``loadable`` of its build."""
     from ..compiler.program.program import Program
 
-    baud = BAUD
+    build: dict[str, Any] = {"baud": BAUD, "target_mhz": CLOCK_MHZ, "loadable": False}
     if (folder / "build.json").is_file():
         from ..hw.bitstream.build import read_build
 
-        baud = read_build(folder).get("baud", BAUD)
-        if not isinstance(baud, int) or not 0 < baud < 1 << 30:
-            raise InputError(
-                f"{folder / 'build.json'} is damaged (baud is {str(baud)[:40]}); build again: "
-                "gatewright build"
-            )
+        report = read_build(folder)
+        build |= {name: report[name] for name in build if report.get(name) is not None}
+        limits = {"baud": (int, 1 << 30), "target_mhz": (int | float, 10_000)}
+        for name, (kind, limit) in limits.items():
+            if not isinstance(build[name], kind) or not 0 < build[name] < limit:
+                raise InputError(
+                    f"{folder / 'build.json'} is damaged ({name} is {str(build[name])[:40]}); build "
+                    "again: gatewright build"
+                )
+        build["loadable"] = bool(build["loadable"])
         folder = folder / "program"
     program = read_program(folder)
     if not isinstance(program, Program):
@@ -177,7 +244,7 @@ def _board(folder: Path) -> tuple[Program, int]:
             f"{folder} has {len(program.passes)} passes, each a bitstream of its own: name one of them, "
             f"such as {folder / 'pass0'}"
         )
-    return program, baud
+    return program, build
 
 
 def _load(device: Device, console: Console) -> None:

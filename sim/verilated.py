@@ -3,24 +3,53 @@
 from __future__ import annotations
 
 import subprocess
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 from amaranth.back import rtlil, verilog  # type: ignore[attr-defined]
 
 from ..compiler.files.process import in_group
+from ..compiler.files.temporary import temporary_folder
+from ..compiler.program.program import Program
 from ..hw.blocks.collisions import release
 from ..hw.link.system import System
 from .board import SILENCE_BITS
 from .build import build_simulator
 from .netlist import synthesize, verilator_arguments
 
-__all__ = ["VerilatedBoard", "build_board"]
+__all__ = ["VerilatedBoard", "build_board", "simulated_board"]
 
 TOP = "gatewright_system"
 
 
-def build_board(system: System, folder: str | Path, *, netlist: bool = False) -> Path:
+@contextmanager
+def simulated_board(
+    program: Program, *, clock_hz: float, baud: float,
+    progress: Callable[[str], None] | None = None, **options: Any,
+) -> Iterator[VerilatedBoard]:  # fmt: skip
+    """Give a board that holds a program, without pins and PLL, for the duration of a block.
+
+    Parameters
+    ----------
+    program : Program
+    clock_hz, baud, **options
+        As for :class:`~gatewright.hw.link.system.System`.
+    progress : callable, optional
+        Called with a line before a build; not where the cache has it.
+    """
+    system = System(program, clock_hz=clock_hz, baud=baud, **options)
+    with temporary_folder() as folder:
+        built = build_board(system, folder, progress=progress)
+        with closing(VerilatedBoard(built, clock_hz=clock_hz, baud=baud)) as board:
+            yield board
+
+
+def build_board(
+    system: System, folder: str | Path, *, netlist: bool = False,
+    progress: Callable[[str], None] | None = None,
+) -> Path:  # fmt: skip
     """Build the simulation of a design; return the program that :class:`VerilatedBoard` starts.
 
     Parameters
@@ -29,6 +58,8 @@ def build_board(system: System, folder: str | Path, *, netlist: bool = False) ->
     folder : path
     netlist : bool
         Simulate what synthesis makes of it for the system's family; see ``docs/netlist.md``.
+    progress : callable, optional
+        Called with a line before each long stage; not before what the cache has.
 
     Raises
     ------
@@ -41,7 +72,7 @@ def build_board(system: System, folder: str | Path, *, netlist: bool = False) ->
     folder.mkdir(parents=True, exist_ok=True)
     if netlist:
         (folder / "system.il").write_text(release(rtlil.convert(system, name=TOP, emit_src=False)))
-        made = synthesize("read_rtlil system.il", TOP, system.family, folder)
+        made = synthesize("read_rtlil system.il", TOP, system.family, folder, progress)
         sources, optimize, arguments = made.sources, "-O0", verilator_arguments(system.family)
     else:
         text = verilog.convert(system, name=TOP, emit_src=False, strip_internal_attrs=True)
@@ -50,7 +81,9 @@ def build_board(system: System, folder: str | Path, *, netlist: bool = False) ->
     has_flash = int(system.flash_offset is not None)
     (sources[0].parent / "board.h").write_text(f"#define FLASH {has_flash}\n")
     main = Path(__file__).with_name("board.cpp")
-    return build_simulator(sources, TOP, folder, main=main, arguments=arguments, optimize=optimize)
+    return build_simulator(
+        sources, TOP, folder, main=main, arguments=arguments, optimize=optimize, progress=progress
+    )
 
 
 class VerilatedBoard:
@@ -78,7 +111,7 @@ class VerilatedBoard:
     ) -> None:  # fmt: skip
         self.name, self.clock_hz = "simulated board", clock_hz
         self.silence = SILENCE_BITS / baud
-        self.cycle = 0
+        self.cycle = 0  # of the clock, when the host read last
         arguments = [str(program), str(clock_hz / baud * skew), str(glitches), str(seed)]
         self._running = ExitStack()
         self._process = self._running.enter_context(

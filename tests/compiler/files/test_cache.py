@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from gatewright.cli import environment
 from gatewright.cli.main import main
 from gatewright.compiler.files import cache
 
@@ -144,8 +145,12 @@ def test_the_folder_follows_the_platform(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_doctor_shows_and_clears_the_cache(
-    tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(environment, "_start", lambda command: ("1.2", ""))
     put(tmp_path / "a", cache.digest("one"), 3000 * "x")
     main(["doctor", "--json"])
     there = json.loads(capsys.readouterr().out)["cache"]

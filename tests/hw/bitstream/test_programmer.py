@@ -14,7 +14,12 @@ DETECT = "index 0:|\tidcode 0x{id}|\tmanufacturer {maker}|\tfamily {family}|\tmo
 ECP5 = {"maker": "lattice", "family": "ECP5"}
 OUTPUTS = [
     (127, ("openFPGALoader: error while loading shared libraries: libusb-1.0.so.0: cannot open "
-     "shared object file: No such file or directory"), MissingToolError, "apt install libusb-1.0-0"),
+     "shared object file: No such file or directory"), MissingToolError,
+     "cannot start, libusb-1.0 is not there; get all that it needs by: apt install libftdi1-2 libusb-1.0-0 libudev1"),
+    (127, "bin/openFPGALoader: error while loading shared libraries: libftdi1.so.2: cannot open",
+     MissingToolError, "libftdi1 is not there"),
+    (126, "", MissingToolError, "exit code 126: nothing said"),
+    (134, "dyld: Library not loaded: /opt/libftdi1.2.dylib", MissingToolError, "brew install libftdi"),
     (1, ("unable to open ftdi device: -3 (device not found)\nJTAG init failed with: unable to open "
      "ftdi device"), InputError, "no ulx3s-25f answers on USB (looked for 0403:6015)"),
     (1, ("unable to open ftdi device: -4 (usb_open() failed)\nJTAG init failed with: unable to open "
@@ -99,6 +104,12 @@ def test_command_line(calls, tmp_path, monkeypatch, capsys):
     assert main(["flash", str(folder)]) == 1
     monkeypatch.setenv("FAKE_LOADER", "127:error while loading shared libraries: libusb-1.0.so.0")
     assert main(["flash", str(folder)]) == 3
+    broken = tmp_path / "loader"
+    broken.write_bytes(b"\x00 no program")
+    broken.chmod(0o755)
+    monkeypatch.setenv("OPENFPGALOADER", str(broken))
+    assert main(["flash", str(folder)]) == 3
+    assert "cannot start (Exec format error)" in capsys.readouterr().err
     monkeypatch.setenv("OPENFPGALOADER", "nowhere")
     assert main(["flash", str(folder)]) == 3
     assert "pip install 'gatewright[host]'" in capsys.readouterr().err
