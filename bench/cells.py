@@ -1,8 +1,12 @@
-"""Cycles and utilization of every cell: ``python bench/cells.py``. Exact counts, no timing."""
+"""Cycles and utilization of every cell: ``python bench/cells.py``. Exact counts, no timing.
+
+``python bench/cells.py --streams`` prints what many streams on one core gain.
+"""
 
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 from gatewright.compiler.config import Config
@@ -12,6 +16,8 @@ from gatewright.compiler.program.program import Program
 from gatewright.compiler.quantizer.pipeline import quantize
 
 SIZES = ((16, 32, 12), (64, 64, 24), (64, 128, 96))  # I, H, lanes
+SMALL = ((8, 8), (8, 16), (8, 20), (8, 32))  # I, H
+STREAMS = (1, 2, 3, 4)
 
 
 def program(cell: str, i: int, h: int, lanes: int) -> Program:
@@ -45,5 +51,18 @@ def main() -> None:
             )
 
 
+def main_streams() -> None:
+    """Print one row a cell and size: cycles of a step, and the share of useful products."""
+    heads = [f"{n} stream{'s' * (n > 1)}" for n in STREAMS]
+    print(f"| cell | I | H | {' | '.join(heads)} |")
+    print("|---" * (3 + len(STREAMS)) + "|")
+    for cell in ("gru", "lstm", "mgu", "rnn"):
+        for i, h in SMALL:
+            one = program(cell, i, h, 0)
+            made = [Program(one.network, replace(one.config, streams=n)) for n in STREAMS]
+            cycles = [f"{p.schedule.cycles()[0]} ({p.schedule.utilization():.0%})" for p in made]
+            print(f"| `{cell}` | {i} | {h} | {' | '.join(cycles)} |")
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main_streams() if "--streams" in sys.argv else main())

@@ -63,6 +63,10 @@ def add_knobs(parser: Parser) -> Any:
         "--spare", metavar="0..8", type=_whole,
         help="bits of head room for the weights of a model trained again (default 0), see --like",
     )  # fmt: skip
+    group.add_argument(
+        "--streams", metavar="1..64", type=_whole,
+        help="sequences that share the core and take steps in turn (default 1): their waits overlap",
+    )  # fmt: skip
     return group
 
 

@@ -361,6 +361,8 @@ def describe(program: Runnable) -> str:
 def _engine(s: dict[str, Any]) -> str:
     """Say what the engine of a program, or of one pass, is like."""
     text = f"{s['lanes']} lanes ({s['split']} columns at once, {s['beat']} rows a beat)"
+    if "streams" in s:
+        text += f", {s['streams']} streams in turn"
     if "reads" in s:
         way = "end first" if s["reverse"] else "start first"
         text += f", {s['cycles_per_step']:,} cycles a step; {' + '.join(s['reads'])}, {way}"

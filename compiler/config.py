@@ -15,6 +15,7 @@ from .numerics.activation import KINDS
 __all__ = ["Config", "parse_weight_bits"]
 
 LANES_MAX = 4096
+STREAMS_MAX = 64
 THRESHOLD_MAX = 65535
 WEIGHT_BITS = (2, 16)
 
@@ -65,6 +66,9 @@ class Config:
     spare : int
         Bits of head room in accumulators, sums, biases and shifts, 0 to 8, so that the weights of
         a model that is trained again fit in the same hardware.
+    streams : int
+        Sequences that share a core, 1 to 64. They take steps in turn, so that a step need not wait
+        for the results of the one before it. No output depends on it.
     """
 
     weight_bits: int = 8
@@ -83,6 +87,7 @@ class Config:
     spare: int = 0
     calibration_method: str = "error"
     weight_widths: Mapping[str, int] = field(default_factory=dict)
+    streams: int = 1
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "weight_widths", _flat(self.weight_widths))
@@ -96,6 +101,7 @@ class Config:
             ("threshold", 0, THRESHOLD_MAX),
             ("threshold_input", -1, THRESHOLD_MAX),
             ("spare", 0, 8),
+            ("streams", 1, STREAMS_MAX),
             *widths,
         ):
             value = self.weight_widths[name[14:-1]] if "[" in name else getattr(self, name)
@@ -155,8 +161,9 @@ class Config:
         return replace(self, weight_widths=kept)
 
     def to_json(self) -> dict[str, Any]:
-        """Return every knob by name."""
-        return asdict(self)
+        """Return every knob by name; one stream goes without saying, for the sake of older digests."""
+        made = asdict(self)
+        return made if self.streams > 1 else {k: v for k, v in made.items() if k != "streams"}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Config:

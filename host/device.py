@@ -9,16 +9,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..compiler.arrays import FloatArray, IntArray, check_lengths, valid_steps
+from ..compiler.arrays import BoolArray, FloatArray, IntArray, check_lengths
 from ..compiler.errors import CheckError, InputError
 from ..compiler.golden import State
 from ..compiler.program.program import Program
+from ..compiler.program.turns import take_turns
 from .memories import BoardMemories
 from .scrub import ScrubCounts, scrubbed
 from .session import Session, Transport
 from .wire.codes import from_bytes, to_bytes
 from .wire.identity import IDENTITY_BYTES, Identity, Sizes, digest_id, hardware_id
-from .wire.protocol import COUNTERS, PROTOCOL, Contents, Op, Status
+from .wire.protocol import COUNTERS, PROTOCOL, PROTOCOL_STREAMS, Contents, Op, Status
 
 __all__ = ["Counters", "Device", "Outputs"]
 
@@ -77,10 +78,10 @@ class Device:
         self.scrub, self.scrubs = scrub, ScrubCounts()
         self.session = Session(transport)
         self.identity = self.identify()
-        if self.identity.protocol != PROTOCOL:
+        if self.identity.protocol not in (PROTOCOL, PROTOCOL_STREAMS):
             raise InputError(
                 f"{self.name}: the board speaks version {self.identity.protocol} of the protocol, this "
-                f"host {PROTOCOL}; build and flash with this version"
+                f"host {PROTOCOL} and {PROTOCOL_STREAMS}; build and flash with this version"
             )
         self.session.window = self.identity.window
         self.sizes = Sizes.of(program, self.loadable)
@@ -90,6 +91,11 @@ class Device:
         self._check_hardware()
         if scrub:
             self._check_verifiable()
+
+    @property
+    def streams(self) -> int:
+        """Sequences that take steps in turn, each with a state of its own."""
+        return self.program.streams
 
     @property
     def loadable(self) -> bool:
@@ -123,9 +129,10 @@ class Device:
         what = "hardware" if self.loadable else "program"
         raise InputError(
             f"{self.name}: the board holds {what} {self.identity.hardware.hex()} "
-            f"({self.identity.inputs} inputs, {self.identity.outputs} outputs, {self.identity.lanes} lanes), "
-            f"this folder is {own.hex()} ({self.sizes.inputs} inputs, {self.sizes.outputs} outputs, "
-            f"{self.program.geometry.lanes} lanes); name the folder that the board was built from, or "
+            f"({self.identity.inputs} inputs, {self.identity.outputs} outputs, {self.identity.lanes} lanes"
+            f"{_streams(self.identity.streams)}), this folder is {own.hex()} ({self.sizes.inputs} inputs, "
+            f"{self.sizes.outputs} outputs, {self.program.geometry.lanes} lanes"
+            f"{_streams(self.streams)}); name the folder that the board was built from, or "
             "write this one with: gatewright build, gatewright flash"
         )
 
@@ -142,6 +149,9 @@ class Device:
     ) -> Outputs:
         """Run sequences of values on the board.
 
+        Where the program has several streams, sequence n runs on stream n modulo their number. Give as
+        many sequences as there are streams, of one length, and no stream ever idles.
+
         Parameters
         ----------
         x : array_like, shape (N, T, I) or (T, I)
@@ -150,7 +160,7 @@ class Device:
         lengths : array_like of int, shape (N,), optional
             True lengths of zero-padded sequences; the padding is not sent.
         resume : bool
-            The first sequence goes on from the state that the board is in.
+            The first sequence of each stream goes on from the state that the stream is in.
         progress : callable, optional
             Called with the part that is done, 0 to 1.
 
@@ -195,51 +205,92 @@ class Device:
         z = self.sizes
         length = self._lengths(codes, lengths)
         starts = None if state is None else state.flat(self.program.network)
-        data: list[bytes] = []
-        for n in range(len(codes)):
-            fresh = starts is None and not (resume and n == 0)
-            steps = to_bytes(codes[n, : length[n]], z.input_bytes)
-            rows = np.frombuffer(steps, np.uint8).reshape(length[n], -1)
-            ops = np.full((length[n], 1), Op.STEP, np.uint8)
-            ops[:1] = Op.STEP_FIRST if fresh else Op.STEP
-            made_of = [row.tobytes() for row in np.hstack([ops, rows])]
-            if starts is not None:
-                load = bytes([Op.LOAD_STATE]) + to_bytes(starts[n], z.word_bytes)
-                made_of[:1] = [load + made_of[0]] if made_of else [load]
-            data += made_of
-        total = int(length.sum())
-        size = z.outputs * z.output_bytes
-        if self.scrub and data:
-            raw = scrubbed(self, data, size, progress)
-        else:
-            raw = self.session.exchange(b"".join(data), total * size, progress)
-        valid = valid_steps(length, *codes.shape[:2])
-        made = np.zeros((total, z.outputs), np.int64)
+        sequence, step = take_turns(length, self.streams)
+        real, goes_on = sequence >= 0, resume & (sequence < self.streams)
+        fresh = (step < 0) | ((step == 0) & ~goes_on & (starts is None))
+        steps = to_bytes(np.where(real[:, None], codes[sequence, step], 0), z.input_bytes)
+        rows = np.frombuffer(steps, np.uint8).reshape(len(step), z.inputs * z.input_bytes)
+        ops = np.where(fresh, Op.STEP_FIRST, Op.STEP).astype(np.uint8)[:, None]
+        data = [row.tobytes() for row in np.hstack([ops, rows])]
+        if starts is not None:
+            for k in np.flatnonzero(step == 0).tolist():
+                data[k] = self._load_command(k % self.streams, starts[sequence[k]]) + data[k]
+        raw = self._take_turns(data, real.reshape(-1, self.streams), progress)
+        made = np.zeros((len(step), z.outputs), np.int64)
         made[:, self.program.schedule.output_order] = from_bytes(raw, z.output_bytes).reshape(
             made.shape
         )
         outputs = np.zeros((*codes.shape[:2], z.outputs), np.int64)
-        outputs[valid] = made
+        outputs[sequence[real], step[real]] = made[real]
         return outputs
+
+    def _take_turns(
+        self, data: list[bytes], real: BoolArray, progress: Callable[[float], None] | None
+    ) -> bytes:
+        """Run rounds of steps; a stream keeps the state that it has when it begins to idle.
+
+        Parameters
+        ----------
+        data : list of bytes
+            Commands, one a step.
+        real : ndarray of bool, shape (rounds, streams)
+            Where a stream does not idle.
+        """
+        size = self.sizes.outputs * self.sizes.output_bytes
+        ends = real.sum(axis=0)
+        kept: dict[int, IntArray] = {}
+        raw, edges = [], sorted({0, *ends.tolist(), len(real)})
+        for start, end in zip(edges, [*edges[1:], len(real)], strict=True):
+            if start < len(real):
+                kept |= {s: self._read_words(s) for s in np.flatnonzero(ends == start).tolist()}
+            piece = data[start * self.streams : end * self.streams]
+            if not piece:
+                continue
+
+            def said(part: float, done: int = start, of: int = end - start) -> None:
+                if progress is not None:
+                    progress((done + part * of) / len(real))
+
+            if self.scrub:
+                raw.append(scrubbed(self, piece, size, said))
+            else:
+                raw.append(self.session.exchange(b"".join(piece), len(piece) * size, said))
+        for stream, words in kept.items():
+            self.session.exchange(self._load_command(stream, words), 0)
+        return b"".join(raw)
 
     # -- state ----------------------------------------------------------------------
 
     def reset(self) -> None:
-        """Bring the board to the reset state: what follows with ``resume`` starts from there."""
-        self.load_state(State.zeros(self.program.network, 1))
+        """Bring all streams to the reset state: what follows with ``resume`` starts from there."""
+        self.load_state(State.zeros(self.program.network, self.streams))
 
     def load_state(self, state: State) -> None:
-        """Load a state of one sequence."""
+        """Load a state of each stream, a row each."""
         flat = state.flat(self.program.network)
-        if len(flat) != 1:
-            raise InputError(f"a board has one state, not {len(flat)}; give that of one sequence")
-        self.session.exchange(bytes([Op.LOAD_STATE]) + to_bytes(flat[0], self.sizes.word_bytes), 0)
+        if len(flat) != self.streams:
+            has = "one state" if self.streams == 1 else f"{self.streams} states, one a stream"
+            raise InputError(f"a board has {has}, not {len(flat)}; give that of as many sequences")
+        for stream, words in enumerate(flat):
+            self.session.exchange(self._load_command(stream, words), 0)
 
     def read_state(self) -> State:
-        """Read the state after all steps so far."""
+        """Read the state of each stream after all steps so far, a row each."""
+        words = [self._read_words(stream) for stream in range(self.streams)]
+        return State.unflat(self.program.network, np.stack(words))
+
+    def _command(self, op: Op, stream: int) -> bytes:
+        return bytes([op, stream] if self.streams > 1 else [op])
+
+    def _load_command(self, stream: int, words: IntArray) -> bytes:
+        return self._command(Op.LOAD_STATE, stream) + to_bytes(words, self.sizes.word_bytes)
+
+    def _read_words(self, stream: int) -> IntArray:
         z = self.sizes
-        raw = self.session.exchange(bytes([Op.READ_STATE]), z.state_words * z.word_bytes)
-        return State.unflat(self.program.network, from_bytes(raw, z.word_bytes)[None])
+        raw = self.session.exchange(
+            self._command(Op.READ_STATE, stream), z.state_words * z.word_bytes
+        )
+        return from_bytes(raw, z.word_bytes)
 
     # -- counters -------------------------------------------------------------------
 
@@ -313,3 +364,7 @@ class Device:
         self.identify()
         if not self.loaded:
             raise CheckError(f"{self.name}: the board does not take the program it was loaded with")
+
+
+def _streams(count: int) -> str:
+    return f", {count} streams" if count > 1 else ""

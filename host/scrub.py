@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from ..compiler.arrays import ceil_div
 from ..compiler.errors import CheckError, InputError
 from ..compiler.golden import State
 from .session import Session
@@ -44,6 +45,10 @@ class Board(Protocol):
     scrub: int
     scrubs: ScrubCounts
 
+    @property
+    def streams(self) -> int:
+        """Sequences that take steps in turn."""
+
     def verify(self) -> bool:
         """Return whether the memories hold the program, and count that."""
 
@@ -51,17 +56,19 @@ class Board(Protocol):
         """Load the program."""
 
     def read_state(self) -> State:
-        """Read the state after all steps so far."""
+        """Read the states after all steps so far."""
 
     def load_state(self, state: State) -> None:
-        """Load a state of one sequence."""
+        """Load a state of each stream."""
 
 
 def scrubbed(
     device: Board, steps: Sequence[bytes], replies: int,
     progress: Callable[[float], None] | None = None,
 ) -> bytes:  # fmt: skip
-    """Run steps, verify the memories before them and after each ``device.scrub`` of them.
+    """Run whole rounds of steps, verify the memories before them and after each ``device.scrub`` of them.
+
+    A piece is of whole rounds, since a session begins with stream 0.
 
     Parameters
     ----------
@@ -86,10 +93,12 @@ def scrubbed(
     if not device.verify():
         _mend(device)
     out = []
-    for start in range(0, len(steps), device.scrub):
-        piece = steps[start : start + device.scrub]
+    size = ceil_div(device.scrub, device.streams) * device.streams
+    for start in range(0, len(steps), size):
+        piece = steps[start : start + size]
         # A piece that goes on from a state may have to do so twice.
-        state = device.read_state() if piece[0][0] == Op.STEP else None
+        goes_on = any(step[0] == Op.STEP for step in piece[: device.streams])
+        state = device.read_state() if goes_on else None
         for _ in range(REPEATS):
             raw = _attempt(device, b"".join(piece), replies * len(piece))
             if raw is not None:

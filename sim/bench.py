@@ -27,7 +27,7 @@ __all__ = ["Bench", "Recorded", "make_job", "state_port_bits"]
 
 @dataclass
 class Recorded:
-    """Recording of a bench: codes in hardware order, cycle of each step's end, final state."""
+    """Recording of a bench: codes in hardware order, cycle of each step's end, final states in a row."""
 
     outputs: IntArray
     ends: IntArray
@@ -143,8 +143,8 @@ class Bench:
             Chance of a pause before each transfer, on every stream.
         seed : int
             Seed of the pauses.
-        load : ndarray of int64, shape (words,), optional
-            State loaded before the first step.
+        load : ndarray of int64, shape (words,) or (streams, words), optional
+            State of each stream loaded before the first step.
         wave : path, optional
             Where to copy the waveform; the bench must have been built with ``waves``.
 
@@ -185,7 +185,7 @@ class Bench:
 
 def make_job(
     program: Program, codes: IntArray, first: npt.NDArray[np.bool_], *, stall: float = 0.0,
-    seed: int = 0, load: IntArray | None = None,
+    seed: int = 0, load: IntArray | None = None, loadable: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
     """Return what :class:`.tb_core.Player` plays; see :meth:`Bench.record`."""
     net = program.network
@@ -194,10 +194,15 @@ def make_job(
     slower = 4 / (1 - stall) if stall else 1
     return {
         "codes": codes, "first": first, "stall": stall, "seed": seed,
-        "budget": int(2000 + 8 * words / (1 - stall) + (len(codes) + 4) * per_step * slower),
+        "budget": int(
+            2000 + (400 + 8 * words) * program.streams / (1 - stall)
+            + (len(codes) + 4) * per_step * slower
+        ),
         "data_bits": net.numbers.activation_bits, "out_bits": net.numbers.state_bits,
-        "outputs": net.output_size, "load": np.zeros(0, np.int64) if load is None else load,
-        "state_bits": state_port_bits(program), "state_words": words,
+        "outputs": net.output_size,
+        "load": np.zeros((0, words), np.int64) if load is None else np.atleast_2d(load),
+        "state_bits": state_port_bits(program), "state_words": words, "streams": program.streams,
+        "command_bits": 3 if loadable else 1,
     }  # fmt: skip
 
 

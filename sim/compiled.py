@@ -81,8 +81,8 @@ def _words(job: Mapping[str, Any]) -> bytes:
     codes, first, load = (np.asarray(job[name]) for name in ("codes", "first", "load"))
     head = [
         int(float(job["stall"]) * (1 << 32)), job["seed"], job["budget"], job["data_bits"],
-        job["outputs"], job["out_bits"], job["state_words"], job["state_bits"], *codes.shape,
-        len(load),
+        job["outputs"], job["out_bits"], job["state_words"], job["state_bits"], job["streams"],
+        job["command_bits"], *codes.shape, len(load),
     ]  # fmt: skip
     return b"".join(
         np.ascontiguousarray(part, np.int64).tobytes() for part in (head, codes, first, load)
@@ -95,7 +95,8 @@ def _results(words: IntArray, jobs: Sequence[Mapping[str, Any]]) -> list[Recorde
     for job in jobs:
         steps, size = len(job["codes"]), int(job["outputs"])
         ends = [at + 1, at + 1 + steps * size]
-        ends += [ends[-1] + steps, ends[-1] + steps + int(job["state_words"])]
+        states = int(job["state_words"]) * int(job["streams"])
+        ends += [ends[-1] + steps, ends[-1] + steps + states]
         outputs, step_ends, state = (words[low:high].copy() for low, high in pairwise(ends))
         results.append(Recorded(outputs.reshape(steps, size), step_ends, state))
         at = ends[-1]

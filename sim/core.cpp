@@ -2,9 +2,9 @@
 //
 // cores.h says which cores there are: CORES(X) is one X(k, prefix) a core. Job k is what compiled.py
 // writes to standard input, all numbers int64 in the machine's order:
-//   stall in 2^-32, seed, budget, data bits, outputs, output bits, state words, state bits,
-//   steps, inputs, words to load, codes (steps x inputs), first (steps), words
-// Result k on standard output: 0, outputs (steps x outputs), ends (steps), state (words);
+//   stall in 2^-32, seed, budget, data bits, outputs, output bits, state words, state bits, streams,
+//   command bits, steps, inputs, states to load, codes (steps x inputs), first (steps), states
+// Result k on standard output: 0, outputs (steps x outputs), ends (steps), states (streams x words);
 // or -1, and the reason is on standard error.
 #include <cstdint>
 #include <cstdio>
@@ -116,7 +116,7 @@ struct Receiver {
 struct Player {
     Stream i, o, c, s_i, s_o;
     Pauses source_pauses, sink_pauses;
-    int64_t budget = 0, size = 0, words = 0, start = -1;
+    int64_t budget = 0, size = 0, words = 0, streams = 1, start = -1;
     int out_bits = 0, state_bits = 0;
     Numbers outputs, ends, state;
     Sender sender, reader;
@@ -135,21 +135,26 @@ struct Player {
         out_bits = number();
         words = number();
         state_bits = number();
+        streams = number();
+        const int command_bits = number();
         const int64_t steps = number(), inputs = number(), loads = number();
         const Numbers codes = numbers(steps * inputs), first = numbers(steps);
-        if (loads) sender.items.push_back({&c, 1});
-        for (int64_t word : numbers(loads))
-            sender.items.push_back({&s_i, uint32_t(word & ((int64_t{1} << state_bits) - 1))});
+        for (int64_t k = 0; k < loads; ++k) {
+            sender.items.push_back({&c, 1 | uint32_t(k) << command_bits});
+            for (int64_t word : numbers(words))
+                sender.items.push_back({&s_i, uint32_t(word & ((int64_t{1} << state_bits) - 1))});
+        }
         const uint32_t bit = uint32_t{1} << data_bits;
         for (int64_t k = 0; k < steps * inputs; ++k) {
             const bool fresh = k % inputs == 0 && first[k / inputs];
             sender.items.push_back({&i, (uint32_t(codes[k]) & (bit - 1)) | (fresh ? bit : 0)});
         }
-        if (words) reader.items.push_back({&c, 0});
+        for (int64_t k = 0; words && k < streams; ++k)
+            reader.items.push_back({&c, uint32_t(k) << command_bits});
         count = steps * size;
         outputs.resize(count);
         ends.resize(steps);
-        state.resize(words);
+        state.resize(streams * words);
     }
     bool done() const { return received == count && received_state == state.size(); }
     void drive() {
@@ -171,9 +176,10 @@ struct Player {
             const int64_t step = received / size, k = received % size;
             outputs[received++] = sign_extended(code, out_bits);
             ends[step] = now;
-            if (code >> out_bits != uint32_t(k == 0) + 2 * uint32_t(k == size - 1))
+            const uint32_t place = uint32_t(k == 0) + 2 * uint32_t(k == size - 1);
+            if (code >> out_bits != place + 4 * uint32_t(step % streams))
                 fault = "step " + std::to_string(step) + " element " + std::to_string(k) +
-                        ": first/last are " + std::to_string(code >> out_bits);
+                        ": last/first/stream are " + std::to_string(code >> out_bits);
         } else if (received == count && reader.sample()) {
             asks = true;
         } else if (asked && !done() && state_sink.sample()) {

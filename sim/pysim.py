@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from amaranth.hdl import ResetInserter, Signal
 
-from ..compiler.arrays import IntArray
+from ..compiler.arrays import BoolArray, IntArray
 from ..compiler.errors import CheckError
 from ..compiler.golden import State
 from ..compiler.program.program import Program
@@ -20,7 +20,7 @@ from ..hw.engine.core import Core
 from ..hw.engine.port import LOAD, READ
 from .collisions import simulator
 
-__all__ = ["Continue", "Load", "Read", "Recording", "record"]
+__all__ = ["Continue", "Load", "Read", "Recording", "Steps", "record"]
 
 
 @dataclass(frozen=True)
@@ -31,18 +31,29 @@ class Continue:
 
 
 @dataclass(frozen=True)
+class Steps:
+    """Steps (T, I), and which of them start from the reset state, (T,); streams take them in turn."""
+
+    codes: IntArray
+    first: BoolArray
+
+
+@dataclass(frozen=True)
 class Load:
-    """Load a state, in the order of :meth:`.golden.State.flat`, shape (words,)."""
+    """Load the state of a stream, in the order of :meth:`.golden.State.flat`, shape (words,)."""
 
     state: IntArray
+    stream: int = 0
 
 
 @dataclass(frozen=True)
 class Read:
-    """Read the state."""
+    """Read the state of a stream."""
+
+    stream: int = 0
 
 
-Item: TypeAlias = IntArray | Continue | Load | Read
+Item: TypeAlias = IntArray | Continue | Steps | Load | Read
 """One item of a job; a bare array is a sequence (T, I) that starts from the reset state."""
 
 
@@ -107,6 +118,8 @@ def record(
     for item in job:
         if isinstance(item, Load | Read):
             steps.append(item)
+        elif isinstance(item, Steps):
+            steps += zip(item.codes.tolist(), item.first.tolist(), strict=True)
         else:
             codes = item.codes if isinstance(item, Continue) else item
             fresh = not isinstance(item, Continue)
@@ -118,7 +131,7 @@ def record(
     states: list[IntArray] = []
     now, first = 0, -1
     started = not junk
-    streams = (core.i, core.c, core.s_i)
+    sources, streams = (core.i, core.c, core.s_i), program.streams
 
     async def pause(ctx: Any, rng: random.Random) -> None:
         while stall and rng.random() < stall:
@@ -151,7 +164,7 @@ def record(
     async def disturb(ctx: Any, rng: random.Random) -> None:
         """Offer and take at random on every stream, then reset the core."""
         for _ in range(junk):
-            for stream in streams:
+            for stream in sources:
                 ctx.set(stream.valid, rng.random() < 0.8)
             ctx.set(core.i.payload, {"data": rng.getrandbits(1), "first": rng.getrandbits(1)})
             ctx.set(core.c.payload, rng.getrandbits(1))
@@ -159,7 +172,7 @@ def record(
             for stream in (core.o, core.s_o):
                 ctx.set(stream.ready, rng.random() < 0.8)
             await ctx.tick()
-        for stream in streams:
+        for stream in sources:
             ctx.set(stream.valid, 0)
         for stream in (core.o, core.s_o):
             ctx.set(stream.ready, 0)
@@ -181,11 +194,11 @@ def record(
                     cycle = await send(ctx, rng, core.i, payload)
                     first = cycle if first < 0 else first
             elif isinstance(step, Load):
-                await send(ctx, rng, core.c, LOAD)
+                await send(ctx, rng, core.c, LOAD | step.stream << core.port.code_bits)
                 for code in step.state.tolist():
                     await send(ctx, rng, core.s_i, code)
             else:
-                await send(ctx, rng, core.c, READ)
+                await send(ctx, rng, core.c, READ | step.stream << core.port.code_bits)
                 state = [await receive(ctx, rng, core.s_o) for _ in range(words)]
                 states.append(np.array(state, np.int64))
 
@@ -201,6 +214,8 @@ def record(
                 outputs[step, order[k]] = payload.data
                 if (payload.first, payload.last) != (k == 0, k == size - 1):
                     raise CheckError(f"step {step} element {k}: first/last are {payload}")
+                if streams > 1 and payload.stream != step % streams:
+                    raise CheckError(f"step {step} element {k}: its stream is {payload.stream}")
             ends.append(now - 1)
 
     async def clock(ctx: Any) -> None:

@@ -12,10 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ..compiler import golden
-from ..compiler.arrays import FloatArray, IntArray, check_lengths, valid_steps
+from ..compiler.arrays import BoolArray, FloatArray, IntArray, check_lengths
 from ..compiler.errors import CheckError, InputError
 from ..compiler.program.chain import Chain
 from ..compiler.program.program import Program
+from ..compiler.program.turns import take_turns
 from ..hw.export.verilog import core_verilog
 from .bench import Bench, Recorded
 from .compiled import CompiledBench
@@ -41,7 +42,8 @@ class Simulation:
     cycle_exact : bool
         Every step ended in the predicted cycle (true by definition where pauses were asked for).
     cycles_per_step : (int, int)
-        Fewest and most cycles between the ends of consecutive steps.
+        Fewest and most cycles between the ends of consecutive steps; of several streams those of a
+        round, over their number, rounded up.
     cycles_predicted : int
         The program's promise for back-to-back steps.
     latency_cycles : int
@@ -115,7 +117,8 @@ def simulate(
     program : Program or Chain
         The passes of a chain are fed with what the hardware of earlier passes gave out.
     x : array_like, shape (N, T, I) or (T, I)
-        Each sequence starts from the reset state; sequences follow without a pause.
+        Each sequence starts from the reset state; sequences follow without a pause, dealt to the
+        program's streams by :func:`~gatewright.compiler.program.turns.take_turns`.
     lengths : array_like of int, shape (N,), optional
         True lengths of zero-padded sequences; the padding is not simulated.
     simulator : {'verilator', 'verilator-cpp', 'icarus', 'amaranth'}
@@ -222,11 +225,11 @@ def _bench(
 
 
 def _write_wave(
-    program: Program, codes: IntArray, outputs: IntArray, wave: Path, folder: Path | None,
-    say: Callable[[str], None], limit: float, waves: Waves, *, simulator: str, stall: float,
-    seed: int, netlist: str,
+    program: Program, codes: IntArray, first: BoolArray, outputs: IntArray, wave: Path,
+    folder: Path | None, say: Callable[[str], None], limit: float, waves: Waves, *, simulator: str,
+    stall: float, seed: int, netlist: str,
 ) -> None:  # fmt: skip
-    """Play the steps (T, I) of one sequence again, as many as the limit allows, with a waveform.
+    """Play the first steps (T, I) again, as many as the limit allows, with a waveform.
 
     Raises
     ------
@@ -236,19 +239,20 @@ def _write_wave(
 
     def announce(text: str) -> int:
         kept, size = affordable(text, waves, program.schedule.cycles()[0], len(codes), limit)
-        say(f"wave of {kept} of {len(codes)} steps of the first sequence: at most {size:,.1f} MB")
+        of = "sequence" if program.streams == 1 else f"{program.streams} sequences"
+        say(f"wave of {kept} of {len(codes)} steps of the first {of}: at most {size:,.1f} MB")
         return kept
 
     if simulator == "amaranth":
-        from .pysim import record
+        from .pysim import Steps, record
 
         kept = announce(core_verilog(program, trace=True))
-        shown = record(program, [codes[:kept]], stall=stall, seed=seed, wave=wave).outputs
+        steps = Steps(codes[:kept], first[:kept])
+        shown = record(program, [steps], stall=stall, seed=seed, wave=wave).outputs
     else:
         with _bench(program, simulator, netlist, folder, say, waves) as bench:
             kept = announce("".join(path.read_text() for path in bench.sources))
-            first = np.arange(kept) == 0
-            recorded = bench.record(codes[:kept], first, stall=stall, seed=seed, wave=wave)
+            recorded = bench.record(codes[:kept], first[:kept], stall=stall, seed=seed, wave=wave)
         shown = np.zeros_like(recorded.outputs)
         shown[:, program.schedule.output_order] = recorded.outputs
     if not (shown == outputs[:kept]).all():
@@ -259,6 +263,17 @@ def _write_wave(
         layout(program, wave, simulator)
 
 
+def _final_states(program: Program, codes: IntArray, first: BoolArray) -> IntArray:
+    """Return the states of all streams in a row, after steps (T, I) that they took in turn."""
+    found = []
+    for stream in range(program.streams):
+        own = codes[stream :: program.streams]
+        start = np.flatnonzero(first[stream :: program.streams])[-1:].sum()
+        state = golden.run(program.network, own[None, start:]).state
+        found.append(state.flat(program.network)[0])
+    return np.concatenate(found)
+
+
 def _simulate(
     program: Program, codes: IntArray, length: IntArray, wave: str | Path | None,
     folder: str | Path | None, say: Callable[[str], None], *, simulator: str, stall: float,
@@ -266,24 +281,22 @@ def _simulate(
 ) -> Simulation:  # fmt: skip
     """Simulate a program on codes (N, T, I), without the padding."""
     n, steps = codes.shape[:2]
-    valid = valid_steps(length, n, steps)
-    flat = codes[valid]
-    first = (np.broadcast_to(np.arange(steps) == 0, valid.shape))[valid]
+    sequence, step = take_turns(length, program.streams)
+    real, first = sequence >= 0, step <= 0
+    flat = np.where(real[:, None], codes[sequence, step], 0)
     cells: dict[str, int] = {}
-    reference = golden.run(program.network, codes)
-    expected = reference.outputs[valid]
 
     if simulator == "amaranth":
-        from .pysim import Read, record
+        from .pysim import Read, Steps, record
 
         say("simulating in Amaranth")
         done = record(
             program,
-            [*(codes[k, : length[k]] for k in range(n) if length[k]), Read()],
+            [Steps(flat, first), *(Read(k) for k in range(program.streams))],
             stall=stall,
             seed=seed,
         )
-        recorded = Recorded(done.outputs, done.ends, done.states[0])
+        recorded = Recorded(done.outputs, done.ends, np.concatenate(done.states))
         outputs = done.outputs
     else:
         with _bench(program, simulator, netlist, folder, say) as bench:
@@ -294,19 +307,18 @@ def _simulate(
         outputs[:, program.schedule.output_order] = recorded.outputs
 
     if wave is not None:
-        shown = int(length[np.flatnonzero(length)[0]])
+        shown = int(length[np.flatnonzero(length)[0]]) * program.streams
         inside = Path(folder) / "wave" if folder else None
         _write_wave(
-            program, flat[:shown], outputs[:shown], Path(wave), inside, say, limit, waves,
-            simulator=simulator, stall=stall, seed=seed, netlist=netlist,
+            program, flat[:shown], first[:shown], outputs[:shown], Path(wave), inside, say, limit,
+            waves, simulator=simulator, stall=stall, seed=seed, netlist=netlist,
         )  # fmt: skip
 
+    expected = outputs.copy()  # what comes of an idle stream is dropped
+    expected[real] = golden.run(program.network, codes).outputs[sequence[real], step[real]]
     mismatch = compare(program, expected, outputs)
     if not mismatch and len(recorded.state):
-        last = int(np.flatnonzero(length)[-1])
-        final = golden.run(program.network, codes[last : last + 1, : length[last]]).state.flat(
-            program.network
-        )[0]
+        final = _final_states(program, flat, first)
         wrong = np.flatnonzero(final != recorded.state)
         if len(wrong):
             k = int(wrong[0])
@@ -316,9 +328,10 @@ def _simulate(
     if not cycle_exact and not mismatch:
         k = int(np.flatnonzero(recorded.ends != predicted)[0])
         mismatch = f"step {k} ended in cycle {recorded.ends[k]}, predicted {predicted[k]}"
-    gaps = np.diff(recorded.ends) if len(flat) > 1 else recorded.ends + 1
+    rounds = recorded.ends[program.streams :] - recorded.ends[: -program.streams]
+    gaps = -(-rounds // program.streams) if len(rounds) else recorded.ends[:1] + 1
     padded = np.zeros((n, steps, outputs.shape[1]), np.int64)
-    padded[valid] = outputs
+    padded[sequence[real], step[real]] = outputs[real]
     return Simulation(
         outputs=program.decode(padded),
         bit_exact=bool((expected == outputs).all()) and "state" not in mismatch,
@@ -327,7 +340,7 @@ def _simulate(
         cycles_per_step=(int(gaps.min()), int(gaps.max())),
         cycles_predicted=program.schedule.cycles()[0],
         latency_cycles=int(recorded.ends[0]) + 1,
-        steps=len(flat),
+        steps=int(real.sum()),
         simulator=simulator,
         codes=padded,
         cells=cells,

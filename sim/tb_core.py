@@ -37,6 +37,7 @@ class Player:
         self.codes, self.first, self.load = job["codes"], job["first"], job["load"]
         self.data_bits, self.out_bits = int(job["data_bits"]), int(job["out_bits"])
         self.state_bits, self.words = int(job["state_bits"]), int(job["state_words"])
+        self.streams, self.command_bits = int(job["streams"]), int(job["command_bits"])
         self.budget = int(job["budget"])
         stall, seed = float(job["stall"]), int(job["seed"])
         rng = random.Random(seed)  # noqa: S311
@@ -48,13 +49,13 @@ class Player:
         self.start = -1
         self.outputs = np.zeros((len(self.codes), int(job["outputs"])), np.int64)
         self.ends = np.zeros(len(self.codes), np.int64)
-        self.state = np.zeros(self.words, np.int64)
+        self.state = np.zeros(self.streams * self.words, np.int64)
 
     async def _source(self) -> None:
-        if len(self.load):
-            await self.c.send(1)
+        for stream, words in enumerate(self.load.tolist()):
+            await self.c.send(1 | stream << self.command_bits)
             self.c.stop()
-            for code in self.load.tolist():
+            for code in words:
                 await self.s_i.send(code & ((1 << self.state_bits) - 1))
             self.s_i.stop()
         mask, bit = (1 << self.data_bits) - 1, 1 << self.data_bits
@@ -73,25 +74,28 @@ class Player:
                 code, time = await self.o.receive()
                 self.outputs[step, k] = ((code & (2 * sign - 1)) ^ sign) - sign
                 framing = code >> self.out_bits
-                if framing != int(k == 0) | int(k == size - 1) << 1:
-                    raise AssertionError(f"step {step} element {k}: first/last are {framing}")
+                place = step % self.streams << 2
+                if framing != int(k == 0) | int(k == size - 1) << 1 | place:
+                    raise AssertionError(
+                        f"step {step} element {k}: last/first/stream are {framing}"
+                    )
             self.ends[step] = time
         self.o.stop()
 
     async def _finish(self) -> None:
         cocotb.start_soon(self._source())
         await cocotb.start_soon(self._sink())
-        if self.words:
+        for stream in range(self.streams if self.words else 0):
             sign = 1 << (self.state_bits - 1)
-            await self.c.send(0)
+            await self.c.send(stream << self.command_bits)
             self.c.stop()
             for k in range(self.words):
                 code, _ = await self.s_o.receive()
-                self.state[k] = (code ^ sign) - sign
+                self.state[stream * self.words + k] = (code ^ sign) - sign
             self.s_o.stop()
 
     async def play(self, result: str) -> None:
-        """Load a state where the job has one, run its steps, read the state; write ``result``."""
+        """Load states where the job has them, run its steps, read the states; write ``result``."""
         task = cocotb.start_soon(self._finish())
         await cocotb.triggers.with_timeout(task, self.budget * PERIOD, "ns")
         ends = (self.ends - self.start) // get_sim_steps(PERIOD, "ns")

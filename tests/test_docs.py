@@ -327,7 +327,9 @@ def test_the_demos_figures_are_those_of_its_program() -> None:
 
 
 def test_the_table_of_cells_is_what_its_script_prints(capsys: pytest.CaptureFixture[str]) -> None:
-    runpy.run_path(str(ROOT / "bench" / "cells.py"))["main"]()
+    bench = runpy.run_path(str(ROOT / "bench" / "cells.py"))
+    bench["main"]()
+    bench["main_streams"]()
     rows = capsys.readouterr().out.splitlines()
     page = text("docs/engine.md").splitlines()
     assert [row for row in rows if row not in page] == [], "python bench/cells.py prints others"

@@ -18,8 +18,8 @@ from .schedule import Schedule
 
 __all__ = ["fewest_cycles"]
 
-STEPS = 8
-"""Steps after which they take turns at most."""
+ROUNDS = 8
+"""Steps of each stream after which they take turns at most."""
 
 
 class _Block(NamedTuple):
@@ -71,7 +71,9 @@ def _last_words(s: Schedule) -> dict[str, int]:
     return {name: end - 1 for name, end in zip(s.bases, starts[1:], strict=True)}
 
 
-def fewest_cycles(network: QNetwork, beat: int, split: IntArray, rows: IntArray) -> IntArray:
+def fewest_cycles(
+    network: QNetwork, beat: int, split: IntArray, rows: IntArray, streams: int = 1
+) -> IntArray:
     """Return a number of cycles that no step goes below.
 
     Parameters
@@ -80,6 +82,8 @@ def fewest_cycles(network: QNetwork, beat: int, split: IntArray, rows: IntArray)
     beat : int
     split, rows : ndarray of int64, shape (n,)
         Parts of a row, and rows of a tile, of each geometry.
+    streams : int
+        As of :class:`~.schedule.Schedule`.
 
     Returns
     -------
@@ -91,11 +95,12 @@ def fewest_cycles(network: QNetwork, beat: int, split: IntArray, rows: IntArray)
     issue, free, accepted = zero, zero, zero - 1
     drained, finished = [zero - 1] * 2, [zero - 1] * 2
     ends = []
-    for _ in range(STEPS):
+    made_before = [dict(visible) for _ in range(streams)]  # by the last step of each stream
+    for _ in range(ROUNDS * streams):
         start = np.maximum(accepted, finished[0])
         accepted = start + network.input_size
         issue = np.maximum(issue, start + np.minimum(split, network.input_size) + Timing.INPUT)
-        before = dict(visible)
+        before = made_before.pop(0)
         for b in blocks:
             tiles = -(-len(b.takes) // chunk)
             first, columns = np.maximum(issue, drained[0] + 1), zero
@@ -132,6 +137,7 @@ def fewest_cycles(network: QNetwork, beat: int, split: IntArray, rows: IntArray)
             second = begin + b.takes[np.maximum((tiles - 1) * chunk - 1, 0)]
             drained = [np.where(tiles > 1, second, drained[1]), last + b.takes[-1] - place]
         finished = [finished[1], issue - 1]
+        made_before.append(dict(visible))
         ends.append(free)
-    steady = np.diff(ends, axis=0)[-3:].min(axis=0)
-    return np.maximum(steady, max(network.input_size, network.elements))
+    rounds = np.subtract(ends[streams:], ends[:-streams])[-3 * streams :].min(axis=0)
+    return np.maximum(-(-rounds // streams), max(network.input_size, network.elements))

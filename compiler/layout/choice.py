@@ -30,12 +30,16 @@ class Choice:
     Parameters
     ----------
     network : QNetwork
+    streams : int
+        As of :class:`~.schedule.Schedule`.
     """
 
-    _known: ClassVar[weakref.WeakKeyDictionary[QNetwork, Choice]] = weakref.WeakKeyDictionary()
+    _known: ClassVar[weakref.WeakKeyDictionary[QNetwork, dict[int, Choice]]] = (
+        weakref.WeakKeyDictionary()
+    )
 
-    def __init__(self, network: QNetwork) -> None:
-        self._network = weakref.ref(network)
+    def __init__(self, network: QNetwork, streams: int = 1) -> None:
+        self._network, self.streams = weakref.ref(network), streams
         gates = [
             sum(g.gate.source == "acc" for g in block) * layer.size
             for layer in network.layers for block in layer.blocks
@@ -47,11 +51,12 @@ class Choice:
         self._picked: dict[int, Geometry] = {}
 
     @classmethod
-    def of(cls, network: QNetwork) -> Choice:
-        """Return the one of a network, with all that is known by now."""
-        if network not in cls._known:
-            cls._known[network] = cls(network)
-        return cls._known[network]
+    def of(cls, network: QNetwork, streams: int = 1) -> Choice:
+        """Return the one of a network and its streams, with all that is known by now."""
+        known = cls._known.setdefault(network, {})
+        if streams not in known:
+            known[streams] = cls(network, streams)
+        return known[streams]
 
     @property
     def network(self) -> QNetwork:
@@ -67,7 +72,7 @@ class Choice:
         """Return the exact cycles of a step."""
         key = g.split, g.beat, self._rows(g)
         if key not in self._cycles:
-            self._cycles[key] = Schedule(self.network, g).cycles()[0]
+            self._cycles[key] = Schedule(self.network, g, self.streams).cycles()[0]
         return self._cycles[key]
 
     def bound(self, g: Geometry) -> int:
@@ -93,7 +98,7 @@ class Choice:
             splits = [s for s in range(beat, WIDEST + 1, beat) if s * beat <= lanes]
             tops = [min(lanes // s, self._most) // beat for s in splits]
             rows = beat * np.concatenate([np.arange(1, top + 1) for top in tops])
-            found = fewest_cycles(self.network, beat, np.repeat(splits, tops), rows)
+            found = fewest_cycles(self.network, beat, np.repeat(splits, tops), rows, self.streams)
             for s, end, top in zip(splits, np.cumsum(tops), tops, strict=True):
                 bounds = found[end - top : end]
                 self._bounds[s, beat] = bounds
@@ -142,20 +147,21 @@ class Choice:
         return fewest
 
 
-def choose_geometry(network: QNetwork, lanes: int) -> Geometry:
+def choose_geometry(network: QNetwork, lanes: int, streams: int = 1) -> Geometry:
     """Choose split and beat for up to so many lanes; more lanes are never slower than fewer."""
-    return Choice.of(network).geometry(lanes)
+    return Choice.of(network, streams).geometry(lanes)
 
 
-def choose_lanes(network: QNetwork, limit: int) -> int:
+def choose_lanes(network: QNetwork, limit: int, streams: int = 1) -> int:
     """Choose the fewest lanes up to ``limit`` that come within 2 % of the fastest."""
-    choice = Choice.of(network)
-    return fewest_lanes(network, LANES_GAIN * choice.cycles(choice.geometry(limit)), limit)
+    choice = Choice.of(network, streams)
+    most = LANES_GAIN * choice.cycles(choice.geometry(limit))
+    return fewest_lanes(network, most, limit, streams)
 
 
-def fewest_lanes(network: QNetwork, budget: float, limit: int) -> int:
+def fewest_lanes(network: QNetwork, budget: float, limit: int, streams: int = 1) -> int:
     """Return the fewest lanes up to ``limit`` whose step takes at most ``budget`` cycles; 0 if none do."""
-    choice = Choice.of(network)
+    choice = Choice.of(network, streams)
     for p in np.flatnonzero(choice.least(limit) <= budget).tolist():
         if choice.cycles(choice.geometry(p)) <= budget:
             return int(p)

@@ -136,6 +136,7 @@ def describe(program: LaidOut) -> dict[str, Any]:
         ],
         "reset_product": any(b.reset for b in active),
         "hardware": program.hardware.to_json(),
+        **({"streams": s.streams} if s.streams > 1 else {}),
     }  # fmt: skip
 
 

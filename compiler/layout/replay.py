@@ -24,6 +24,7 @@ class Tables(Protocol):
     blocks: list[Block]
     beats: list[Beat]
     produced: int
+    streams: int
 
     @property
     def input_words(self) -> int:
@@ -41,16 +42,17 @@ def replay(schedule: Tables, steps: int) -> IntArray:
     """
     run = _Replay(schedule)
     ends = np.zeros(steps, np.int64)
-    before: list[int] = []
+    met: dict[tuple[int, ...], int] = {}
     for step in range(steps):
         ends[step] = run.step()
-        now = run.relative()
-        if now == before:
-            # Nothing but the time has changed since the last step: nothing else ever will.
-            period = ends[step] - ends[step - 1]
-            ends[step:] = ends[step] + period * np.arange(steps - step)
+        before = met.setdefault(run.relative(), step)
+        if before < step:
+            # Nothing but the time has changed since then: all that followed will follow again.
+            rounds, places = np.divmod(np.arange(steps - step - 1), step - before)
+            ends[step + 1 :] = ends[before + 1 + places] + (ends[step] - ends[before]) * (
+                rounds + 1
+            )
             break
-        before = now
     return ends + Timing.ARGMAX * schedule.network.argmax
 
 
@@ -98,7 +100,8 @@ class _Replay:
         # Tiles in order: the segments they walk, and their part of the beat table.
         tiles = [b.segments for b in schedule.blocks for _ in range(b.tiles)]
         self.tiles = list(zip(tiles, self._chunks(), strict=True))
-        self.visible = np.full(schedule.produced, -1, np.int64)  # operand words of the last step
+        # Operand words of the last step of each stream.
+        self.visible = np.full(schedule.streams * schedule.produced, -1, np.int64)
         self.issue = 0  # first cycle in which the lanes may issue
         self.beat = 0  # first cycle in which a beat may start
         self.drained = [-1, -1]  # cycles in which the last two tiles were drained
@@ -107,10 +110,11 @@ class _Replay:
         self.pops = [-1] * Timing.FIFO  # last element of each of the last output beats
         self.sent = -1  # last output element
 
-    def relative(self) -> list[int]:
-        """Return all times, counted from the next issue."""
+    def relative(self) -> tuple[int, ...]:
+        """Return all times that matter, counted from the next issue."""
         times = [self.beat, *self.drained, *self.finished, self.accepted, *self.pops, self.sent]
-        return [t - self.issue for t in times + self.visible.tolist()]
+        there = np.maximum(self.visible - self.issue, 0)
+        return (*(t - self.issue for t in times), *there.tolist())
 
     def step(self) -> int:
         """Advance by one step; return the cycle of its last output element."""
@@ -121,14 +125,14 @@ class _Replay:
         last = np.minimum(np.arange(1, s.input_words + 1) * s.geometry.split, size) - 1
         input_visible = arrival[last] + Timing.INPUT
         visible = np.concatenate([self.visible, np.full(s.produced, -1, np.int64)])
-        made = s.produced
+        before = made = s.streams * s.produced
         free = self.issue
         self.issue = max(self.issue, int(input_visible[0]))
         for tile, (segments, (first, end)) in enumerate(self.tiles):
             drained = max(free, self.drained[0] + 1)
             cycle = max(self.issue, drained)
             for seg in segments:
-                at = seg.need + s.produced
+                at = seg.need + before
                 ready = (input_visible if seg.is_input else visible[at:])[: seg.words]
                 # Word w is issued no earlier than w cycles after word 0.
                 early = ready - np.arange(seg.words)

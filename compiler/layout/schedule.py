@@ -18,7 +18,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ..arrays import IntArray, ceil_div
+from ..arrays import IntArray, ceil_div, power_of_two
 from ..ir.network import QGate, QLayer, QNetwork
 from ..numerics.activation import ACTIVATIONS
 from .geometry import Geometry
@@ -38,6 +38,8 @@ class Schedule:
     ----------
     network : QNetwork
     geometry : Geometry
+    streams : int
+        Sequences that take steps in turn: a step reads the state of as many steps before.
 
     Attributes
     ----------
@@ -59,10 +61,10 @@ class Schedule:
         ``outputs[output_order]`` is the order in which the hardware emits a step's outputs.
     """
 
-    def __init__(self, network: QNetwork, geometry: Geometry) -> None:
+    def __init__(self, network: QNetwork, geometry: Geometry, streams: int = 1) -> None:
         if geometry.rows < 1:
             raise ValueError(f"{geometry} has no rows")
-        self.network, self.geometry = network, geometry
+        self.network, self.geometry, self.streams = network, geometry, streams
         self.blocks: list[Block] = []
         self.beats: list[Beat] = []
         self.produced = 0
@@ -90,7 +92,8 @@ class Schedule:
         self.blocks = [
             b._replace(
                 segments=tuple(
-                    s._replace(need=s.need - self.produced) if s.old else s for s in b.segments
+                    s._replace(need=s.need - streams * self.produced) if s.old else s
+                    for s in b.segments
                 )
             )
             for b in self.blocks
@@ -306,6 +309,12 @@ class Schedule:
         return sum(b.tiles * b.columns for b in self.blocks)
 
     @property
+    def state_depth(self) -> int:
+        """Words of state memory: those of each stream begin at a multiple of a power of two."""
+        each = power_of_two(max(2, self.state_words))
+        return (self.streams - 1) * each + self.state_words
+
+    @property
     def input_words(self) -> int:
         """Operand words of one input vector."""
         return ceil_div(self.network.input_size, self.geometry.split)
@@ -341,10 +350,12 @@ class Schedule:
     def cycles(self) -> tuple[int, int]:
         """Return cycles per step in the steady state, and latency of a lone step.
 
-        Where steps take turns at being longer and shorter, the longest counts.
+        Where steps take turns at being longer and shorter, the longest counts. Of streams it is a
+        round that counts, a step of each: its cycles over their number, rounded up.
         """
-        ends = self.predict(24)
-        return int(np.diff(ends)[-8:].max()), int(ends[0]) + 1
+        ends = self.predict(24 * self.streams)
+        rounds = (ends[self.streams :] - ends[: -self.streams])[-8 * self.streams :]
+        return ceil_div(int(rounds.max()), self.streams), int(ends[0]) + 1
 
     def utilization(self) -> float:
         """Return the useful multiply-accumulates of a step over lanes times cycles."""

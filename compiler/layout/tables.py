@@ -18,7 +18,7 @@ class Segment(NamedTuple):
     """One operand vector (or part of a concatenation) that a block walks.
 
     ``need`` is the number of state words that must have been produced in this step before
-    word 0 may be read (negative: counted in the step before).
+    word 0 may be read (negative: counted back from its begin, over the steps of all streams).
     """
 
     vector: str

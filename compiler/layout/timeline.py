@@ -1,4 +1,4 @@
-"""One step of the steady state, cycle by cycle: what lanes and elementwise unit do, and wait for."""
+"""One step of the steady state, or a round of streams, cycle by cycle: what lanes and elementwise unit do, and wait for."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ class Beats(NamedTuple):
 
 
 class Timeline(NamedTuple):
-    """A step of the steady state.
+    """A step of the steady state; of several streams a round, a step of each.
 
     The elementwise unit is behind the lanes: the first of its beats belong to the step before.
 
     Parameters
     ----------
     cycles : int
-        Length of the step, as :meth:`~.schedule.Schedule.cycles` gives it.
+        Length of the step, as :meth:`~.schedule.Schedule.cycles` gives it; or of the round.
     words : list of Words
     waits : list of Wait
         With ``words``, every cycle once.
@@ -78,19 +78,22 @@ class Timeline(NamedTuple):
 
 
 def timeline(schedule: Schedule) -> Timeline:
-    """Return what happens in a step of the steady state, as the replay of the handshakes has it.
+    """Return what happens in a step (a round) of the steady state, as the replay of the handshakes has it.
 
-    It begins where the lanes take its first word and ends where they take that of the next step. Where
+    It begins where the lanes take its first word and ends where they take that of the next one. Where
     steps take turns at being longer and shorter, it is a longest one.
     """
-    steps = record(schedule, SETTLED + SEEN)
+    streams = schedule.streams
+    steps = record(schedule, (SETTLED + SEEN) * streams)
     begins = [int(walks[0].cycles[0]) for walks, _ in steps]
-    longest = int(np.argmax(np.diff(begins)[SETTLED:])) + SETTLED
-    begin, end = begins[longest], begins[longest + 1]
+    lengths = np.subtract(begins[streams:], begins[:-streams])[SETTLED * streams :]
+    longest = int(np.argmax(lengths)) + SETTLED * streams
+    begin, end = begins[longest], begins[longest + streams]
     layers = [b.layer for b in schedule.blocks for _ in range(b.tiles)]
     words: list[Words] = []
     waits: list[Wait] = []
-    for walk in [*steps[longest][0], steps[longest + 1][0][0]]:
+    shown = [walk for walks, _ in steps[longest : longest + streams] for walk in walks]
+    for walk in [*shown, steps[longest + streams][0][0]]:
         free, drained, there = (
             min(max(cycle, begin), end) for cycle in (walk.free, walk.drained, int(walk.cycles[0]))
         )

@@ -30,7 +30,8 @@ def interface(program: Program) -> dict[str, Any]:
         ``class`` (the index of the largest); by output ``frac`` and ``names``; ``order``, the output
         that each transfer of a step carries. ``state`` : ``bits`` and ``words`` of the port, and
         the ``vectors`` that follow each other on it. ``cycles`` : ``per_step`` in the steady state, and
-        ``latency``, from the first input element of a lone step to its last output.
+        ``latency``, from the first input element of a lone step to its last output. ``streams``, the
+        sequences that take steps in turn.
     """
     net = program.network
     steady, latency = program.schedule.cycles()
@@ -69,4 +70,5 @@ def interface(program: Program) -> dict[str, Any]:
             "vectors": vectors,
         },
         "cycles": {"per_step": steady, "latency": latency},
+        "streams": program.streams,
     }

@@ -85,8 +85,11 @@ class Program:
         self.exponents = exponents
         self.quality = quality or {}
         self._given = hardware
-        self.geometry = geometry or choose_geometry(network, config.lanes or self._choose_lanes())
-        self.schedule = Schedule(network, self.geometry)
+        if geometry is None:
+            lanes = config.lanes or self._choose_lanes()
+            geometry = choose_geometry(network, lanes, config.streams)
+        self.geometry = geometry
+        self.schedule = Schedule(network, geometry, config.streams)
 
     def with_lanes(self, lanes: int) -> Program:
         """Return the same network on another engine; its outputs are the same."""
@@ -95,14 +98,19 @@ class Program:
 
     def _choose_lanes(self) -> int:
         if not self.config.rate:
-            return choose_lanes(self.network, DEFAULT_LANES)
+            return choose_lanes(self.network, DEFAULT_LANES, self.streams)
         budget = self.config.clock / self.config.rate
-        if lanes := fewest_lanes(self.network, budget, LANES_MAX):
+        if lanes := fewest_lanes(self.network, budget, LANES_MAX, self.streams):
             return lanes
         raise InputError(
             f"{self.config.rate:g} steps per second at {self.config.clock:g} Hz leave {budget:.0f} cycles "
             "a step, too few for this network on any engine; lower the rate or raise the clock"
         )
+
+    @property
+    def streams(self) -> int:
+        """Sequences that a core takes in turn."""
+        return self.config.streams
 
     @property
     def passes(self) -> tuple[Program, ...]:
@@ -216,6 +224,7 @@ class Program:
             "lanes": self.geometry.lanes,
             "split": self.geometry.split,
             "beat": self.geometry.beat,
+            **({"streams": self.streams} if self.streams > 1 else {}),
             "utilization": round(self.network.macs / (self.geometry.lanes * steady), 4),
             "weight_rom_bits": images.weight_bits,
             "beat_rom_bits": len(images.beats) * images.beat_bits,

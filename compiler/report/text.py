@@ -115,7 +115,8 @@ def _engines(s: dict[str, Any]) -> list[tuple[str, str]]:
     """Say what the engine is like, of each pass where there are several."""
 
     def engine(s: dict[str, Any]) -> str:
-        return f"{s['lanes']} lanes, {s['split']} columns at once, {s['beat']} rows a beat"
+        text = f"{s['lanes']} lanes, {s['split']} columns at once, {s['beat']} rows a beat"
+        return text + (f", {s['streams']} streams in turn" if "streams" in s else "")
 
     if "passes" not in s:
         return [("engine", engine(s))]

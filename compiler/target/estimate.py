@@ -205,7 +205,7 @@ def choose_lanes(
     InputError
         The rate is out of reach on this device.
     """
-    choice, rate = Choice.of(program.network), program.config.rate
+    choice, rate = Choice.of(program.network, program.streams), program.config.rate
     most = most or max(8, 2 * device.multipliers)
     bounds = choice.least(most)
     least = {p: bounds[p] * slowdown(Geometry(p, 1, 1), device) for p in range(1, most + 1)}

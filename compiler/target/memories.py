@@ -28,8 +28,8 @@ class Memory:
     words : int
         Words that are used.
     depth : int
-        Words that there are: each half of a memory with two is a power of two deep, and a memory has
-        two words at least.
+        Words that there are: each half of a memory with two, and what a stream has of one, is a power of
+        two deep, and a memory has two words at least.
     banks : int
         Memories side by side with the same address.
     reads : int
@@ -71,16 +71,19 @@ def _memories(program: Program) -> Iterator[Memory]:
     beats = len(s.beats)
     for k, (_, width) in parts(layout).items():
         yield Memory(f"beats{f' part {k}' if k else ''}", table, width, beats, max(2, beats))
-    for name, words in (("inputs", s.input_words), ("operands", s.memory_words)):
+    for name, words, of in (
+        ("inputs", s.input_words, 1), ("operands", s.memory_words, s.streams),
+    ):  # fmt: skip
         half = 1 << (max(1, words) - 1).bit_length()
-        yield Memory(name, ram, n.activation_bits, 2 * words, 2 * half, banks=split)
+        yield Memory(name, ram, n.activation_bits, 2 * of * words, 2 * of * half, banks=split)
     kept, states = s.kept_depth, s.state_words
     yield Memory(
         "kept gates", ram, s.keep_bits, kept, max(2, kept), banks=beat, reads=1 + s.has_reset
     )
     has_cell = any(kind == "c" for _, kind, _, _ in s.states)
     width = max(n.state_bits, n.cell_bits if has_cell else 0)
-    yield Memory("states", ram, width, states, max(2, states), banks=beat, reads=1 + has_cell)
+    depth = max(2, s.state_depth)
+    yield Memory("states", ram, width, s.streams * states, depth, banks=beat, reads=1 + has_cell)
     width = n.state_bits * beat + layout["count"].width
     yield Memory("outputs", MemoryKind.QUEUE, width, Timing.FIFO, Timing.FIFO)
     if {ACTIVATIONS[b.act] for b in s.beats if b.lanes} & {"tanh", "sigmoid"}:

@@ -12,7 +12,14 @@ import numpy.typing as npt
 from ...compiler.arrays import ceil_div
 from ...compiler.layout.images import CHUNK, chunks
 from ...compiler.program.program import Program
-from .protocol import DIGEST_BYTES, PROTOCOL, Contents, Op
+from .protocol import (
+    DIGEST_BYTES,
+    PROTOCOL,
+    PROTOCOL_STREAMS,
+    STREAMS_PLACE,
+    Contents,
+    Op,
+)
 
 __all__ = [
     "CHUNK", "IDENTITY_BYTES", "Identity", "Sizes", "contents", "contents_crc", "digest_id",
@@ -74,7 +81,7 @@ class Identity(NamedTuple):
     window : int
         Bytes of each of the board's two buffers are ``2**window``.
     contents : int
-        Of :class:`.protocol.Contents`.
+        Of :class:`.protocol.Contents`, and above them the number of streams less one.
     lanes, split, beat : int
         Geometry of the engine.
     inputs, outputs, state_words : int
@@ -107,11 +114,18 @@ class Identity(NamedTuple):
         """Return the identity of a board with a program, whose weights may yet have to come."""
         sizes, g = Sizes.of(program, loadable), program.geometry
         contents = Contents.LOADABLE * loadable | Contents.VERIFIABLE * verifiable
+        contents |= program.streams - 1 << STREAMS_PLACE
+        protocol = PROTOCOL if program.streams == 1 else PROTOCOL_STREAMS
         return cls(
-            PROTOCOL, window, contents, g.lanes, g.split, g.beat, sizes.inputs, sizes.outputs,
+            protocol, window, contents, g.lanes, g.split, g.beat, sizes.inputs, sizes.outputs,
             sizes.state_words, round(clock_hz), hardware_id(program, loadable),
             digest_id(program.digest) if initialized else bytes(DIGEST_BYTES),
         )  # fmt: skip
+
+    @property
+    def streams(self) -> int:
+        """Sequences that take steps in turn."""
+        return (self.contents >> STREAMS_PLACE) + 1
 
     def pack(self) -> bytes:
         """Return the bytes that the board sends."""

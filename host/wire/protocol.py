@@ -18,6 +18,8 @@ __all__ = [
     "DIGEST_BYTES",
     "MAX_PAYLOAD",
     "PROTOCOL",
+    "PROTOCOL_STREAMS",
+    "STREAMS_PLACE",
     "WINDOW_MARGIN",
     "Contents",
     "DownHeader",
@@ -30,8 +32,11 @@ __all__ = [
     "unpack",
 ]
 
-PROTOCOL = 1
-"""Version of this protocol; a host refuses another one."""
+PROTOCOL, PROTOCOL_STREAMS = 1, 2
+"""Versions of this protocol; a host refuses others. The second is spoken by boards with several
+streams: a byte that names the stream follows ``READ_STATE`` and ``LOAD_STATE``, and nothing else differs."""
+STREAMS_PLACE = 2
+"""Bit of the contents in an identity from which on is the number of streams less one."""
 MAX_PAYLOAD = 224
 """Bytes of a stream in one frame. With header and CRC a frame stays below 254 bytes, so that a
 COBS block never reaches its longest form and the gateware needs not know it."""
@@ -74,8 +79,8 @@ class Op(IntEnum):
 
     STEP = 0x10  # one step follows, goes on from the state -> its outputs
     STEP_FIRST = 0x11  # one step follows, starts from the reset state -> its outputs
-    READ_STATE = 0x20  # -> state words
-    LOAD_STATE = 0x21  # state words follow
+    READ_STATE = 0x20  # (a stream follows) -> state words
+    LOAD_STATE = 0x21  # (a stream and) state words follow
     READ_WEIGHTS = 0x22  # -> memory words
     LOAD_WEIGHTS = 0x23  # memory words follow; the board is not loaded from then on
     READ_BEATS = 0x24

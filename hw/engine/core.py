@@ -19,6 +19,7 @@ from .port import Port
 from .queue import Queue
 from .sequencer import Sequencer
 from .trace import Trace
+from .turn import half_turn, stream_turn
 from .weights import Weights
 
 __all__ = ["Core"]
@@ -54,13 +55,16 @@ class Core(wiring.Component):
     -------
     i : In(stream)
         Input elements, ``data`` (lowest bits) and ``first``: the step whose first element has
-        ``first`` set starts from the reset state. A step is ``input_size`` elements.
+        ``first`` set starts from the reset state. A step is ``input_size`` elements. Where the
+        program has several streams, steps are of stream 0, 1, ... and 0 again, each with its state.
     o : Out(stream)
-        Output elements, ``data``, then ``first`` and ``last`` of the step.
+        Output elements, ``data``, then ``first`` and ``last`` of the step, and its ``stream`` where
+        there are several.
     c : In(stream)
         State commands, 0 read and 1 load. A loadable core has 3 bits: 2 read weights, 3 load
         weights, 4 read beat table, 5 load beat table, 6 verify both; 7 does nothing. Taken between steps,
-        when the core is idle; while one waits, no new step is let in.
+        when the core is idle; while one waits, no new step is let in. Above these bits is the
+        stream whose state it is, where there are several.
     s_i : In(stream)
         State words after a load command: for each layer h, and c where the cell has one. For
         memories all words in order of their addresses, each in 16-bit chunks from the lowest
@@ -104,6 +108,7 @@ class Core(wiring.Component):
             options=options,
         )  # fmt: skip
         self.initialized = self.weights.initialized
+        streams = {"stream": range(s.streams)} if s.streams > 1 else {}
         self.port = Port(
             schedule=s, state_bits=self.elementwise.state_bits, loadable=loadable,
             verify=self.verify,
@@ -113,7 +118,7 @@ class Core(wiring.Component):
         super().__init__({
             "i": In(stream.Signature(data.StructLayout({"data": signed(n.activation_bits), "first": 1}))),
             "o": Out(stream.Signature(
-                data.StructLayout({"data": signed(n.state_bits), "first": 1, "last": 1})
+                data.StructLayout({"data": signed(n.state_bits), "first": 1, "last": 1, **streams})
             )),
             "c": In(self.port.c.signature.flip()),
             "s_i": In(self.port.s_i.signature.flip()),
@@ -137,9 +142,9 @@ class Core(wiring.Component):
         m.submodules.weights = weights = self.weights
         m.submodules.port = port = self.port
 
-        after_reset = Signal(init=1)
+        after_reset = Signal(s.streams, init=-1)  # a bit a stream
         inputs, held, closed = self._inputs(m, seq, after_reset)
-        operands, write_parity = self._operands(m, seq, el, lanes, inputs)
+        operands, write_half = self._operands(m, seq, el, lanes, inputs)
         # Weights and operands meet in cycle 3: the weight's address is there in cycle 1, or, where weights take
         # a cycle more, in cycle 0.
         weight_address = Signal.like(seq.weight_address, reset_less=True)
@@ -176,10 +181,11 @@ class Core(wiring.Component):
         idle = Signal()
         m.d.sync += idle.eq(seq.idle & (held == 0) & el.idle & closed & self.c.valid)
         self._connect_port(m, el, weights)
-        m.d.comb += [port.idle.eq(idle), port.fresh.eq(after_reset)]
+        fresh = after_reset.bit_select(port.stream, 1)
+        m.d.comb += [port.idle.eq(idle), port.fresh.eq(fresh)]
         with m.If(port.loaded):
-            m.d.sync += after_reset.eq(0)
-        self._write_operands(m, el, operands, write_parity)
+            m.d.sync += fresh.eq(0)
+        self._write_operands(m, el, operands, write_half)
         return m
 
     def _inputs(self, m: Module, seq: Sequencer, after_reset: Signal) -> tuple[Ram, Signal, Signal]:
@@ -207,6 +213,7 @@ class Core(wiring.Component):
         open_, closed = Signal(init=1), Signal()
         resets = Signal(2)
         take = self.i.valid & self.i.ready
+        stream = stream_turn(m, s.streams, take & last, "in")
         full_bank = (in_bank == split - 1) | last
         m.d.comb += [
             self.i.ready.eq(~first | open_),
@@ -225,10 +232,10 @@ class Core(wiring.Component):
         ]
         with m.If(take):
             with m.If(first):
+                fresh = after_reset.bit_select(stream, 1)
                 m.d.sync += [
-                    resets.bit_select(in_parity, 1).eq(self.i.payload.first | after_reset),
-                    after_reset.eq(0),
-                ]
+                    resets.bit_select(in_parity, 1).eq(self.i.payload.first | fresh), fresh.eq(0),
+                ]  # fmt: skip
             m.d.sync += [
                 element.eq(Mux(last, 0, element + 1)),
                 first.eq(last),
@@ -243,29 +250,27 @@ class Core(wiring.Component):
 
     def _operands(
         self, m: Module, seq: Sequencer, el: Elementwise, lanes: Lanes, inputs: Ram
-    ) -> tuple[Ram, Signal]:
+    ) -> tuple[Ram, Value]:
         """Give operands to the lanes; every vector is kept twice, for this step and the one before.
 
         Returns
         -------
         operands : Ram
-        write_parity : Signal
-            Half that the step writes.
+        write_half : Value
+            Half that the step writes, of the halves of its stream.
         """
         s, net = self.schedule, self.program.network
         split, bits = s.geometry.split, net.numbers.activation_bits
         depth = inputs.depth // 2
         words = power_of_two(s.memory_words)
         m.submodules.operands = operands = Ram(
-            banks=split, width=bits, depth=2 * words, family=self.family
+            banks=split, width=bits, depth=2 * s.streams * words, family=self.family
         )
-        write_parity = Signal()
-        with m.If(el.step_end):
-            m.d.sync += write_parity.eq(~write_parity)
-
+        write_half = half_turn(m, s.streams, el.step_end, "write")
+        half = seq.half if s.streams > 1 else seq.parity
         m.d.comb += [
             inputs.r_addr[0].eq(_half(seq.address, seq.parity, depth)),
-            operands.r_addr[0].eq(_half(seq.address, seq.parity ^ seq.old, words)),
+            operands.r_addr[0].eq(_half(seq.address, half ^ seq.old, words)),
         ]
         # Cycle 2: the operands are there; choose, blank the state of a step that starts afresh.
         chosen = Delay(m, seq.is_input).at(2)
@@ -276,14 +281,19 @@ class Core(wiring.Component):
             operand = Signal(signed(net.operand_bits), name=f"operand_{b}", reset_less=True)
             m.d.sync += operand.eq(Mux(blank, 0, value) << amount)
             m.d.comb += lanes.operand[b].eq(operand)
-        return operands, write_parity
+        return operands, write_half
 
-    def _write_operands(
-        self, m: Module, el: Elementwise, operands: Ram, write_parity: Signal
-    ) -> None:
+    def _write_operands(self, m: Module, el: Elementwise, operands: Ram, write_half: Value) -> None:
         """Write operands of the elementwise unit, or a loaded state into the older half."""
-        port, e, split = self.port, self.schedule.geometry.beat, self.schedule.geometry.split
-        words = operands.depth // 2
+        s, port = self.schedule, self.port
+        e, split = s.geometry.beat, s.geometry.split
+        words = operands.depth // 2 // s.streams
+        older: Value = ~write_half
+        if s.streams > 1:
+            # Streams before the one whose turn it is have written this round's half.
+            done = Signal()
+            m.d.sync += done.eq(write_half[0] ^ (port.stream < write_half[1:]))
+            older = Cat(~done, port.stream)
         m.d.comb += [
             operands.w_en.eq(
                 Mux(
@@ -295,8 +305,8 @@ class Core(wiring.Component):
             operands.w_addr.eq(
                 Mux(
                     port.busy,
-                    _half(port.o_word, ~write_parity, words),
-                    _half(el.w_addr, write_parity, words),
+                    _half(port.o_word, older, words),
+                    _half(el.w_addr, write_half, words),
                 )
             ),
         ]
@@ -308,7 +318,7 @@ class Core(wiring.Component):
     def _outputs(self, m: Module, el: Elementwise) -> None:
         """Queue beats of outputs; send their elements one by one with first and last."""
         e, net = self.schedule.geometry.beat, self.program.network
-        width = net.numbers.state_bits
+        width, streams = net.numbers.state_bits, self.schedule.streams
         # A number of elements that is the same for all beats is not stored.
         field = self.program.images.layout["count"]
         word = Cat(*(el.o_data[i] for i in range(e)), *([el.o_count] if field.width else []))
@@ -320,6 +330,7 @@ class Core(wiring.Component):
         beat_last = lane == (queue.r_data[width * e :] if field.width else field.base)
         first, last = number == 0, number == net.elements - 1
         code = queue.r_data.word_select(lane, width) if e > 1 else queue.r_data[:width]
+        stream = stream_turn(m, streams, sent & last, "out")
         m.d.comb += queue.r_en.eq(sent & beat_last)
         if net.argmax:
             # The elements end here; the index of the largest goes out when all were seen.
@@ -337,6 +348,8 @@ class Core(wiring.Component):
                 m.d.sync += [best.eq(code), index.eq(number)]
             with m.If(sent & last):
                 m.d.sync += [self.o.valid.eq(1), self.o.payload.data.eq(winner)]
+                if streams > 1:
+                    m.d.sync += self.o.payload.stream.eq(stream)
         else:
             m.d.comb += [
                 sent.eq(self.o.valid & self.o.ready),
@@ -345,6 +358,8 @@ class Core(wiring.Component):
                 self.o.payload.first.eq(first),
                 self.o.payload.last.eq(last),
             ]
+            if streams > 1:
+                m.d.comb += self.o.payload.stream.eq(stream)
         with m.If(sent):
             m.d.sync += [number.eq(Mux(last, 0, number + 1)), lane.eq(Mux(beat_last, 0, lane + 1))]
         # A beat is started only with a place in the queue kept for it: how many there are is counted,
@@ -368,8 +383,9 @@ class Core(wiring.Component):
         connect(m, flipped(self.s_i), port.s_i)
         connect(m, port.s_o, flipped(self.s_o))
         m.d.comb += [
-            el.load_en.eq(port.load_en), el.load_addr.eq(port.load_addr),
-            el.load_data.eq(port.load_data), el.read_addr.eq(port.read_addr), el.held.eq(port.busy),
+            el.load_en.eq(port.load_en), el.load_addr.eq(Cat(port.load_addr, port.stream)),
+            el.load_data.eq(port.load_data), el.read_addr.eq(Cat(port.read_addr, port.stream)),
+            el.held.eq(port.busy),
         ]  # fmt: skip
         m.d.comb += [port.read_data[i].eq(value) for i, value in enumerate(el.read_data)]
         if self.loadable:
@@ -382,6 +398,6 @@ class Core(wiring.Component):
             ]  # fmt: skip
 
 
-def _half(address: Signal, parity: Value, size: int) -> Value:
-    """Return the address of a word in one half of a memory of two halves of ``size`` words."""
-    return Cat(address[: (size - 1).bit_length()], parity) if size > 1 else parity
+def _half(address: Signal, half: Value, size: int) -> Value:
+    """Return the address of a word in one of the halves, of ``size`` words, of a memory."""
+    return Cat(address[: (size - 1).bit_length()], half) if size > 1 else half

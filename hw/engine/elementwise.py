@@ -29,6 +29,7 @@ from .beats import AHEAD, Beats
 from .options import CoreOptions
 from .preactivation import PreActivation
 from .trace import Taps
+from .turn import stream_turn
 from .update import Update
 
 __all__ = ["Elementwise"]
@@ -77,7 +78,7 @@ class Elementwise(wiring.Component):
     held : In(1)
         The state port has the state memory.
     load_en, load_addr, load_data, read_addr : In, read_data : Out
-        Its access; ``read_data`` follows by two cycles.
+        Its access, above an address the stream; ``read_data`` follows by two cycles.
     idle : Out(1)
         No beat is on its way (a cycle late).
     """
@@ -125,7 +126,9 @@ class Elementwise(wiring.Component):
             value_bits = max(n.tables.gate_bits + 1, n.tables.result_bits)
             self.taps = Taps(n.tables.pre_bits, value_bits, self.state_bits)
         banks = schedule.geometry.split // e
-        states = max(2, schedule.state_words)
+        self.streams = schedule.streams
+        states, stream = count(max(2, schedule.state_words)), range(self.streams)
+        address = len(Signal(states)) + len(Signal(stream))
         super().__init__({
             "first": In(signed(acc_bits)).array(e), "second": In(signed(acc_bits)).array(e),
             "chain_next": In(1), "chain_reset": In(1), "take": Out(1), "release": Out(1),
@@ -134,8 +137,8 @@ class Elementwise(wiring.Component):
             "w_en": Out(1), "w_addr": Out(count(words)), "w_bank": Out(count(banks)),
             "w_data": Out(signed(n.activation_bits)).array(e),
             "word_done": Out(1), "step_end": Out(1), "idle": Out(1), "held": In(1),
-            "load_en": In(e), "load_addr": In(count(states)), "load_data": In(signed(self.state_bits)),
-            "read_addr": In(count(states)), "read_data": Out(signed(self.state_bits)).array(e),
+            "load_en": In(e), "load_addr": In(address), "load_data": In(signed(self.state_bits)),
+            "read_addr": In(address), "read_data": Out(signed(self.state_bits)).array(e),
         })  # fmt: skip
 
     @property
@@ -215,6 +218,7 @@ class Elementwise(wiring.Component):
         open_ = Signal()
         with m.If(busy_now):
             m.d.sync += open_.eq(~beats.last)
+        self._ends = Delay(m, busy_now & beats.last, reset_less=False)
         running = Cat(self._busy.at(i) for i in range(1, Timing.VISIBLE + 1)).any()
         m.d.sync += self.idle.eq(~busy_now & ~open_ & ~running)
         return fresh
@@ -234,7 +238,7 @@ class Elementwise(wiring.Component):
         m.submodules.state = state_ram = Ram(
             banks=e,
             width=self.state_bits,
-            depth=s.state_words,
+            depth=s.state_depth,
             reads=2 if self.has_cell else 1,
             family=self.family,
         )
@@ -246,14 +250,23 @@ class Elementwise(wiring.Component):
             kept_ram.w_en.eq(Mux(self._flag("keep", s.keep_cycle), (1 << e) - 1, 0)),
             kept_ram.w_addr.eq(self._fields["kept_write"].at(s.keep_cycle)),
             state_ram.r_addr[0].eq(
-                Mux(self.held, self.read_addr, self._fields["state"].at(Timing.LATE))
+                Mux(self.held, self.read_addr, self._state(m, "state", Timing.LATE))
             ),
             state_ram.w_en.eq(Mux(self.held, self.load_en, Mux(store, (1 << e) - 1, 0))),
-            state_ram.w_addr.eq(Mux(self.held, self.load_addr, self._fields["state_write"].at(w))),
+            state_ram.w_addr.eq(Mux(self.held, self.load_addr, self._state(m, "state_write", w))),
         ]
         if self.has_cell:
-            m.d.comb += state_ram.r_addr[1].eq(self._fields["cell"].at(Timing.CELL))
+            m.d.comb += state_ram.r_addr[1].eq(self._state(m, "cell", Timing.CELL))
         return kept_ram, state_ram
+
+    def _state(self, m: Module, name: str, cycle: int) -> Value:
+        """Return an address in state memory: a field of the beat in a cycle, above it its stream."""
+        word = self._fields[name].at(cycle)
+        if self.streams == 1:
+            return word
+        stream = stream_turn(m, self.streams, self._ends.at(cycle), name)
+        bits = len(self.read_addr) - len(stream)
+        return Cat(word.as_unsigned()[:bits], Const(0, max(0, bits - len(word))), stream)
 
     def _row(
         self, m: Module, i: int, acts: set[str], posts: set[str], fresh: Delay, kept_ram: Ram,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Signal, Value, signed
+from amaranth.hdl import Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -53,7 +53,7 @@ class Port(wiring.Component):
     idle : In(1)
         No step is on its way, so a command may begin.
     fresh : In(1)
-        The next step starts from the reset state: states read as zero.
+        The next step of the stream starts from the reset state: states read as zero.
     busy : Out(1)
         A command is being served.
     loaded : Out(1)
@@ -62,6 +62,8 @@ class Port(wiring.Component):
         State memory, one enable and one value for each row of a beat.
     o_en, o_word, o_code : Out
         Operand memory: bank enables, word, operand made of a loaded state.
+    stream : Out(unsigned)
+        Stream whose state is served; a constant where there is one.
     m_busy, m_beats : Out(1)
         A memory is being served; it is the beat table.
     m_addr, m_data : Out, m_weights, m_table : Out(enables)
@@ -108,8 +110,11 @@ class Port(wiring.Component):
         n, e = schedule.network.numbers, schedule.geometry.beat
         states = count(max(2, schedule.state_words))
         word = signed(max(state_bits, CHUNK) if loadable else state_bits)
+        streams = range(schedule.streams)
+        self.stream: Any = Signal(streams) if len(streams) > 1 else Const(0, 0)
+        self.code_bits = 3 if loadable else 1
         super().__init__({
-            "c": In(stream.Signature(3 if loadable else 1)),
+            "c": In(stream.Signature(self.code_bits + len(self.stream))),
             "s_i": In(stream.Signature(word)),
             "s_o": Out(stream.Signature(word)),
             "idle": In(1), "fresh": In(1), "busy": Out(1), "loaded": Out(1),
@@ -138,7 +143,7 @@ class Port(wiring.Component):
         value = self._walk(m, word, store, step, last)
         m_step, m_last = Signal(), Signal()
         chunk = Signal(count(max(self.chunks)))
-        code = self.c.payload
+        code, chosen = self.c.payload[: self.code_bits], self.c.payload[self.code_bits :]
         wait = Signal(range(WAIT + 1))
         m.d.comb += [self.s_o.payload.eq(word), self.m_data.eq(word[:CHUNK])]
 
@@ -151,6 +156,8 @@ class Port(wiring.Component):
             with m.State("WAIT-COMMAND"):
                 m.d.comb += self.c.ready.eq(self.idle)
                 m.d.sync += [self.m_addr.eq(0), chunk.eq(0), wait.eq(WAIT)]
+                if len(chosen):
+                    m.d.sync += self.stream.eq(chosen)
                 with m.If(self.c.valid & self.idle):
                     with m.If((code <= LOAD) if self.loadable else 1):
                         if s.states:

@@ -10,6 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from ...compiler.layout.schedule import Schedule
 from ..blocks.arith import count
+from .turn import half_turn
 
 __all__ = ["Sequencer"]
 
@@ -45,6 +46,8 @@ class Sequencer(wiring.Component):
     address : Out, operand word (with ``parity`` above it)
     parity : Out(1)
         Which half of input and operand memory this step uses.
+    half : Out(unsigned)
+        Only of several streams: the half of operand memory, see :class:`~.turn.Turn`.
     weight_address, weight_next : Out
         Of the word that is offered; of the one in the next cycle.
     step_done : Out(1)
@@ -74,28 +77,31 @@ class Sequencer(wiring.Component):
     weight_next: Signal
     step_done: Signal
     idle: Signal
+    half: Signal
 
     def __init__(self, *, schedule: Schedule) -> None:
         self.schedule = schedule
         s = schedule
         words = max(s.memory_words, s.input_words)
         shifts = [seg.shift for b in s.blocks for seg in b.segments]
+        halves = {"half": Out(1 + len(Signal(range(s.streams))))} if s.streams > 1 else {}
         super().__init__({
             "input_word": In(1), "state_word": In(1), "released": In(1), "fresh": In(1),
             "valid": Out(1), "is_input": Out(1), "old": Out(1), "shift": Out(count(max(shifts) + 1)),
             "part_first": Out(1), "tile_first": Out(1), "tile_last": Out(1), "reset": Out(1),
             "address": Out(count(words)), "parity": Out(1),
             "weight_address": Out(count(s.words)), "weight_next": Out(count(s.words)),
-            "step_done": Out(1), "idle": Out(1),
+            "step_done": Out(1), "idle": Out(1), **halves,
         })  # fmt: skip
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         s = self.schedule
-        # A count differs from what a word needs by less than three steps, and one segment.
+        # A count differs from what a word needs by less than a step of each stream, two more, and one segment.
         longest = max(seg.words for b in s.blocks for seg in b.segments)
         in_shape, made_shape = (
-            signed((3 * words + longest).bit_length() + 1) for words in (s.input_words, s.produced)
+            signed(((s.streams + 2) * words + longest).bit_length() + 1)
+            for words in (s.input_words, s.produced)
         )
 
         # -- Segments. The table is logic: it is a few lines long. A line names those that may follow it,
@@ -131,6 +137,10 @@ class Sequencer(wiring.Component):
                 m.d.sync += tiles.eq(Mux(last_tile, following.tiles, tiles - 1))
         # Words that were counted since the begin of the line's step; more than its first word needs.
         step_ends = next_segment & last
+        if s.streams > 1:
+            half, w_half = half_turn(m, s.streams, step_ends, "line"), Signal.like(self.half)
+            with m.If(next_segment):
+                m.d.sync += w_half.eq(half)
         more_inputs, more_made = Signal(in_shape), Signal(made_shape)
         line_made = Signal(made_shape, init=-s.blocks[0].segments[0].need - 1)
         m.d.sync += [
@@ -201,6 +211,9 @@ class Sequencer(wiring.Component):
                 self.part_first.eq(w_part), self.tile_first.eq(w_tile),
                 self.tile_last.eq(w_ends & at_end), step_last.eq(w_last & at_end), no_input.eq(w_no_input),
             ]  # fmt: skip
+        if s.streams > 1:
+            with m.If(move):
+                m.d.sync += self.half.eq(w_half)
         behind = Mux(step_last, 0, self.weight_address + 1)
         m.d.comb += self.weight_next.eq(Mux(self.valid, behind, self.weight_address))
         m.d.sync += self.weight_address.eq(self.weight_next)

@@ -146,6 +146,7 @@ def _numbers(facts: dict[str, Any]) -> dict[str, int]:
         "STATE_BITS": s["bits"],
         "CYCLES_PER_STEP": cycles["per_step"],
         "LATENCY_CYCLES": cycles["latency"],
+        "STREAMS": facts["streams"],
     }
 
 

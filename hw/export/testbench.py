@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ...compiler.arrays import IntArray, check_lengths, valid_steps
+from ...compiler.arrays import IntArray, check_lengths
 from ...compiler.errors import InputError
 from ...compiler.program.program import Program
+from ...compiler.program.turns import take_turns
 from ..engine.core import Core
 
 __all__ = ["Vectors", "random_codes", "testbench"]
@@ -24,27 +25,28 @@ WORDS = 1 << 22
 
 
 def random_codes(program: Program) -> IntArray:
-    """Return input codes (2, T, I) like those of typical data, the same on every machine.
+    """Return input codes (N, T, I) like those of typical data, the same on every machine.
 
-    Most lie around zero, in every fourth step all at one end of the format.
+    N is 2, or the number of streams. Most lie around zero, in every fourth step all at one end of the format.
     """
     rng = random.Random(0)  # noqa: S311
     fmt, size = program.input_format, program.input_size
-    steps = min(MOST, max(FEWEST, CYCLES // program.schedule.cycles()[0])) // 2
+    number = max(2, program.streams)
+    steps = max(1, min(MOST, max(FEWEST, CYCLES // program.schedule.cycles()[0])) // number)
 
     def code() -> int:
         return sum(rng.randint(fmt.low, fmt.high) for _ in range(4)) // 4
 
     made = [
         [rng.choice([fmt.low, fmt.high])] * size if k % 4 == 3 else [code() for _ in range(size)]
-        for k in range(2 * steps)
+        for k in range(number * steps)
     ]
-    return np.array(made, np.int64).reshape(2, steps, size)
+    return np.array(made, np.int64).reshape(number, steps, size)
 
 
 @dataclass(frozen=True, eq=False)
 class Vectors:
-    """Steps of a core one after the other, with what it must answer.
+    """Steps of a core one after the other, of its streams in turn, with what it must answer.
 
     Parameters
     ----------
@@ -80,18 +82,20 @@ class Vectors:
         """
         shape = codes.shape[:2]
         real = check_lengths(lengths, *shape)
-        valid = valid_steps(real, *shape)
-        steps, words = int(valid.sum()), program.input_size + program.output_size + 1
+        real = np.full(shape[0], shape[1]) if real is None else real
+        sequence, step = take_turns(real, program.streams)
+        steps, words = len(step), program.input_size + program.output_size + 1
         if not 0 < steps * words <= WORDS:
             raise InputError(
                 f"vectors of {steps:,} steps with {words} words each; a file has 1 to {WORDS:,} words: "
                 f"give {WORDS // words:,} steps at most"
             )
         order = program.schedule.output_order
-        outputs = program.evaluate(codes, lengths=lengths).outputs[..., order]
-        first = np.broadcast_to(np.arange(shape[1]) == 0, shape)
-        ends = program.schedule.predict(steps)
-        return cls(codes[valid], first[valid], outputs[valid], ends)
+        outputs = program.evaluate(codes, lengths=lengths).outputs[sequence, step]
+        idle = sequence < 0
+        outputs[idle] = program.evaluate(np.zeros((1, 1, program.input_size), np.int64)).outputs[0]
+        codes = np.where(idle[:, None], 0, codes[sequence, step])
+        return cls(codes, step <= 0, outputs[:, order], program.schedule.predict(steps))
 
     def text(self, program: Program) -> str:
         """Return the file for ``$readmemh``: 32-bit words, for each step those that it says at its top."""
@@ -129,6 +133,10 @@ def testbench(core: Core, vectors: Vectors, name: str, top: str, source: str, fi
     """
     state_in, state_out = len(core.s_i.payload), len(core.s_o.payload)
     command, last = len(core.c.payload), int(vectors.ends[-1])
+    top_bit = len(core.o.payload.as_value()) - 1
+    many = core.program.streams > 1
+    astray = f" || 32'(o_payload[{top_bit}:OUTPUT_BITS+2]) != o_step % STREAMS" * many
+    other = ", or the stream is another" * many
     return f"""\
 // Plays {file} on {top}, without pauses and then with, and compares every output code with the golden
 // model, and without pauses every cycle. Prints PASS, or FAIL with the first difference and ends with an error.
@@ -160,7 +168,7 @@ module {name}_tb;
     logic i_valid = 0, o_ready = 0;
     wire i_ready, o_valid;
     wire [INPUT_BITS:0] i_payload;
-    wire [OUTPUT_BITS+1:0] o_payload;
+    wire [{f"{top_bit}" if many else "OUTPUT_BITS+1"}:0] o_payload;
     wire c_ready, s_i_ready, s_o_valid;
     wire [{state_out - 1}:0] s_o_payload;
     {top} core (
@@ -212,8 +220,8 @@ module {name}_tb;
                 $display("FAIL: the core gives %0d, the golden model %0d", got, output_t'(wanted[OUTPUT_BITS-1:0]));
                 fail();
             end
-            if (o_payload[OUTPUT_BITS+1:OUTPUT_BITS] != {{last, first}}) begin
-                $display("FAIL: first and last are %b%b", o_payload[OUTPUT_BITS], o_payload[OUTPUT_BITS+1]);
+            if (o_payload[OUTPUT_BITS+1:OUTPUT_BITS] != {{last, first}}{astray}) begin
+                $display("FAIL: first and last are %b%b{other}", o_payload[OUTPUT_BITS], o_payload[OUTPUT_BITS+1]);
                 fail();
             end
             if (last && !pauses && now - start != cycle) begin

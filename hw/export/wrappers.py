@@ -31,6 +31,8 @@ class Shape:
         Elements of a step.
     data, out, command, state_in, state_out : int
         Bits of an input element, an output element, a command, and a word of the state port.
+    streams, stream : int
+        Streams, and the bits of their number: none where there is one.
     """
 
     inputs: int
@@ -40,6 +42,8 @@ class Shape:
     command: int
     state_in: int
     state_out: int
+    streams: int
+    stream: int
 
     @classmethod
     def of(cls, core: Core) -> Shape:
@@ -48,6 +52,7 @@ class Shape:
         return cls(
             net.input_size, net.output_size, net.numbers.activation_bits, net.numbers.state_bits,
             len(core.c.payload), len(core.s_i.payload), len(core.s_o.payload),
+            core.program.streams, (core.program.streams - 1).bit_length(),
         )  # fmt: skip
 
 
@@ -84,6 +89,24 @@ def axis_verilog(core: Core, top: str) -> str:
             else f"{name}[{bits - 1}:0]"
         )
 
+    many = s.stream > 0
+    tid_in = (
+        f"    // The stream of an element. It is only compared with the one whose turn it is: 0 to {s.streams - 1}.\n"
+        f"    input  wire [{s.stream - 1}:0] s_axis_tid,\n"
+    ) * many  # fmt: skip
+    tid_out = f"    output wire [{s.stream - 1}:0] m_axis_tid,\n" * many
+    turn = (
+        f"    localparam [{s.stream - 1}:0] LAST_STREAM = {s.streams - 1};\n"
+        f"    reg [{s.stream - 1}:0] turn;\n"
+        "    initial turn = 0;\n"
+        "    always @(posedge aclk) begin\n"
+        "        if (reset) turn <= 0;\n"
+        "        else if (s_axis_tvalid && s_axis_tready && element == LAST) turn <= turn == LAST_STREAM ? 0 : turn + 1'b1;\n"
+        "    end\n"
+        f"    assign m_axis_tid = result[{s.out + s.stream + 1}:{s.out + 2}];\n"
+    ) * many  # fmt: skip
+    other = ", or of a tid that was not its turn's" * many
+    astray = " || s_axis_tid != turn" * many
     instance = _core(top, {
         "clk": "aclk", "rst": "reset",
         "i__valid": "s_axis_tvalid", "i__ready": "s_axis_tready",
@@ -109,13 +132,13 @@ module {AXIS} (
     output wire        s_axis_tready,
     input  wire        s_axis_tlast,
     input  wire        s_axis_tuser,
-    // Output elements. tuser on the first of a step, tlast on the last.
+{tid_in}    // Output elements. tuser on the first of a step, tlast on the last.
     output wire [{w_out - 1}:0] m_axis_tdata,
     output wire        m_axis_tvalid,
     input  wire        m_axis_tready,
     output wire        m_axis_tlast,
     output wire        m_axis_tuser,
-    // Commands, then words of the state in or out.
+{tid_out}    // Commands, then words of the state in or out.
     input  wire [{w_c - 1}:0] s_axis_command_tdata,
     input  wire        s_axis_command_tvalid,
     output wire        s_axis_command_tready,
@@ -126,14 +149,14 @@ module {AXIS} (
     output wire        m_axis_state_tvalid,
     input  wire        m_axis_state_tready,
     /* verilator lint_on UNUSEDSIGNAL */
-    // High from a tlast that was not on the last of {s.inputs} elements, or was missing there, until reset.
+    // High from a tlast that was not on the last of {s.inputs} elements, or was missing there{other}, until reset.
     output reg         frame_error
 );
     // A step is counted by the core; tlast is only compared with its count.
     localparam [{count - 1}:0] LAST = {s.inputs - 1};
     wire reset = ~aresetn;
     reg [{count - 1}:0] element;
-    wire [{s.out + 1}:0] result;
+    wire [{s.out + s.stream + 1}:0] result;
     wire [{s.state_out - 1}:0] state;
     initial begin
         element = 0;
@@ -145,13 +168,13 @@ module {AXIS} (
             frame_error <= 0;
         end else if (s_axis_tvalid && s_axis_tready) begin
             element <= element == LAST ? 0 : element + 1'b1;
-            if (s_axis_tlast != (element == LAST)) frame_error <= 1;
+            if (s_axis_tlast != (element == LAST){astray}) frame_error <= 1;
         end
     end
     assign m_axis_tdata = {extend("result", s.out, w_out)};
     assign m_axis_tuser = result[{s.out}];
     assign m_axis_tlast = result[{s.out + 1}];
-    assign m_axis_state_tdata = {extend("state", s.state_out, w_so)};
+{turn}    assign m_axis_state_tdata = {extend("state", s.state_out, w_so)};
 {instance}
 endmodule
 """
@@ -172,6 +195,7 @@ def wishbone_verilog(core: Core, top: str) -> str:
     def extend(name: str, bits: int, width: int) -> str:
         return f"{{{{{width - bits}{{{name}[{bits - 1}]}}}}, {name}}}" if width > bits else name
 
+    streams = f"            4'd12: wb_dat_o <= 32'd{s.streams};\n" * (s.streams > 1)
     instance = _core(top, {
         "clk": "clk", "rst": "reset",
         "i__valid": "i_valid", "i__ready": "i_ready", "i__payload": "i_payload",
@@ -253,7 +277,7 @@ module {WISHBONE} #(
     assign irq = irq_enable & ~o_empty;
 
     wire [{s.data}:0] i_payload;
-    wire [{s.out + 1}:0] o_payload, o_word;
+    wire [{s.out + s.stream + 1}:0] o_payload, o_word;
     wire [15:0] i_level, o_level;
     gatewright_fifo #(.WIDTH({s.data + 1}), .LOG2(DEPTH_LOG2)) input_fifo (
         .clk(clk), .rst(reset), .put(put_input & ~i_full), .in({{wb_dat_i[16], wb_dat_i[{s.data - 1}:0]}}),
@@ -261,7 +285,7 @@ module {WISHBONE} #(
     );
     wire o_full, o_there;
     assign o_ready = ~o_full, o_empty = ~o_there;
-    gatewright_fifo #(.WIDTH({s.out + 2}), .LOG2(DEPTH_LOG2)) output_fifo (
+    gatewright_fifo #(.WIDTH({s.out + s.stream + 2}), .LOG2(DEPTH_LOG2)) output_fifo (
         .clk(clk), .rst(reset), .put(o_valid & o_ready), .in(o_payload),
         .full(o_full), .valid(o_there), .take(get_output), .out(o_word), .level(o_level)
     );
@@ -279,9 +303,9 @@ module {WISHBONE} #(
             4'd4: wb_dat_o <= WIDTHS;
             4'd5: wb_dat_o <= {{24'd0, s_o_valid, s_i_valid, command_valid, underrun, overrun, irq_enable, ~o_empty, ~i_full}};
             4'd6: wb_dat_o <= {{o_level, i_room}};
-            4'd8: wb_dat_o <= o_empty ? 32'd0 : {{1'b1, 13'd0, o_word[{s.out + 1}:{s.out}], {extend("o_code", s.out, 16)}}};
+            4'd8: wb_dat_o <= o_empty ? 32'd0 : {{1'b1, {13 - s.stream}'d0, o_word[{s.out + s.stream + 1}:{s.out}], {extend("o_code", s.out, 16)}}};
             4'd11: wb_dat_o <= s_o_valid ? {{1'b1, 7'd0, {extend("s_code", s.state_out, 24)}}} : 32'd0;
-            default: wb_dat_o <= 32'd0;
+{streams}            default: wb_dat_o <= 32'd0;
         endcase
     end
 {instance}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -78,6 +78,7 @@ class Commands(wiring.Component):
     def __init__(self, *, program: Program, core: Core, loadable: bool = False) -> None:
         self.loadable, self.verify = loadable, core.verify
         self.sizes = Sizes.of(program, loadable)
+        self.streams, self.code_bits = program.streams, core.port.code_bits
         ports: Any = core.signature.members
         super().__init__({
             "down": In(stream.Signature(8)), "up": Out(stream.Signature(8)),
@@ -114,6 +115,9 @@ class Commands(wiring.Component):
             taken.eq(self.s_o.valid & self.s_o.ready),
         ]  # fmt: skip
 
+        # The stream whose state a command is for, where there are several.
+        many = self.streams > 1
+        stream = Signal(range(self.streams)) if many else Const(0, 0)
         loads = {Op.LOAD_STATE: z.state_words}
         reads = {Op.READ_STATE: z.state_words}
         if self.loadable:
@@ -139,7 +143,7 @@ class Commands(wiring.Component):
             self.i.payload.data.eq(high(z.input_bytes)),
             self.i.payload.first.eq((op == Op.STEP_FIRST) & (left == z.inputs)),
             self.s_i.payload.eq(high(z.word_bytes)),
-            self.c.payload.eq(op[: len(self.c.payload)]),
+            self.c.payload.eq(Cat(op[: self.code_bits], stream)),
         ]
         with m.FSM():
             with m.State("WAIT-OP"):
@@ -157,7 +161,8 @@ class Commands(wiring.Component):
                     for code, words in (reads | loads).items():
                         with m.Case(code):
                             m.d.sync += left.eq(words)
-                            m.next = "WAIT-DRAINED"
+                            of_one = many and code in (Op.READ_STATE, Op.LOAD_STATE)
+                            m.next = "GATHER-STREAM" if of_one else "WAIT-DRAINED"
                     with m.Case(Op.IDENTIFY, Op.COUNTERS):
                         m.d.sync += place.eq(Mux(op[0], 0, COUNTER_BYTES))
                         m.next = "WAIT-DRAINED"
@@ -165,6 +170,14 @@ class Commands(wiring.Component):
                         with m.Case(Op.LOADED):
                             m.next = "GATHER-DIGEST"
 
+            if many:
+                with m.State("GATHER-STREAM"):
+                    m.d.comb += self.down.ready.eq(1)
+                    m.d.sync += stream.eq(self.down.payload)
+                    with m.If(self.down.valid):
+                        m.next = "WAIT-DRAINED"
+                        with m.If(self.down.payload >= self.streams):
+                            m.next = "REFUSE"
             self._step_states(m, gather, left, last)
             self._word_states(m, gather, op, drained, left, last, giving, taken)
             self._reply_states(m, reply_last)

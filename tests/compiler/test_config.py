@@ -38,6 +38,8 @@ from gatewright.compiler.errors import InputError
         ("clock", "12e6", "clock is a number"),
         ("weight_widths", {"gru0": 17}, r"weight_widths\[gru0\] is a whole .* 2 to 16, not 17"),
         ("weight_widths", {"gru0": {"n": "4"}}, r"weight_widths\[gru0.n\] .* not '4'"),
+        ("streams", 0, "streams is a whole number from 1 to 64, not 0"),
+        ("streams", 65, "not 65"),
         ("weight_widths", 6, "weight_widths is a table of widths by layer or gate, .* not 6"),
     ],
 )
@@ -56,6 +58,7 @@ CHANGED = Config(
     weight_bits=4, activation_bits=8, state_bits=14, gate_bits=10, lanes=7, activation="direct",
     engine="delta", threshold=3, threshold_input=1, rounding="nearest", rate=1e5, clock=1e-3,
     argmax=True, weight_widths={"gru0.n": 3, "gru0": 5}, spare=1, calibration_method="mse",
+    streams=2,
 )  # fmt: skip
 
 

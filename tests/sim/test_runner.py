@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -64,11 +65,12 @@ def spread(seed: int) -> Program:
 
 
 def jobs(seeds: range) -> list[tuple[int, Program, np.ndarray, float]]:
-    """Return jobs of two short sequences; every fourth one with pauses on every stream."""
+    """Return jobs of two short sequences a stream, one to three streams; every fourth one with pauses."""
     made = []
     for seed in seeds:
         p = spread(seed)
-        x = extreme_codes(p, np.random.default_rng(seed), 2, 2)
+        p = Program(p.network, replace(p.config, streams=1 + seed % 3))
+        x = extreme_codes(p, np.random.default_rng(seed), 2 * p.streams, 2)
         made.append((seed, p, x, 0.3 if seed % 4 == 0 else 0.0))
     return made
 

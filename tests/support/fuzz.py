@@ -25,7 +25,7 @@ from gatewright.compiler.ir.model import Linear, Model, Recurrent
 from gatewright.compiler.program.program import Program
 from gatewright.compiler.quantizer.pipeline import quantize
 from gatewright.sim.netlist import FAMILIES, NetlistBench
-from gatewright.sim.pysim import Continue, Load, Read, record
+from gatewright.sim.pysim import Load, Read, Steps, record
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
@@ -58,6 +58,8 @@ class Case:
     scale : float
         Factor on all weights: 0, or far beyond what training gives.
     argmax, loadable : bool
+    streams : int
+        Sequences that take steps in turn.
     stall : float
         Chance of a pause before each transfer, on every stream.
     junk : int
@@ -77,6 +79,7 @@ class Case:
     scale: float = 1.0
     argmax: bool = False
     loadable: bool = False
+    streams: int = 1
     stall: float = 0.0
     junk: int = 0
     plan: tuple[str, ...] = ("fresh", "read")
@@ -111,6 +114,7 @@ cases = st.builds(
     scale=st.sampled_from([1.0, 1.0, 1.0, 0.0, 0.01, 6.0, 100.0]),
     argmax=st.sampled_from([False] * 7 + [True]),
     loadable=st.sampled_from([False, False, True]),
+    streams=st.sampled_from([1, 1, 2, 3, 4]),
     stall=st.sampled_from([0.0, 0.0, 0.1, 0.4, 0.8]),
     junk=st.sampled_from([0, 0, 0, 23, 117]),
     plan=st.lists(
@@ -148,7 +152,9 @@ def _programs(case: Case) -> tuple[Model, list[Program]]:
     else:
         m = random_model(rng, cells=case.cells, layers=case.layers, largest=case.largest)
     m = _scaled(m, case.scale)
-    options = replace(config(rng, most_lanes=case.lanes, model=m), argmax=case.argmax)
+    options = replace(
+        config(rng, most_lanes=case.lanes, model=m), argmax=case.argmax, streams=case.streams
+    )
     made = quantize(m, rng.normal(size=(2, 12, m.input_size)), options)
     return m, list(made.passes)
 
@@ -171,37 +177,48 @@ class _Job:
 
 def _job(case: Case, p: Program) -> _Job:
     """Walk the plan in NumPy and compare the compiled golden model on the way."""
-    rng = np.random.default_rng(case.seed + 1)
-    state = State.zeros(p.network, 1)
+    rng, net, n = np.random.default_rng(case.seed + 1), p.network, p.streams
+    state = State.zeros(net, n)
     items: list[Any] = []
-    outputs, states, codes, first = [], [], [], []
+    outputs, states, codes, firsts = [], [], [], []
     for word in case.plan:
+        stream = int(rng.integers(n)) if n > 1 else 0
         if word == "read":
-            items.append(Read())
-            states.append(state.flat(p.network)[0])
+            items.append(Read(stream))
+            states.append(state.flat(net)[stream])
         elif word == "load":
-            state = golden.reference(p.network, extreme_codes(p, rng, 1, 3)).state
-            items.append(Load(state.flat(p.network)[0]))
+            other = golden.reference(net, extreme_codes(p, rng, 1, 3)).state.flat(net)[0]
+            items.append(Load(other, stream))
+            rows = np.arange(n)[:, None] == stream
+            state = State.unflat(net, np.where(rows, other, state.flat(net)))
         else:
-            x = extreme_codes(p, rng, 1, int(rng.integers(1, 4)))
-            before = None if word == "fresh" else state
-            done, fast = golden.reference(p.network, x, before), golden.run(p.network, x, before)
+            x = extreme_codes(p, rng, n, int(rng.integers(1, 4)))
+            fresh = np.full(n, word == "fresh") | ((rng.random(n) < 0.25) if n > 1 else False)
+            before = State.unflat(net, np.where(fresh[:, None], 0, state.flat(net)))
+            done, fast = golden.reference(net, x, before), golden.run(net, x, before)
             same = (done.outputs == fast.outputs).all() and done.saturations == fast.saturations
-            if not same or (done.state.flat(p.network) != fast.state.flat(p.network)).any():
+            if not same or (done.state.flat(net) != fast.state.flat(net)).any():
                 raise Different("golden in NumPy and compiled", case)
             state = done.state
-            items.append(x[0] if word == "fresh" else Continue(x[0]))
-            outputs.append(done.outputs[0])
-            codes.append(x[0])
-            first += [word == "fresh" and k == 0 for k in range(x.shape[1])]
-    steps, parts = np.concatenate(codes), []
-    starts = np.flatnonzero(first).tolist()
-    for low, high in zip(starts, [*starts[1:], len(steps)], strict=True):
-        done = golden.reference(p.network, steps[None, low:high])
-        parts.append(done.outputs[0])
+            first = np.zeros(x.shape[:2], bool)
+            first[:, 0] = fresh
+            steps = [np.swapaxes(a, 0, 1).reshape(-1, *a.shape[2:]) for a in (x, first)]
+            items.append(Steps(*steps))
+            codes.append(steps[0])
+            firsts.append(steps[1])
+            outputs.append(np.swapaxes(done.outputs, 0, 1).reshape(-1, net.output_size))
+    steps, first = np.concatenate(codes), np.concatenate(firsts)
+    expected, final = np.zeros((len(steps), net.output_size), np.int64), []
+    for stream in range(n):
+        own = np.arange(stream, len(steps), n)
+        starts = np.flatnonzero(first[own]).tolist()
+        for low, high in zip(starts, [*starts[1:], len(own)], strict=True):
+            done = golden.reference(net, steps[None, own[low:high]])
+            expected[own[low:high]] = done.outputs[0]
+        final.append(done.state.flat(net)[0])
     return _Job(
-        case, p, items, np.concatenate(outputs), states, steps, np.array(first),
-        np.concatenate(parts), done.state.flat(p.network)[0],
+        case, p, items, np.concatenate(outputs), states, steps, first, expected,
+        np.concatenate(final),
     )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from amaranth.lib.wiring import Out, connect, flipped
 from gatewright.compiler import golden
 from gatewright.compiler.layout.images import hex_files
 from gatewright.compiler.program.program import Program
+from gatewright.compiler.program.turns import take_turns
 from gatewright.hw.engine.core import Core
 from gatewright.hw.export.verilog import component_verilog
 from gatewright.sim.bench import Recorded, make_job
@@ -72,27 +73,39 @@ def record_many(
     return play_cores(
         built,
         [
-            make_job(program, codes, first, stall=stall, seed=seed)
-            for program, codes, first, stall, seed in jobs
+            make_job(
+                program,
+                codes,
+                first,
+                stall=stall,
+                seed=seed,
+                loadable=bool(loadable) and loadable[k],
+            )
+            for k, (program, codes, first, stall, seed) in enumerate(jobs)
         ],
         folder,
     )
 
 
 def check_many(jobs: list[tuple[int, Program, np.ndarray, float]], folder: Path) -> None:
-    """Check (seed, program, codes (N, T, I), stall) bit by bit and, without stalls, cycle by cycle."""
+    """Check (seed, program, codes (N, T, I), stall) bit by bit and, without stalls, cycle by cycle.
+
+    N is a multiple of the program's streams.
+    """
     played = []
     for seed, program, x, stall in jobs:
-        n, steps, size = x.shape
-        first = np.tile(np.arange(steps) == 0, n)
-        played.append((program, x.reshape(n * steps, size), first, stall, seed))
+        turns = take_turns(np.full(len(x), x.shape[1]), program.streams)
+        played.append((program, x[turns], turns[1] == 0, stall, seed))
     for (seed, program, x, stall), got in zip(jobs, record_many(played, folder), strict=True):
         about = f"seed {seed}, {program.geometry}, {[g.cell for g in program.network.layers]}"
+        about += f", {program.streams} streams"
         expected = golden.run(program.network, x)
+        turns = take_turns(np.full(len(x), x.shape[1]), program.streams)
         outputs = np.zeros_like(got.outputs)
         outputs[:, program.schedule.output_order] = got.outputs
-        assert (outputs == expected.outputs.reshape(outputs.shape)).all(), about
+        assert (outputs == expected.outputs[turns]).all(), about
         if len(got.state):
-            assert (got.state == expected.state.flat(program.network)[-1]).all(), about
+            states = expected.state.flat(program.network)[-program.streams :]
+            assert (got.state == states.ravel()).all(), about
         if not stall:
             assert (got.ends == program.schedule.predict(len(outputs))).all(), about

@@ -57,9 +57,10 @@ def signed(code: int, bits: int) -> int:
 async def play(bus: Master, job: Any) -> tuple[np.ndarray, np.ndarray]:
     """Load, run and read as the job says; return outputs and state."""
     load, codes, first = job["load"], job["codes"], job["first"]
-    if len(load):
-        await bus.write(COMMAND, 1)
-        for word in load.tolist():
+    shift = int(job["command_bits"])
+    for stream, words in enumerate(load.tolist()):
+        await bus.write(COMMAND, 1 | stream << shift)
+        for word in words:
             while await bus.read(CONTROL) & STATE_BUSY:
                 pass
             await bus.write(STATE_IN, word)
@@ -80,14 +81,16 @@ async def play(bus: Master, job: Any) -> tuple[np.ndarray, np.ndarray]:
             word = await bus.read(OUTPUT)
             k = taken % outputs.shape[1]
             assert word >> 31, "the level promised an output"
-            assert word >> 16 & 3 == int(k == 0) | int(k == outputs.shape[1] - 1) << 1, f"{word:x}"
+            turn = taken // outputs.shape[1] % int(job["streams"]) << 2
+            ends = int(k == 0) | int(k == outputs.shape[1] - 1) << 1
+            assert word >> 16 & 0x7FFF == ends | turn, f"{word:x}"
             outputs.flat[taken] = signed(word, 16)
             taken += 1
-    words = int(job["state_words"])
-    state = np.zeros(words, np.int64)
-    if words:
-        await bus.write(COMMAND, 0)
-        for k in range(words):
+    words, streams = int(job["state_words"]), int(job["streams"])
+    state = np.zeros(streams * words, np.int64)
+    for stream in range(streams if words else 0):
+        await bus.write(COMMAND, stream << shift)
+        for k in range(stream * words, (stream + 1) * words):
             word = 0
             while not word >> 31:
                 if await bus.read(CONTROL) & STATE_THERE:
@@ -99,7 +102,7 @@ async def play(bus: Master, job: Any) -> tuple[np.ndarray, np.ndarray]:
 async def overfill(bus: Master, job: Any, outputs: np.ndarray) -> None:
     """Offer elements without looking for room; those that are not refused give their outputs."""
     codes, first = job["codes"], job["first"].copy()
-    first[0] = True  # the job again and again
+    first[: int(job["streams"])] = True  # the job again and again
     inputs, accepted, refused = codes.shape[1], 0, 0
     while refused < 3:
         step, k = divmod(accepted, inputs)

@@ -19,6 +19,7 @@ from gatewright.compiler.config import Config
 from gatewright.compiler.ir.model import Linear, Model
 from gatewright.compiler.layout.images import hex_files
 from gatewright.compiler.program.program import Program
+from gatewright.compiler.program.turns import take_turns
 from gatewright.compiler.quantizer.pipeline import quantize
 from gatewright.hw.export.verilog import TOP, write_verilog
 from gatewright.hw.export.wrappers import AXIS, WISHBONE
@@ -36,17 +37,18 @@ ADAPTER = """
 module adapter (
     input clk, input rst,
     input i__valid, output i__ready, input [{data}:0] i__payload,
-    output o__valid, input o__ready, output [{out} + 1:0] o__payload,
-    input c__valid, output c__ready, input c__payload,
+    output o__valid, input o__ready, output [{out} + {bits} + 1:0] o__payload,
+    input c__valid, output c__ready, input [{bits}:0] c__payload,
     input s_i__valid, output s_i__ready, input [{state} - 1:0] s_i__payload,
     output s_o__valid, input s_o__ready, output [{state} - 1:0] s_o__payload
 );
-    reg [15:0] element = 0;
+    reg [15:0] element = 0, turn = 0;
     reg [31:0] noise = 1;
     always @(posedge clk) begin
         noise <= {{noise[30:0], noise[31] ^ noise[21] ^ noise[1] ^ noise[0]}};
         if (rst) element <= 0;
         else if (i__valid & i__ready) element <= element == {inputs} - 1 ? 0 : element + 1;
+        if (i__valid & i__ready & element == {inputs} - 1) turn <= turn == {streams} - 1 ? 0 : turn + 1;
     end
     wire [{out_bytes} * 8 - 1:0] tdata;
     wire [{state_bytes} * 8 - 1:0] tstate;
@@ -63,13 +65,13 @@ module adapter (
         .s_axis_command_tdata({{noise, c__payload}}), .s_axis_command_tvalid(c__valid), .s_axis_command_tready(c__ready),
         .s_axis_state_tdata({{noise, s_i__payload}}), .s_axis_state_tvalid(s_i__valid), .s_axis_state_tready(s_i__ready),
         .m_axis_state_tdata(tstate), .m_axis_state_tvalid(s_o__valid), .m_axis_state_tready(s_o__ready),
-        .frame_error(frame_error)
+        {tid} .frame_error(frame_error)
     );
 endmodule
 """
 
 
-def small() -> Program:
+def small(streams: int = 1) -> Program:
     rng = np.random.default_rng(4)
     model = Model(
         3,
@@ -79,7 +81,9 @@ def small() -> Program:
             Linear("head", ("second",), rng.normal(size=(2, 3))),
         ),
     )
-    config = Config(lanes=4, weight_bits=6, activation_bits=7, state_bits=11, gate_bits=9)
+    config = Config(
+        lanes=4, weight_bits=6, activation_bits=7, state_bits=11, gate_bits=9, streams=streams
+    )
     return quantize(model, rng.normal(size=(2, 20, 3)), config)
 
 
@@ -93,6 +97,9 @@ class AxisBench(Bench):
         text = ADAPTER.format(
             data=n.activation_bits, out=n.state_bits, state=state, inputs=net.input_size,
             out_bytes=-(-n.state_bits // 8), state_bytes=-(-state // 8),
+            streams=self.program.streams, bits=(bits := (self.program.streams - 1).bit_length()),
+            tid=f".s_axis_tid(turn[{bits - 1}:0]), .m_axis_tid(o__payload[{n.state_bits} + 2 +: {bits}]),"
+            if bits else "",
         )  # fmt: skip
         (self.folder / "adapter.v").write_text(text)
         return [
@@ -111,35 +118,37 @@ def check(
     bench: Bench, stall: float, seed: int, *, load: bool = False, cycles: bool = False
 ) -> None:
     p, rng = bench.program, np.random.default_rng(seed)
-    x = extreme_codes(p, rng, 1, 14)
-    first = np.arange(14) % 7 == 0  # two sequences
-    state = golden.run(p.network, extreme_codes(p, rng, 1, 5)).state if load else None
-    if load:
-        first[0] = False
+    n = 2 * p.streams  # two sequences a stream, of which the first goes on from a loaded state
+    x = extreme_codes(p, rng, n, 7)
+    sequence, step = take_turns(np.full(n, 7), p.streams)
+    state = golden.run(p.network, extreme_codes(p, rng, p.streams, 5)).state if load else None
+    first = (step == 0) & ((sequence >= p.streams) | (not load))
     got = bench.record(
-        x[0], first, stall=stall, seed=seed,
-        load=None if state is None else state.flat(p.network)[0],
+        x[sequence, step], first, stall=stall, seed=seed,
+        load=None if state is None else state.flat(p.network),
     )  # fmt: skip
-    a = golden.run(p.network, x[:, :7], state)
-    b = golden.run(p.network, x[:, 7:])
-    expected = np.concatenate([a.outputs[0], b.outputs[0]])
+    a = golden.run(p.network, x[: p.streams], state)
+    b = golden.run(p.network, x[p.streams :])
+    expected = np.concatenate([a.outputs, b.outputs])[sequence, step]
     outputs = np.zeros_like(got.outputs)
     outputs[:, p.schedule.output_order] = got.outputs
     assert not compare(p, expected, outputs), f"seed {seed}"
-    assert (got.state == b.state.flat(p.network)[0]).all()
+    assert (got.state == b.state.flat(p.network).ravel()).all()
     if cycles:
-        assert (got.ends == p.schedule.predict(14)).all()
+        assert (got.ends == p.schedule.predict(7 * n)).all()
 
 
-def test_axis_is_exact(tmp_path: Path) -> None:
-    with AxisBench(small(), folder=tmp_path) as bench:
+@pytest.mark.parametrize("streams", [1, pytest.param(3, marks=pytest.mark.full)])
+def test_axis_is_exact(streams: int, tmp_path: Path) -> None:
+    with AxisBench(small(streams), folder=tmp_path) as bench:
         check(bench, 0.0, 1, cycles=True)  # no cycle is added
         check(bench, 0.5, 2)
         check(bench, 0.3, 3, load=True)
 
 
-def test_wishbone_is_exact(tmp_path: Path) -> None:
-    p = small()
+@pytest.mark.parametrize("streams", [1, pytest.param(3, marks=pytest.mark.full)])
+def test_wishbone_is_exact(streams: int, tmp_path: Path) -> None:
+    p = small(streams)
     with WishboneBench(p, folder=tmp_path) as bench:
         check(bench, 0.3, 1)
         check(bench, 0.0, 2, load=True)
@@ -150,7 +159,7 @@ def test_wishbone_is_exact(tmp_path: Path) -> None:
     assert registers == [
         0x47575231, int(p.digest[:8], 16), int(p.hardware_digest[:8], 16),
         p.network.output_size << 16 | p.network.input_size,
-        1 << 24 | words << 16 | n.state_bits << 8 | n.activation_bits,
+        (1 + (streams - 1).bit_length()) << 24 | words << 16 | n.state_bits << 8 | n.activation_bits,
     ]  # fmt: skip
 
 
