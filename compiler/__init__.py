@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .config import Config
+    from .door import quantize
     from .errors import CheckError, GatewrightError, InputError, MissingToolError
     from .frontends.registry import load
     from .ir.model import Linear, Model, Recurrent
     from .program.chain import Chain, load_program
     from .program.program import Program
-    from .quantizer.pipeline import quantize
 
 __all__ = [
     "Chain",
@@ -46,7 +46,7 @@ _PLACES = {
     "Recurrent": ".ir.model",
     "load": ".frontends.registry",
     "load_program": ".program.chain",
-    "quantize": ".quantizer.pipeline",
+    "quantize": ".door",
 }
 
 

@@ -13,6 +13,7 @@ __all__ = [
     "BoolArray",
     "FloatArray",
     "IntArray",
+    "as_values",
     "ceil_div",
     "check_lengths",
     "power_of_two",
@@ -28,6 +29,25 @@ IntArray = npt.NDArray[np.int64]
 def ceil_div(a: int, b: int) -> int:
     """Return a / b, rounded up."""
     return -(-a // b)
+
+
+def as_values(value: npt.ArrayLike, what: str) -> FloatArray:
+    """Return numbers as float64: of an array, a list, or a tensor of any framework.
+
+    Raises
+    ------
+    InputError
+        Not numbers, or rows of different lengths.
+    """
+    try:
+        plain = value.detach().cpu() if hasattr(value, "detach") else value
+        return np.asarray(plain, dtype=np.float64)
+    except (TypeError, ValueError, RuntimeError) as error:
+        given = repr(value) if isinstance(value, str) else type(value).__name__
+        raise InputError(
+            f"{what} is {given[:60]}, not an array of numbers of one shape; of a file take what "
+            "numpy.load returns"
+        ) from error
 
 
 def power_of_two(n: int) -> int:

@@ -6,7 +6,14 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any
 
-__all__ = ["CheckError", "GatewrightError", "InputError", "MissingToolError", "did_you_mean"]
+__all__ = [
+    "CheckError",
+    "GatewrightError",
+    "InputError",
+    "MissingToolError",
+    "check_type",
+    "did_you_mean",
+]
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -34,6 +41,21 @@ class InputError(GatewrightError, ValueError):
     """The user's input is at fault: says what, the value, the limit and the way out."""
 
     exit_code = 1
+
+
+def check_type(value: object, wanted: type | tuple[type, ...], what: str, way_out: str) -> None:
+    """Refuse an argument of another type.
+
+    Raises
+    ------
+    InputError
+        Names what was given and what is wanted.
+    """
+    if not isinstance(value, wanted):
+        names = [kind.__name__ for kind in (wanted if isinstance(wanted, tuple) else (wanted,))]
+        raise InputError(
+            f"{what} is a {type(value).__name__}, not a {' or '.join(names)}; {way_out}"
+        )
 
 
 class CheckError(GatewrightError):

@@ -5,8 +5,7 @@ package but those of the step you use::
 
     import gatewright as gw
 
-    model = gw.load("model.pt")
-    program = gw.quantize(model, x, gw.Config(lanes=24))
+    program = gw.quantize("model.pt", x, lanes=24)
     y = program.run(x)
     assert gw.simulate(program, x).bit_exact
     gw.write_verilog(program, "rtl")

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from ..compiler.arrays import BoolArray, FloatArray, IntArray, check_lengths
 from ..compiler.errors import CheckError, InputError
 from ..compiler.golden import State
+from ..compiler.program.chain import check_program
 from ..compiler.program.program import Program
 from ..compiler.program.turns import take_turns
 from .memories import BoardMemories
@@ -74,6 +75,12 @@ class Device:
     """
 
     def __init__(self, transport: Transport, program: Program, *, scrub: int = 0) -> None:
+        check_program(program, one_pass=True)
+        if isinstance(transport, str):
+            raise InputError(
+                f"the transport is {transport!r}, a name; open it first: "
+                "gatewright.host.serial_port.SerialPort(name)"
+            )
         self.name, self.program = transport.name, program
         self.scrub, self.scrubs = scrub, ScrubCounts()
         self.session = Session(transport)

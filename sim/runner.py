@@ -14,9 +14,10 @@ import numpy.typing as npt
 from ..compiler import golden
 from ..compiler.arrays import BoolArray, FloatArray, IntArray, check_lengths
 from ..compiler.errors import CheckError, InputError
-from ..compiler.program.chain import Chain
+from ..compiler.program.chain import Chain, check_program
 from ..compiler.program.program import Program
 from ..compiler.program.turns import take_turns
+from ..compiler.shown import Shown
 from ..hw.export.verilog import core_verilog
 from .bench import Bench, Recorded
 from .compiled import CompiledBench
@@ -27,8 +28,8 @@ from .waves import DEPTH, LIMIT, NO_WAVES, Waves, affordable, check_limit, layou
 __all__ = ["Simulation", "compare", "simulate"]
 
 
-@dataclass
-class Simulation:
+@dataclass(repr=False)
+class Simulation(Shown):
     """Result of a simulation.
 
     Attributes
@@ -71,6 +72,19 @@ class Simulation:
     codes: IntArray
     cells: dict[str, int] = field(default_factory=dict)
     passes: list[Simulation] = field(default_factory=list)
+
+    def facts(self) -> dict[str, str]:
+        """Return the verdict, and what was compared in which simulator."""
+        low, high = self.cycles_per_step
+        exact = [
+            f"{'' if ok else 'not '}{what}-exact"
+            for ok, what in ((self.bit_exact, "bit"), (self.cycle_exact, "cycle"))
+        ]
+        return {
+            "verdict": " and ".join(exact) + (f": {self.mismatch}" if self.mismatch else ""),
+            "compared": f"{self.steps:,} steps in {self.simulator}",
+            "cycles": f"{low:,} to {high:,} cycles a step, {self.cycles_predicted:,} predicted",
+        }
 
 
 def compare(program: Program, expected: IntArray, actual: IntArray) -> str:
@@ -146,6 +160,7 @@ def simulate(
     -------
     Simulation
     """
+    check_program(program)
     if simulator not in SIMULATORS:
         raise InputError(f"simulator is one of {', '.join(SIMULATORS)}, not {simulator!r}")
     if not 0 <= stall < 1:

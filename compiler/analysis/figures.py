@@ -15,7 +15,7 @@ from .. import golden
 from ..arrays import IntArray, check_lengths, valid_steps
 from ..errors import InputError
 from ..ir.model import Model
-from ..program.chain import Chain
+from ..program.chain import Chain, check_program
 from ..program.program import Program
 from ..program.runnable import Runnable
 from ..quantizer.quality import clipped_inputs
@@ -72,6 +72,7 @@ def analyze(
     InputError
         A model without data, or another than the program's; labels that are not a class of each sequence.
     """
+    check_program(program)
     if labels is not None and x is None:
         raise InputError("the accuracy needs data as well: x=, or --data X")
     if model is not None and x is None:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import golden
-from ..arrays import FloatArray, check_lengths
+from ..arrays import FloatArray, as_values, check_lengths
 from ..errors import InputError
 from ..ir.model import Model
 from ..program.program import Program
@@ -127,7 +127,7 @@ class Metric:
         self, model: Model, x: npt.ArrayLike, lengths: npt.ArrayLike | None = None,
         labels: npt.ArrayLike | None = None, kind: str = "",
     ) -> None:  # fmt: skip
-        data = np.asarray(x, dtype=np.float64)
+        data = as_values(x, "x")
         self.x = data[None] if data.ndim == 2 else data
         self.lengths = check_lengths(lengths, *self.x.shape[:2])
         self.labels = None if labels is None else np.asarray(labels)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from ..arrays import FloatArray
 from ..errors import InputError
 from ..numerics.activation import ACTIVATIONS, float_activation
+from ..shown import Shown
 from .cells import CELLS, Cell, Gate
 
 __all__ = ["SIZE_LIMIT", "Layer", "Linear", "Recurrent"]
@@ -32,8 +33,8 @@ def _array(value: npt.ArrayLike, shape: tuple[int, ...], what: str) -> FloatArra
     return array
 
 
-@dataclass(frozen=True, eq=False)
-class Linear:
+@dataclass(frozen=True, eq=False, repr=False)
+class Linear(Shown):
     """``y = act(W x + b)`` on every step.
 
     Parameters
@@ -94,9 +95,14 @@ class Linear:
         """Equations of a step as text."""
         return ["y = W x + b" if self.activation == "none" else f"y = {self.activation}(W x + b)"]
 
+    def facts(self) -> dict[str, str]:
+        """Return kind, sizes and activation."""
+        act = {} if self.activation == "none" else {"activation": self.activation}
+        return {"layer": f"linear {self.input_size} -> {self.size}"} | act
 
-@dataclass(frozen=True, eq=False)
-class Recurrent:
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Recurrent(Shown):
     """One recurrent layer, of any cell in :data:`~.cells.CELLS`.
 
     Parameters
@@ -183,6 +189,13 @@ class Recurrent:
         """Equations of a step as text; see :meth:`.Cell.equations`."""
         roles = ("gate", "candidate", "output")
         return self.spec.equations({role: getattr(self, role) for role in roles})
+
+    def facts(self) -> dict[str, str]:
+        """Return cell, sizes, activations and direction."""
+        layer = f"{self.cell} {self.input_size} -> {self.size}"
+        acts = {name: getattr(self, name) for name in ("gate", "candidate")}
+        used = {"activations": " and ".join(acts.values())}
+        return {"layer": layer} | used | ({"direction": "backwards"} if self.reverse else {})
 
     def act(self, gate: Gate) -> str:
         """Return the activation of one of the cell's gates."""

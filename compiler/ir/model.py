@@ -14,6 +14,7 @@ import numpy.typing as npt
 from ..arrays import FloatArray, check_lengths, reverse_steps
 from ..errors import InputError
 from ..numerics.activation import float_activation
+from ..shown import Shown
 from .layers import SIZE_LIMIT, Layer, Linear, Recurrent
 
 __all__ = [
@@ -24,9 +25,12 @@ __all__ = [
     "Recurrent",
 ]
 
+SHOWN = 6
+"""Layers that are named at a glance."""
 
-@dataclass(frozen=True, eq=False)
-class Model:
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Model(Shown):
     """A float model: layers in evaluation order.
 
     Parameters
@@ -105,6 +109,17 @@ class Model:
                     a.size for d in (layer.w, layer.u, layer.b, layer.c) for a in d.values()
                 )
         return total
+
+    def facts(self) -> dict[str, str]:
+        """Return layers, sizes, and what is taken for granted."""
+        shown = ", ".join(layer.facts()["layer"] for layer in self.layers[:SHOWN])
+        more = len(self.layers) - SHOWN
+        open_ = {"not compared": f"not compared: {'; '.join(self.not_compared)}"}
+        return {
+            "layers": shown + (f" and {more} more" if more > 0 else ""),
+            "parameters": f"{self.parameters:,} parameters",
+            "work": f"{self.macs:,} multiply-accumulates a step",
+        } | (open_ if self.not_compared else {})
 
     @property
     def streams(self) -> bool:

@@ -22,9 +22,10 @@ import numpy.typing as npt
 from .. import golden
 from ..arrays import FloatArray, IntArray, check_lengths, reverse_steps
 from ..config import Config
-from ..errors import InputError
+from ..errors import InputError, check_type
 from ..files.budget import one_import
 from ..numerics.fixed import Format
+from ..shown import Shown
 from .folder import (
     SCHEMA,
     check_digest,
@@ -39,12 +40,12 @@ from .program import Program
 from .stage import Stage, convert
 from .states import StateLike, encode_state
 
-__all__ = ["Chain", "load_program"]
+__all__ = ["Chain", "check_program", "load_program"]
 
 PASSES_LIMIT = 64
 
 
-class Chain:
+class Chain(Shown):
     """Passes over whole sequences, with the surface of a :class:`~.program.Program`.
 
     Parameters
@@ -280,6 +281,17 @@ class Chain:
             **self.quality,
         }  # fmt: skip
 
+    def facts(self) -> dict[str, str]:
+        """Return passes, cycles, memory and digest."""
+        s = self.summary
+        return {
+            "vectors": f"{self.input_size} -> {self.output_size}",
+            "passes": f"{len(self.passes)} passes",
+            "engine": f"{s['lanes']} lanes, {s['cycles_per_step']:,} cycles a step in all",
+            "memory": f"{s['weight_rom_bits']:,} bits of weights",
+            "digest": self.digest[:16],
+        }
+
     # -- disk -----------------------------------------------------------------
 
     def _describe(self) -> dict[str, Any]:
@@ -361,8 +373,25 @@ class Chain:
         return chain
 
 
+def check_program(value: object, *, one_pass: bool = False) -> None:
+    """Refuse what is not a program, or not a program of one pass.
+
+    Raises
+    ------
+    InputError
+        Says how a program is made, or read.
+    """
+    if one_pass and isinstance(value, Chain):
+        raise InputError(
+            f"a chain of {len(value.passes)} passes is a core for each: take one of its .passes"
+        )
+    way_out = "make one with gw.quantize(model, x), or read its folder with gw.load_program(path)"
+    check_type(value, Program if one_pass else (Program, Chain), "the program", way_out)
+
+
 def load_program(folder: str | Path) -> Program | Chain:
     """Read a program's folder, of one pass or of several."""
+    check_type(folder, (str, Path), "a program's folder", "give its path")
     folder = Path(folder)
     kind = Chain if "passes" in read_description(folder) else Program
     return kind.load(folder)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..arrays import IntArray
+from ..arrays import IntArray, as_values
 from ..errors import InputError
 from ..numerics.fixed import Format
 
@@ -24,7 +24,7 @@ def encode(x: npt.ArrayLike, size: int, fmt: Format, exponents: tuple[int, ...] 
     InputError
         Another shape, or a value that is not finite.
     """
-    data = np.asarray(x, dtype=np.float64)
+    data = as_values(x, "x")
     data = data[None] if data.ndim == 2 else data
     if data.ndim != 3 or data.shape[2] != size:
         raise InputError(

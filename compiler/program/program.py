@@ -26,6 +26,7 @@ from ..layout.geometry import Geometry, shapes
 from ..layout.images import MemoryImages, hex_files
 from ..layout.schedule import Schedule
 from ..numerics.fixed import Format
+from ..shown import Shown
 from .folder import (
     SCHEMA,
     check_digest,
@@ -46,7 +47,7 @@ __all__ = ["Program"]
 DEFAULT_LANES = 24
 
 
-class Program:
+class Program(Shown):
     """A quantized network on an engine.
 
     Parameters
@@ -231,6 +232,18 @@ class Program:
             "accumulator_bits": self.hardware.acc_bits,
             "sum_bits": self.hardware.sum_bits,
             **self.quality,
+        }
+
+    def facts(self) -> dict[str, str]:
+        """Return sizes, widths, cycles and digest."""
+        s, n = self.summary, self.network.numbers
+        return {
+            "vectors": f"{self.input_size} -> {self.output_size}",
+            "widths": f"{n.weight_bits}-bit weights, {self.config.activation_bits}-bit operands",
+            "engine": f"{s['lanes']} lanes, {s['cycles_per_step']:,} cycles a step",
+            "use": f"lanes {100 * s['utilization']:.0f} % busy",
+            "memory": f"{s['weight_rom_bits']:,} bits of weights",
+            "digest": self.digest[:16],
         }
 
     # -- disk -----------------------------------------------------------------

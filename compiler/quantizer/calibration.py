@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..arrays import FloatArray, ceil_div
+from ..arrays import FloatArray, as_values, ceil_div
 from ..errors import InputError
 from ..ir.model import Model, Recurrent
 from ..ir.network import BOUNDED
@@ -92,7 +92,7 @@ def calibration_data(model: Model, x: npt.ArrayLike | None) -> FloatArray:
     """Return calibration input as (N, T, I), checked; see :func:`calibrate`."""
     if x is None:
         x = np.random.default_rng(0).normal(size=(16, 64, model.input_size))
-    data = np.asarray(x, dtype=np.float64)
+    data = as_values(x, "calibration data")
     data = data[None] if data.ndim == 2 else data
     if data.ndim != 3 or data.shape[2] != model.input_size:
         raise InputError(

@@ -17,6 +17,7 @@ from ..layout.geometry import Geometry
 from ..layout.planes import offsets, plan
 from ..layout.tables import POSTS
 from ..numerics.activation import ACTIVATIONS
+from ..program.chain import check_program
 from ..program.program import Program
 from .family import Device, Family, Storage
 from .memories import memories
@@ -74,6 +75,7 @@ def estimate(program: Program, device: Device, loadable: bool = False) -> Estima
     loadable : bool
         Weights and beat table are RAM.
     """
+    check_program(program, one_pass=True)
     family, geometry = device.family, program.geometry
     blocks, cells, large = family.link_rams, 0, 0
     in_large = loadable and _in_large_ram(program, device)

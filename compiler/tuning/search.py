@@ -25,7 +25,7 @@ import numpy.typing as npt
 from ..analysis.metric import Metric
 from ..arrays import check_lengths
 from ..config import Config
-from ..errors import CheckError, InputError
+from ..errors import CheckError, InputError, check_type
 from ..files.atomic import atomic_write
 from ..ir.model import Linear, Model
 from ..jobs import Jobs, Shared, Workers, workers
@@ -313,6 +313,7 @@ def tune(
         A folder is given and Matplotlib is not installed.
     """
     config = config or Config()
+    check_type(model, Model, "the model", "read it first: gw.load(source)")
     if not np.isfinite(max_loss) or max_loss < 0:
         raise InputError(f"the loss that is allowed is a number from 0 on, not {max_loss!r}")
     if not model.streams:

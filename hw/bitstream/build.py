@@ -18,10 +18,11 @@ from ...compiler.files.json_file import read_json
 from ...compiler.files.owned import BUILD
 from ...compiler.files.temporary import temporary_folder
 from ...compiler.jobs import Jobs, Workers, workers
+from ...compiler.program.chain import check_program
 from ...compiler.program.program import Program
 from ...compiler.target.estimate import Estimate, crowding
 from ...host.wire.flash_image import flash_image
-from ..boards import Board
+from ..boards import Board, find_board
 from ..vendor.pll import Pll
 from .clock_search import Attempt, fastest
 from .fit import shortage
@@ -102,7 +103,7 @@ def _cached(folder: Path, key: str) -> dict[str, Any] | None:
 
 def build(
     program: Program,
-    board: Board,
+    board: Board | str,
     folder: str | Path,
     options: Options | None = None,
     progress: Progress = lambda text: None,
@@ -113,7 +114,8 @@ def build(
     Parameters
     ----------
     program : Program
-    board : Board
+    board : Board or str
+        Itself or its name.
     folder : path
         Appears whole: ``build.json``, the bitstream, ``program`` (laid out as it was built) and
         ``logs``. After a failure it holds the report and the logs. A folder that holds this very
@@ -138,7 +140,8 @@ def build(
         It does not fit, timing is missed, or a tool failed. Has the report as ``result``.
     MissingToolError
     """
-    options = options or Options()
+    check_program(program, one_pass=True)
+    board, options = find_board(board), options or Options()
     key = _key(program, board, options)
     old = _cached(Path(folder), key)
     if old is not None:

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ...compiler.errors import InputError
+from ...compiler.program.chain import check_program
 from ...compiler.program.program import Program
 from ...compiler.target.estimate import Estimate, crowding
-from ..boards import BOARDS, Board
+from ..boards import BOARDS, Board, find_board
 from .plan import Options, prepare
 
 __all__ = ["BoardProfile", "profile"]
@@ -68,7 +69,7 @@ class BoardProfile:
 
 
 def profile(
-    program: Program, boards: Iterable[Board] | None = None, lanes: int | None = 0,
+    program: Program, boards: Iterable[Board | str] | None = None, lanes: int | None = 0,
     progress: Callable[[float, str], None] = lambda done, text: None,
 ) -> list[BoardProfile]:  # fmt: skip
     """Estimate a program on boards, in the order of the boards.
@@ -77,7 +78,7 @@ def profile(
     ----------
     program : Program
         Of one pass.
-    boards : iterable of Board, optional
+    boards : iterable of Board or str, optional
         Default: all.
     lanes : int or None
         0 chooses them for each board, None takes those of the program, as :class:`~.plan.Options`.
@@ -89,19 +90,15 @@ def profile(
     InputError
         A program of several passes, each of which is a bitstream of its own.
     """
-    if len(program.passes) > 1:
-        raise InputError(
-            f"a program of {len(program.passes)} passes is a bitstream for each: profile its "
-            "folders pass0, pass1 ... by themselves"
-        )
+    check_program(program, one_pass=True)
     known: dict[tuple[str, int], BoardProfile] = {}  # boards of one device and clock share it
     found = []
-    wanted = list(BOARDS.values() if boards is None else boards)
+    wanted = [find_board(board) for board in (BOARDS if boards is None else boards)]
     for number, board in enumerate(wanted):
         progress(number / len(wanted), board.name)
         key = board.device, board.typical_clock
         if key not in known:
-            known[key] = _on(program.passes[0], board, lanes)
+            known[key] = _on(program, board, lanes)
         shared = known[key]
         refusal = shared.refusal.replace(f" on {shared.board.name}: ", f" on {board.name}: ")
         found.append(replace(shared, board=board, refusal=refusal))

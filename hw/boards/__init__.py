@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from pkgutil import iter_modules
 
-from ...compiler.errors import InputError, did_you_mean
+from ...compiler.errors import InputError, check_type, did_you_mean
 from .board import Board
 
 __all__ = ["BOARDS", "Board", "find_board"]
@@ -24,14 +24,17 @@ BOARDS = {board.name: board for board in _boards()}
 """Every board by its name, in the order of their ranks."""
 
 
-def find_board(name: str) -> Board:
-    """Return a board by its name; case, ``-`` and ``_`` do not matter.
+def find_board(name: str | Board) -> Board:
+    """Return a board by its name; case, ``-`` and ``_`` do not matter. A board is returned as it is.
 
     Raises
     ------
     InputError
         No such board; lists those that there are.
     """
+    if isinstance(name, Board):
+        return name
+    check_type(name, str, "the board", f"boards are {', '.join(BOARDS)}")
     key = name.lower().replace("_", "-")
     if key not in BOARDS:
         hint = did_you_mean(key, BOARDS)

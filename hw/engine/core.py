@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from ...compiler.arrays import power_of_two
 from ...compiler.layout.latency import Timing
+from ...compiler.program.chain import check_program
 from ...compiler.program.program import Program
 from ..blocks.arith import Delay, count
 from ..blocks.memory import Ram, Table
@@ -91,6 +92,7 @@ class Core(wiring.Component):
         loadable: bool = False, verify: bool = True, multipliers: int | None = None,
         trace: bool = False,
     ) -> None:  # fmt: skip
+        check_program(program, one_pass=True)
         self.family = vendor = find_family(family)
         program.network.check_hardware()
         self.program, self.rom_files, self.loadable = program, rom_files, loadable

@@ -15,6 +15,7 @@ from ...compiler.errors import InputError
 from ...compiler.files.atomic import atomic_folder
 from ...compiler.files.owned import verilog_kind
 from ...compiler.layout.images import hex_files
+from ...compiler.program.chain import check_program
 from ...compiler.program.interface import interface
 from ...compiler.program.program import Program
 from ..blocks.memory import TABLE_VERILOG
@@ -51,6 +52,7 @@ def core_verilog(program: Program, **options: Any) -> str:
     **options
         ``family`` and ``loadable``, as for :class:`~.core.Core`.
     """
+    check_program(program, one_pass=True)
     program.network.check_hardware()  # before there is a component that Amaranth misses
     return _convert(Core(program, rom_files=True, **options))
 
@@ -115,6 +117,7 @@ def write_verilog(
     InputError
         A name that is none, a program that no gateware runs, vectors that do not fit.
     """
+    check_program(program)
     if name and not NAME.fullmatch(name):
         raise InputError(
             f"{name[:40]!r} is no name for modules: a letter, then up to 31 letters, digits or _"

@@ -8,6 +8,7 @@ from amaranth.hdl import Module, ResetInserter, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from ...compiler.program.chain import check_program
 from ...compiler.program.program import Program
 from ...host.wire.identity import Identity
 from ...host.wire.protocol import Status
@@ -60,6 +61,7 @@ class System(wiring.Component):
         family: str = "generic", loadable: bool = False, verify: bool = True,
         flash_offset: int | None = None,
     ) -> None:  # fmt: skip
+        check_program(program, one_pass=True)
         if flash_offset is not None and not (loadable and 0 <= flash_offset < 1 << 24):
             raise ValueError(
                 f"flash_offset is from 0 to {(1 << 24) - 1}, for loadable cores, not {flash_offset!r}"
