@@ -7,14 +7,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..compiler.errors import CheckError, InputError
-from .common import Console, Parser, add_verb, percent, read_program, read_recording, with_result
+from .common import (
+    Console,
+    Parser,
+    add_verb,
+    percent,
+    read_program,
+    read_recording,
+    table,
+    with_result,
+)
 
 if TYPE_CHECKING:
+    from ..compiler.arrays import FloatArray
     from ..compiler.files.recording import Recording
 
 __all__ = ["add_verbs", "check_output", "check_simulation"]
 
 WAVE_DEPTH, WAVE_MB = 2, 100.0
+STEPS, OUTPUTS = 3, 8
+"""Steps and outputs that ``emulate`` shows where there are no labels."""
+CONFUSION = 12
+"""Classes up to which the confusion matrix is printed."""
 SIMULATORS = ("verilator", "verilator-cpp", "icarus", "amaranth")
 """Those of :mod:`gatewright.sim`, which takes too long to import for a help text."""
 
@@ -131,13 +145,56 @@ def emulate(args: argparse.Namespace, console: Console) -> dict[str, Any]:
             f"unchanged columns: {percent(d['skipped'])} of {d['columns']:,} a step; skipping them "
             f"would save {d['saved']:,.0f} of {d['walk']:,} cycles"
         )
-    if result["accuracy"] is not None:
-        console.say(f"accuracy at the last step: {percent(result['accuracy'])}")
+    if "classes" in result:
+        console.say(f"accuracy at the last step: {percent(result['accuracy'])}\n")
+        console.say(_describe_classes(result["classes"]) + "\n")
+    else:
+        console.say(_first_outputs(outputs[0]))
     if args.output:
         write_y(args.output, outputs[0] if data.x.ndim == 2 else outputs)
         console.say(f"written: {args.output}")
         result["output"] = str(args.output)
     return result
+
+
+def _describe_classes(found: dict[str, Any]) -> str:
+    """Return how each class was told: its figures, and what it was taken for."""
+    names, counts = found["names"], found["confusion"]
+    small = len(counts) <= CONFUSION
+    head = [
+        "class",
+        "sequences",
+        "recall",
+        "precision",
+        *(names if small else ["mostly taken for"]),
+    ]
+    rows = []
+    for k, row in enumerate(counts):
+        others = [0 if j == k else n for j, n in enumerate(row)]
+        worst = others.index(max(others))
+        shares = (
+            "-" if v[k] is None else percent(v[k]) for v in (found["recall"], found["precision"])
+        )
+        taken = (
+            [n or "." for n in row]
+            if small
+            else [f"{names[worst]} ({others[worst]})" if any(others) else "-"]
+        )
+        rows.append([names[k], sum(row), *shares, *taken])
+    if small:
+        head[4:] = [f"as {name}" for name in names]
+    return table(rows, head)
+
+
+def _first_outputs(outputs: FloatArray) -> str:
+    """Return the first steps of a sequence."""
+    steps, size = outputs.shape
+    lines = [
+        f"  step {t}: " + " ".join(f"{value:9.5f}" for value in outputs[t, :OUTPUTS])
+        + (" ..." if size > OUTPUTS else "")
+        for t in range(min(steps, STEPS))
+    ]  # fmt: skip
+    return f"first outputs, {size} a step:\n" + "\n".join(lines)
 
 
 def verilog(args: argparse.Namespace, console: Console) -> dict[str, Any]:

@@ -14,8 +14,9 @@ from ..program.chain import Chain
 from ..program.program import Program
 from ..program.runnable import Runnable
 from ..quantizer.quality import clipped_inputs
-from .metric import check_classes, class_count, correct
+from .metric import answers, check_classes, class_count, correct
 from .skipping import skipping
+from .views import confusion
 
 __all__ = ["accuracy", "emulate_recording"]
 
@@ -58,6 +59,11 @@ def emulate_recording(
     places = {p: [c, done.narrowings[p]] for p, c in sorted(done.saturations.items())}
     places |= clipped_inputs(values, program.input_format, valid, program.exponents)
     delta = skipping(program, done, valid) if isinstance(program, Program) else None
+    right = accuracy(outputs, data) if classes > 1 else None
+    told: dict[str, Any] = {}
+    if right is not None and data.labels is not None:
+        names = list(data.classes) or [str(k) for k in range(classes)]
+        told = confusion(answers(outputs, data.lengths), data.labels, classes) | {"names": names}
     return outputs, {
         "steps": int(valid.sum()),
         "sequences": len(outputs),
@@ -66,7 +72,8 @@ def emulate_recording(
             "total": sum(clipped for clipped, _ in places.values()),
             "places": {p: {"clipped": c, "of": of} for p, (c, of) in places.items()},
         },
-        "accuracy": accuracy(outputs, data) if classes > 1 else None,
+        "accuracy": right,
+        **({"classes": told} if told else {}),
         **({"buffer": _buffer(program, data)} if isinstance(program, Chain) else {}),
         **({"delta": delta} if delta else {}),
     }

@@ -174,3 +174,31 @@ def test_labels_that_no_output_stands_for_are_refused(cli, tiny, tmp_path):
         1,
         "label 0 is 7; the model has 2 outputs",
     )
+
+
+def test_what_each_class_was_taken_for_is_shown(cli, tiny, tmp_path):
+    program = Program.load(tiny / "program")
+    x = np.load(tiny / "x.npz")["x"]
+    told = program.run(x)[:, -1].argmax(axis=1)
+    labels = np.where(np.arange(len(x)) == 0, 1 - told, told)  # one is wrong
+    np.savez(tmp_path / "x.npz", x=x, y=np.where(labels == 0, "left", "right"))
+    found = cli("emulate", tiny / "program", tmp_path / "x.npz", "--json").json["classes"]
+    counts = np.array(found["confusion"])
+    assert found["names"] == ["left", "right"] and counts.sum() == len(x)
+    assert counts[labels[0], told[0]] == 1 and np.trace(counts) == len(x) - 1
+    said = cli("emulate", tiny / "program", tmp_path / "x.npz").out
+    assert (
+        "as left  as right" in said
+        and f"accuracy at the last step: {100 * (1 - 1 / len(x)):.1f} %" in said
+    )
+
+
+def test_without_labels_the_first_outputs_are_shown(cli, tiny, tmp_path):
+    x = np.load(tiny / "x.npz")["x"][:, :2]
+    np.save(tmp_path / "x.npy", x)
+    said = cli("emulate", tiny / "program", tmp_path / "x.npy").out
+    assert "first outputs, 2 a step:" in said and "step 2" not in said
+    wanted = Program.load(tiny / "program").run(x)[0]
+    for t in range(2):
+        (line,) = (line for line in said.splitlines() if f"step {t}:" in line)
+        assert np.allclose([float(word) for word in line.split()[2:]], wanted[t], atol=1e-5)
