@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from ..compiler.jobs import Jobs
     from ..compiler.program.chain import Chain
     from ..compiler.program.program import Program
+    from .terminal import Bar
 
 __all__ = [
+    "Aligned",
     "Console",
     "Parser",
     "Verb",
@@ -127,27 +129,60 @@ class Console:
     def __init__(self, out: IO[str], as_json: bool) -> None:
         self.out, self.as_json = out, as_json
         self._shown = 0.0
+        self._bar: Bar | None = None
 
     def say(self, text: str = "") -> None:
-        """Print a line of the result for people."""
-        if not self.as_json:
+        """Print a line of the result for people; a table as :func:`table` returns it."""
+        if self.as_json:
+            return
+        self.close()
+        if capable(self.out):
+            from .terminal import print_result
+
+            print_result(self.out, text)
+        else:
             print(text, file=self.out)
 
     def result(self, value: dict[str, Any]) -> None:
         """Print the result for programs."""
+        self.close()
         if self.as_json:
             print(json.dumps(value, indent=1, default=_plain), file=self.out)
 
     def note(self, text: str) -> None:
         """Print a line that is not part of the result."""
-        print(text, file=sys.stderr)
+        bar = self._terminal()
+        if bar:
+            bar.note(text)
+        else:
+            print(text, file=sys.stderr)
 
     def progress(self, done: float, text: str = "") -> None:
-        """Show how much of a task is done (0 to 1), at most every half second."""
+        """Show how much of a task is done (0 to 1), at most every half second.
+
+        On a terminal by a bar with the time that is left, else by a line.
+        """
         now = time.monotonic()
         if now - self._shown > 0.5:
             self._shown = now
-            self.note(f"  {100 * done:3.0f} %  {text}".rstrip())
+            bar = self._terminal()
+            if bar:
+                bar.show(done, text)
+            else:
+                self.note(f"  {100 * done:3.0f} %  {text}".rstrip())
+
+    def close(self) -> None:
+        """Take the bar away, if there is one."""
+        if self._bar:
+            self._bar.end()
+
+    def _terminal(self) -> Bar | None:
+        """Return the bar of standard error; None where that is no terminal."""
+        if self._bar is None and capable(sys.stderr):
+            from .terminal import Bar
+
+            self._bar = Bar(sys.stderr)
+        return self._bar
 
     @contextlib.contextmanager
     def stage(self, name: str, times: dict[str, float]) -> Iterator[None]:
@@ -156,6 +191,12 @@ class Console:
         start = time.monotonic()
         yield
         times[name] = round(time.monotonic() - start, 2)
+
+
+def capable(stream: IO[str]) -> bool:
+    """Tell whether a stream is a terminal that takes colours, and nobody has forbidden them."""
+    forbidden = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return stream.isatty() and not forbidden
 
 
 def _plain(value: Any) -> Any:
@@ -191,12 +232,20 @@ def standard_output() -> Iterator[IO[str]]:
             os.dup2(out.fileno(), number)
 
 
+class Aligned(str):
+    """A table as text, which still knows its cells, for terminals that are too narrow for it."""
+
+    rows: list[list[str]]
+    head: list[str]
+    right: list[bool]
+
+
 def table(rows: Sequence[Sequence[object]], head: Sequence[str] = ()) -> str:
     """Align cells in columns; numbers to the right."""
     body = [[str(cell) for cell in row] for row in rows]
     lines = [list(head), *body] if head else body
     if not lines:
-        return ""
+        return Aligned()
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     right = [
         bool(rows) and all(isinstance(row[i], int | float) for row in rows)
@@ -209,7 +258,9 @@ def table(rows: Sequence[Sequence[object]], head: Sequence[str] = ()) -> str:
     ]
     if head:
         text.insert(1, "  ".join("-" * w for w in widths))
-    return "\n".join(line.rstrip() for line in text)
+    made = Aligned("\n".join(line.rstrip() for line in text))
+    made.rows, made.head, made.right = body, list(head), right
+    return made
 
 
 def percent(fraction: float) -> str:

@@ -168,6 +168,7 @@ def _explain(error: BaseException, verbose: bool) -> None:
 
 def _failed(error: BaseException, console: Console, verbose: bool) -> int:
     """Report an error as text, and as JSON where asked; return the exit code."""
+    console.close()
     _explain(error, verbose)
     code = _code(error)
     console.result(

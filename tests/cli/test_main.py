@@ -78,7 +78,7 @@ def test_verbose_shows_the_traceback(cli, tmp_path):
 def test_start_is_quick():
     code = (
         "import sys; from gatewright.cli.main import main; main(['--help']);"
-        "print([m for m in ('torch', 'amaranth', 'cocotb', 'matplotlib') if m in sys.modules])"
+        "print([m for m in ('torch', 'amaranth', 'cocotb', 'matplotlib', 'rich') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
