@@ -1,4 +1,4 @@
-"""What a terminal shows: tables that fit its width, colours, a bar with the time that is left.
+"""Output on a terminal: tables that fit its width, colours, a bar with the time that is left.
 
 Only loaded where a stream is a terminal that can do it; all other output is the plain text.
 """

@@ -107,6 +107,9 @@ def facts(analysis: dict[str, Any]) -> list[tuple[str, str]]:
         rows.append(
             ("accuracy", text + (f", float {100 * a['float']:.1f} %" if "float" in a else ""))
         )
+    if "agreement" in analysis:
+        share = f"{100 * analysis['agreement']:.1f} % of the sequences"
+        rows.append(("agreement", f"{share} are taken for the same class as in float"))
     rows += [("limit", text) for text in analysis.get("limits", {}).get("text", [])]
     return rows
 

@@ -316,6 +316,7 @@ def test_an_argmax_is_compared_before_it(model, x):
     assert "agreement" not in plain
     expected = (programs[0].run(x)[:, -1].argmax(1) == model.run(x)[:, -1].argmax(1)).mean()
     assert argmax["agreement"] == expected
+    assert f"{100 * expected:.1f} % of the sequences are taken" in to_text(argmax)
     assert (
         "Agreement"
         in checked(to_html([Subject("a", programs[1], analyze(programs[1], x, None, model))])).text
