@@ -9,11 +9,12 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 from ..compiler.errors import GatewrightError, InputError, did_you_mean
+from .tables import table
 
 if TYPE_CHECKING:
     from ..compiler.files.recording import Recording
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from .terminal import Bar
 
 __all__ = [
-    "Aligned",
     "Console",
     "Parser",
     "Verb",
@@ -230,37 +230,6 @@ def standard_output() -> Iterator[IO[str]]:
                 out.flush()
         finally:
             os.dup2(out.fileno(), number)
-
-
-class Aligned(str):
-    """A table as text, which still knows its cells, for terminals that are too narrow for it."""
-
-    rows: list[list[str]]
-    head: list[str]
-    right: list[bool]
-
-
-def table(rows: Sequence[Sequence[object]], head: Sequence[str] = ()) -> str:
-    """Align cells in columns; numbers to the right."""
-    body = [[str(cell) for cell in row] for row in rows]
-    lines = [list(head), *body] if head else body
-    if not lines:
-        return Aligned()
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    right = [
-        bool(rows) and all(isinstance(row[i], int | float) for row in rows)
-        for i in range(len(widths))
-    ]
-    aligns = [str.rjust if r else str.ljust for r in right]
-    text = [
-        "  ".join(put(cell, w) for cell, w, put in zip(line, widths, aligns, strict=True))
-        for line in lines
-    ]
-    if head:
-        text.insert(1, "  ".join("-" * w for w in widths))
-    made = Aligned("\n".join(line.rstrip() for line in text))
-    made.rows, made.head, made.right = body, list(head), right
-    return made
 
 
 def percent(fraction: float) -> str:

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from rich.table import Table
 from rich.text import Text
 
-from .common import Aligned
+from .tables import Aligned
 
 __all__ = ["Bar", "print_result"]
 
