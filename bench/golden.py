@@ -1,21 +1,13 @@
-"""Speed of the golden model and the quantizer, as ratios against others.
-
-    python bench/golden.py                                  float NumPy, torch, NumPy reference
-    python bench/golden.py --against /path/to/site-packages another installed gatewright as well
-    python bench/golden.py --quantize                       quantizing GRU 400 x 2, too
+"""Speed of the golden model, as ratios against others: float NumPy, torch, the NumPy reference.
 
 Steps per CPU second of one thread, best of some runs; a sequence of T steps counts T. Figures of a
-loaded machine differ from run to run, so every line ends in ratios. The other copy runs in a process
-of its own, in turn with this one. Nothing is asserted.
+loaded machine differ from run to run, so every line ends in ratios. Nothing is asserted.
+``bench/speed.py`` compares with other commits.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 
@@ -115,31 +107,9 @@ def quantize_seconds() -> float:
     return time.process_time() - start
 
 
-def elsewhere(site: str, *job: object) -> float:
-    """Return one figure of another installed copy."""
-    folder = os.path.dirname(os.path.abspath(__file__))
-    code = (
-        f"import sys; sys.path.insert(0, {folder!r}); import golden; print(golden.figure(*{job!r}))"
-    )
-    done = subprocess.run(  # noqa: S603
-        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": site},
-        cwd="/", capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    return float(json.loads(done.stdout.split()[-1]))
-
-
-def figure(*job: object) -> float:
-    """Return what one job gives: ``quantize``, or a shape."""
-    return quantize_seconds() if job == ("quantize",) else golden_rate(*job)  # type: ignore[arg-type]
-
-
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--against", metavar="SITE", help="folder that holds another gatewright")
-    parser.add_argument("--quantize", action="store_true", help="time the quantizer as well")
-    args = parser.parse_args()
-    names = ["golden", "reference", "float NumPy", "torch"] + ["against"] * bool(args.against)
+    names = ["golden", "reference", "float NumPy", "torch"]
     print(f"{'GRU, N x T':24}" + "".join(f"{name:>13}" for name in names) + "  golden / each")
     for inputs, size, n, steps in SHAPES:
         x = np.random.default_rng(1).normal(size=(n, steps, inputs))
@@ -149,20 +119,11 @@ def main() -> None:
             rate(float_numpy(gru(inputs, size), x), n * steps),
             rate(torch_float(inputs, size, x), n * steps),
         ]
-        if args.against:
-            figures.append(elsewhere(args.against, inputs, size, n, steps))
         label = f"{inputs}->{size}, {n} x {steps}"
         ratios = "  ".join(f"{figures[0] / other:6.2f}" for other in figures[1:])
         print(
             f"{label:24}" + "".join(f"{each:13,.0f}" for each in figures) + f"  {ratios}",
             flush=True,
-        )
-    if args.quantize:
-        own = quantize_seconds()
-        other = elsewhere(args.against, "quantize") if args.against else 0.0
-        print(
-            f"quantize GRU 400 x 2: {own:.1f} CPU s"
-            + (f", against {other:.1f}: {other / own:.1f} x" if other else "")
         )
 
 

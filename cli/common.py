@@ -260,6 +260,12 @@ def read_recording(path: Path, features: int, limit: int = 0) -> Recording:
     return select(data, slice(limit)) if limit and data.x.ndim == 3 else data
 
 
+def check_parent(path: Path) -> None:
+    """Refuse a file whose folder is not there, before the work for it begins."""
+    if not path.absolute().parent.is_dir():
+        raise InputError(f"{path}: the folder {path.parent} does not exist; make it first")
+
+
 def select(data: Recording, sequences: Any) -> Recording:
     """Take some sequences of a recording, named as an index of an array."""
     from ..compiler.files.recording import Recording

@@ -11,6 +11,7 @@ from .common import (
     Console,
     Parser,
     add_verb,
+    check_parent,
     percent,
     read_program,
     read_recording,
@@ -106,12 +107,7 @@ def check_output(path: Path | None, data: Recording) -> None:
         raise InputError(f"{path}: data files end in {' '.join(SUFFIXES)}, not {path.suffix!r}")
     if path.suffix.lower() == ".csv" and data.x.ndim == 3:
         raise InputError(f"{path}: a .csv holds 2 dimensions, the outputs have 3: use .npy")
-    _check_folder(path)
-
-
-def _check_folder(path: Path) -> None:
-    if not path.absolute().parent.is_dir():
-        raise InputError(f"{path}: the folder {path.parent} does not exist; make it first")
+    check_parent(path)
 
 
 def emulate(args: argparse.Namespace, console: Console) -> dict[str, Any]:
@@ -220,7 +216,7 @@ def simulate(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     if not 0 <= args.seed < 1 << 32:
         raise InputError(f"--seed is a whole number from 0 to {(1 << 32) - 1}, not {args.seed}")
     if args.wave:
-        _check_folder(args.wave)
+        check_parent(args.wave)
     program = read_program(args.program)
     data = read_recording(args.x, program.input_size, args.limit)
     check_output(args.output, data)

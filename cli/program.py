@@ -13,7 +13,16 @@ from ..compiler.config import Config
 from ..compiler.errors import InputError
 from ..compiler.frontends.registry import READERS
 from .board import describe_target
-from .common import Console, Parser, add_verb, percent, read_program, read_recording, table
+from .common import (
+    Console,
+    Parser,
+    add_verb,
+    check_parent,
+    percent,
+    read_program,
+    read_recording,
+    table,
+)
 from .knobs import add_knobs, read_config
 
 if TYPE_CHECKING:
@@ -154,6 +163,8 @@ def inspect(args: argparse.Namespace, console: Console) -> dict[str, Any]:
             result["interface"] = facts[0]
         console.say(describe(program))
         return result
+    if args.output:
+        check_parent(args.output)
     model = read_model(args, args.model)
     layers, refusal = [_layer(layer) for layer in model.layers], _refusal(model)
     console.say(
@@ -231,6 +242,7 @@ def _layer(layer: Layer) -> dict[str, Any]:
 
 def quantize(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Quantize a model and write the program's folder."""
+    from ..compiler.files.atomic import check_folder
     from ..compiler.files.recording import atomic_write
     from ..compiler.quantizer.pipeline import quantize as make
 
@@ -245,6 +257,7 @@ def quantize(args: argparse.Namespace, console: Console) -> dict[str, Any]:
         raise InputError("quantize needs a MODEL; see: gatewright quantize --help")
     if args.output is None:
         raise InputError("quantize needs a folder to write the program to: -o PROGRAM")
+    check_folder(args.output)
     model = read_model(args, args.model)
     x = lengths = None
     if args.calibration:

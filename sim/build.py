@@ -168,6 +168,9 @@ def _icarus(sources: Sequence[Path], top: str, build: Path, waves: bool) -> None
         sources=sources, hdl_toplevel=top, build_dir=build, always=True, waves=waves,
         timescale=("1ns", "1ps"), log_file=build.parent / "icarus.log",
     )  # fmt: skip
+    # The waveform belongs where the bench runs; this folder is gone when the cache is asked again.
+    made = build / "sim.vvp"
+    made.write_text(made.read_text().replace(f"{build}/", ""))
 
 
 def _verilate(
@@ -228,7 +231,7 @@ def _key(
         beside = [path.read_bytes() for path in sorted(sources[0].parent.glob("*.h"))]
         bench = digest(main.read_bytes(), *beside).encode()
     options = [simulator, top, optimize, waves.ending, *waves.verilator, *VERILATOR, *arguments]
-    return digest("simulator", *_tools(simulator), *options, bench, *texts)
+    return digest("simulator 2", *_tools(simulator), *options, bench, *texts)
 
 
 def _included(arguments: Iterable[str]) -> Iterator[Path]:

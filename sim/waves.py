@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import re
 import shutil
@@ -138,7 +139,7 @@ def waveforms(folder: Path) -> list[Path]:
 def affordable(
     verilog: str, waves: Waves, cycles: int, steps: int, limit: float
 ) -> tuple[int, float]:
-    """Return how many steps fit into a number of megabytes, at least 1, and the size of those.
+    """Return how many steps fit into a number of megabytes, and the size of those.
 
     Parameters
     ----------
@@ -151,12 +152,23 @@ def affordable(
         That there are.
     limit : float
         Megabytes.
+
+    Raises
+    ------
+    InputError
+        Not one step fits.
     """
     shown = re.sub(f"{re.escape(OFF)}.*?{re.escape(ON)}", "", verilog, flags=re.S)
     names = re.findall(r"^ +(?:input|output|wire|reg) (?:\[(\d+):0\] )?(\S+)", shown, re.M)
     bits = sum(int(high or 0) + 1 for high, name in names if not name.startswith("_"))
     size = bits * cycles * BYTES[waves.ending] / 1e6
-    kept = max(1, min(steps, int(limit / size))) if size else steps
+    kept = min(steps, int(limit / size)) if size else steps
+    if not kept:
+        least = math.ceil(100 * size) / 100
+        raise InputError(
+            f"one step's waveform takes up to {least:g} MB, --wave-limit allows {limit:g}: give at least "
+            f"--wave-limit {least:g}, or show less with --wave-depth"
+        )
     return kept, kept * size
 
 

@@ -109,3 +109,7 @@ def test_output_names_are_refused_before_the_work(cli, tiny, tmp_path, monkeypat
         assert_refused(cli(verb, program, x, "-o", tmp_path / "y.wav"), 1, "y.wav")
         assert_refused(cli(verb, program, x, "-o", tmp_path / "y.csv"), 1, "2 dimensions")
         assert_refused(cli(verb, program, x, "-o", tmp_path / "no" / "y.npy"), 1, "make it first")
+    monkeypatch.setattr("gatewright.cli.program.read_model", raising(AssertionError("too late")))
+    model = tiny / "model.safetensors"
+    assert_refused(cli("inspect", model, "-o", tmp_path / "no" / "m.toml"), 1, "make it first")
+    assert_refused(cli("quantize", model, "-o", tiny), 1, "is not replaced")
