@@ -19,7 +19,7 @@ from .memories import BoardMemories
 from .scrub import ScrubCounts, scrubbed
 from .session import Session, Transport
 from .wire.codes import from_bytes, to_bytes
-from .wire.identity import IDENTITY_BYTES, Identity, Sizes, digest_id, hardware_id
+from .wire.identity import IDENTITY_BYTES, Identity, Sizes, digest_id
 from .wire.protocol import COUNTERS, PROTOCOL, PROTOCOL_STREAMS, Contents, Op, Status
 
 __all__ = ["Counters", "Device", "Outputs"]
@@ -129,15 +129,16 @@ class Device:
         return self.identity
 
     def _check_hardware(self) -> None:
-        """Refuse a board that cannot run the program, weights aside."""
-        own = hardware_id(self.program, self.loadable)
-        if self.identity.hardware == own:
+        """Refuse a board that cannot run the program; weights aside, where they can be loaded."""
+        what, there, own = "hardware", self.identity.hardware, self.program.hardware_digest
+        if there == digest_id(own) and not self.loadable:
+            what, there, own = "program", self.identity.program, self.program.digest
+        if there == digest_id(own):
             return
-        what = "hardware" if self.loadable else "program"
         raise InputError(
-            f"{self.name}: the board holds {what} {self.identity.hardware.hex()} "
+            f"{self.name}: the board holds {what} {there.hex()} "
             f"({self.identity.inputs} inputs, {self.identity.outputs} outputs, {self.identity.lanes} lanes"
-            f"{_streams(self.identity.streams)}), this folder is {own.hex()} ({self.sizes.inputs} inputs, "
+            f"{_streams(self.identity.streams)}), this folder is {own[:16]} ({self.sizes.inputs} inputs, "
             f"{self.sizes.outputs} outputs, {self.program.geometry.lanes} lanes"
             f"{_streams(self.streams)}); name the folder that the board was built from, or "
             "write this one with: gatewright build, gatewright flash"

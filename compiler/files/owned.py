@@ -60,7 +60,7 @@ PROGRAM = Kind("program.json", _json(schema=lambda v: type(v) is int, digest=_di
 BUILD = Kind(
     "build.json",
     _json(board=lambda v: isinstance(v, str), program=_digest, key=_digest),
-    rf"build\.json|top\.(bin|bit|fs)|weights\.bin|logs/[^/]+\.log|program/({_PROGRAM})",
+    rf"build\.json|top\.(bin|bit|fs)|weights\.bin|gatewright(_host)?\.h|logs/[^/]+\.log|program/({_PROGRAM})",
 )
 """Folders of a program and of a build."""
 

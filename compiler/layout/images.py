@@ -93,13 +93,20 @@ class MemoryImages:
         return np.array(words, "<u2").tobytes()
 
     @property
+    def chunk_counts(self) -> tuple[int, int]:
+        """Chunks of the beat table, and of the weights."""
+        return (
+            len(self.beats) * ceil_div(self.beat_width, CHUNK),
+            self.planes[0].end * ceil_div(self.weight_width, CHUNK),
+        )
+
+    @property
     def verify_cycles(self) -> int:
         """Cycles from the core's taking of ``VERIFY`` to its verdict, if the CRC is there in time.
 
         A bit a cycle, of all chunks of beat table and weights.
         """
-        sizes = (len(self.beats), self.beat_width), (self.planes[0].end, self.weight_width)
-        return Timing.VERIFY + CHUNK * sum(depth * ceil_div(width, CHUNK) for depth, width in sizes)
+        return Timing.VERIFY + CHUNK * sum(self.chunk_counts)
 
 
 def build(schedule: Schedule, layout: Layout | None = None) -> MemoryImages:

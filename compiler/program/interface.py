@@ -24,7 +24,8 @@ def interface(program: Program) -> dict[str, Any]:
     -------
     dict
         ``digest``, ``hardware_digest`` : 64 hexadecimal digits. ``contents_crc`` : CRC-32 of the
-        memories, which a loadable core compares. ``input`` : ``size``, ``bits`` and ``frac`` of a
+        memories, which a loadable core compares, and ``contents_chunks``, of 16 bits, ``beats`` and
+        ``weights``. ``input`` : ``size``, ``bits`` and ``frac`` of a
         code, and ``exponents`` by feature: the code of feature i stands for
         ``code * 2**(exponents[i] - frac)``. ``output`` : ``size``, ``bits``; ``kind``, ``values`` or
         ``class`` (the index of the largest); by output ``frac`` and ``names``; ``order``, the output
@@ -50,6 +51,9 @@ def interface(program: Program) -> dict[str, Any]:
         "digest": program.digest,
         "hardware_digest": program.hardware_digest,
         "contents_crc": zlib.crc32(program.images.contents),
+        "contents_chunks": dict(
+            zip(("beats", "weights"), program.images.chunk_counts, strict=True)
+        ),
         "input": {
             "size": net.input_size,
             "bits": fmt.bits,

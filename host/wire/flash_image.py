@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .cobs import crc
-from .identity import contents, digest_id, hardware_id
+from .identity import contents, digest_id
 
 if TYPE_CHECKING:
     from ...compiler.program.program import Program
@@ -17,7 +17,7 @@ MAGIC = b"GWF1"
 
 def flash_header(program: Program) -> bytes:
     """Return what the gateware compares: magic, and the digest of the hardware."""
-    return MAGIC + hardware_id(program, loadable=True)
+    return MAGIC + digest_id(program.hardware_digest)
 
 
 def flash_image(program: Program) -> bytes:

@@ -23,7 +23,7 @@ from .protocol import (
 
 __all__ = [
     "CHUNK", "IDENTITY_BYTES", "Identity", "Sizes", "contents", "contents_crc", "digest_id",
-    "hardware_id", "memories",
+    "memories",
 ]  # fmt: skip
 
 
@@ -57,18 +57,11 @@ class Sizes(NamedTuple):
         """Return the sizes of a program on a core whose memories are loadable or fixed."""
         net, n = program.network, program.network.numbers
         word = max(net.state_width, CHUNK if loadable else 0)
-        images = program.images
-        memories = [
-            len(words) * ceil_div(width, CHUNK) if loadable else 0
-            for words, width in (
-                (images.weights, images.weight_width),
-                (images.beats, images.beat_width),
-            )
-        ]
+        beats, weights = program.images.chunk_counts if loadable else (0, 0)
         states = sum(size for _, _, _, size in program.schedule.states)
         return cls(
             net.input_size, net.output_size, ceil_div(n.activation_bits, 8), ceil_div(n.state_bits, 8),
-            states, ceil_div(word, 8), *memories,
+            states, ceil_div(word, 8), weights, beats,
         )  # fmt: skip
 
 
@@ -88,7 +81,7 @@ class Identity(NamedTuple):
         As in :class:`Sizes`.
     clock_hz : int
     hardware : bytes
-        Digest of all but the contents of loadable memories.
+        Digest of all but the contents of the two memories, as ``gatewright inspect`` shows it.
     program : bytes
         Digest of the program; zeros while a loadable board has none. Last, for it may change.
     """
@@ -118,7 +111,7 @@ class Identity(NamedTuple):
         protocol = PROTOCOL if program.streams == 1 else PROTOCOL_STREAMS
         return cls(
             protocol, window, contents, g.lanes, g.split, g.beat, sizes.inputs, sizes.outputs,
-            sizes.state_words, round(clock_hz), hardware_id(program, loadable),
+            sizes.state_words, round(clock_hz), digest_id(program.hardware_digest),
             digest_id(program.digest) if initialized else bytes(DIGEST_BYTES),
         )  # fmt: skip
 
@@ -164,8 +157,3 @@ IDENTITY_BYTES = struct.calcsize(FORMAT)
 def digest_id(digest: str) -> bytes:
     """Return the part of a digest that goes over the link."""
     return bytes.fromhex(digest)[:DIGEST_BYTES]
-
-
-def hardware_id(program: Program, loadable: bool) -> bytes:
-    """Return the digest of what a bitstream holds: all of a program but loadable contents."""
-    return digest_id(program.hardware_digest if loadable else program.digest)

@@ -19,10 +19,12 @@ from ...compiler.files.owned import BUILD
 from ...compiler.files.temporary import temporary_folder
 from ...compiler.jobs import Jobs, Workers, workers
 from ...compiler.program.chain import check_program
+from ...compiler.program.interface import interface
 from ...compiler.program.program import Program
 from ...compiler.target.estimate import Estimate, crowding
 from ...host.wire.flash_image import flash_image
 from ..boards import Board, find_board
+from ..export.headers import c_header
 from ..vendor.pll import Pll
 from .clock_search import Attempt, fastest
 from .fit import shortage
@@ -37,7 +39,9 @@ REPORT = "build.json"
 """File of a build's folder that holds its report; every build has it."""
 
 WEIGHTS = "weights.bin"
-"""Weights for a board's SPI flash, where the bitstream does not hold them."""
+"""Weights of a loadable build: for a board's SPI flash, or for a host to load."""
+C_HOST = Path("host/c/gatewright_host.h")
+"""The host in C, from the package's folder."""
 RETRIES = (
     4  # with less, or with fewer lanes, where they are chosen and the estimate was too hopeful
 )
@@ -54,6 +58,7 @@ def _sources() -> str:
     for folder in ("compiler", "host", "hw"):
         for path in sorted((root / folder).rglob("*.py")):
             sha.update(path.name.encode() + path.read_bytes())
+    sha.update((root / C_HOST).read_bytes())
     return sha.hexdigest()
 
 
@@ -117,8 +122,9 @@ def build(
     board : Board or str
         Itself or its name.
     folder : path
-        Appears whole: ``build.json``, the bitstream, ``program`` (laid out as it was built) and
-        ``logs``. After a failure it holds the report and the logs. A folder that holds this very
+        Appears whole: ``build.json``, the bitstream, ``program`` (laid out as it was built), ``logs``,
+        and for hosts in C ``gatewright.h`` and ``gatewright_host.h``; ``weights.bin`` if it is
+        loadable. After a failure it holds the report and the logs. A folder that holds this very
         build already is left as it is.
     options : Options, optional
     progress : callable
@@ -216,9 +222,12 @@ def _keep(
         shutil.copytree(work / "logs", out / "logs")
         if found["bitstream"]:
             shutil.copy(work / found["bitstream"], out)
+            if options.loadable:
+                (out / WEIGHTS).write_bytes(flash_image(program))
             if flash_offset(program, board, options) is not None:
                 found["weights_image"] = WEIGHTS
-                (out / WEIGHTS).write_bytes(flash_image(program))
+            (out / "gatewright.h").write_text(c_header(interface(program), "gatewright"))
+            shutil.copyfile(Path(__file__).parents[2] / C_HOST, out / C_HOST.name)
         program.save(out / "program")
         (out / REPORT).write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
 

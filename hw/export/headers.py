@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from textwrap import wrap
 from typing import Any
 
+from ...compiler.arrays import ceil_div
+
 __all__ = ["c_header", "sv_header"]
 
 
@@ -66,6 +68,9 @@ def c_header(facts: dict[str, Any], name: str) -> str:
 /* Transfer t of a step carries output {name}_output_order[t]. */
 {_table("uint16_t", f"{name}_output_order", o["order"])}
 {_table("char *const", f"{name}_output_name", map(_c_string, o["names"]))}
+
+/* What a board must hold, for gatewright_host.h: static const gw_program program = {big}_PROGRAM; */
+#define {big}_PROGRAM {_program(facts, name)}
 
 /* Return the code of a value of feature k of x: half up to the nearest, then saturated.
    The value must be a number; what is none has the lowest code. */
@@ -148,6 +153,20 @@ def _numbers(facts: dict[str, Any]) -> dict[str, int]:
         "LATENCY_CYCLES": cycles["latency"],
         "STREAMS": facts["streams"],
     }
+
+
+def _program(facts: dict[str, Any], name: str) -> str:
+    """Return the initializer of a ``gw_program`` of ``gatewright_host.h``."""
+    i, o, s, chunks = (facts[part] for part in ("input", "output", "state", "contents_chunks"))
+    sizes = [i["size"], o["size"], s["words"], *(ceil_div(x["bits"], 8) for x in (i, o, s))]
+    digests = [
+        "{" + ", ".join(f"0x{byte:02x}" for byte in bytes.fromhex(facts[of])[:8]) + "}"
+        for of in ("hardware_digest", "digest")
+    ]
+    crc = f"0x{facts['contents_crc']:08x}u"
+    last = [chunks["beats"], chunks["weights"], crc, f"{name}_output_order"]
+    lines = [", ".join(map(str, part)) for part in (sizes, digests, last)]
+    return "{ \\\n    " + ", \\\n    ".join(lines) + " }"
 
 
 def _table(kind: str, name: str, values: Iterable[object]) -> str:

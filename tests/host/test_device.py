@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
+from copy import copy
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,7 @@ def test_bit_exact(name: str, request: pytest.FixtureRequest) -> None:
     assert (identity.inputs, identity.outputs) == (net.input_size, net.output_size)
     assert identity.clock_hz == CLOCK
     assert identity.program.hex() == made.program.digest[:16]
+    assert identity.hardware.hex() == made.program.summary["hardware_digest"][:16]  # of inspect
     check(device, 1)
     check(device, 2, n=12, steps=60)
     counts = device.session.counts
@@ -280,8 +282,14 @@ def test_another_program_is_refused(gru: Bench, lstm: Bench) -> None:
         Device(gru.start(), lstm.program)
     with pytest.raises(InputError) as error:
         Device(lstm.start(), gru_program(17))
-    assert lstm.program.digest[:16] in str(error.value)
+    assert lstm.program.hardware_digest[:16] in str(error.value)
     assert "gatewright build" in str(error.value)
+    # Fixed weights are part of what a board holds.
+    other = copy(lstm.program)
+    other.__dict__["digest"] = gru_program(17).digest
+    with pytest.raises(InputError, match="the board holds program") as error:
+        Device(lstm.start(), other)
+    assert lstm.program.digest[:16] in str(error.value)
 
 
 class Dead:

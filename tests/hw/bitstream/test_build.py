@@ -28,6 +28,7 @@ from gatewright.hw.bitstream.toolchain import (
 )
 from gatewright.hw.boards import BOARDS, find_board
 from gatewright.hw.vendor import find_family
+from support.c_host import HEADER
 from support.fake_tools import install, too_large_once, tops
 
 KEYS = {
@@ -54,10 +55,15 @@ def test_folder_holds_report_bitstream_program_and_logs(program, calls, tmp_path
     report = run(program, tmp_path)
     out = tmp_path / "out"
     assert report.keys() >= KEYS
-    assert sorted(p.name for p in out.iterdir()) == ["build.json", "logs", "program", "top.bin"]
+    assert sorted(p.name for p in out.iterdir()) == [
+        "build.json", "gatewright.h", "gatewright_host.h", "logs", "program", "top.bin",
+    ]  # fmt: skip
+    laid_out = load_program(out / "program")
+    assert f'HARDWARE_DIGEST "{laid_out.hardware_digest}"' in (out / "gatewright.h").read_text()
+    assert (out / "gatewright_host.h").read_bytes() == HEADER.read_bytes()
     logs = {f"synthesis_{report['target_mhz']:.2f}MHz.log", "pack.log"}
     assert logs < {p.name for p in (out / "logs").iterdir()}
-    assert load_program(out / "program").digest == program.digest == report["program"]
+    assert laid_out.digest == program.digest == report["program"]
     assert report["met"] and report["target_mhz"] <= report["fmax_mhz"] == 50
     assert report["resources"]["multipliers"] == {"used": 7, "available": 8}
     cycles = program.schedule.cycles()[0]
