@@ -169,7 +169,7 @@ def test_a_board_with_another_program_is_refused(lstm: Bench, folder: Path) -> N
     with PseudoTerminal(lstm.start()) as terminal:
         code, text = refused(folder / "build", folder / "x.npz", "--port", terminal.port)
     assert code == 1
-    assert lstm.program.digest[:16] in text
+    assert lstm.program.hardware_digest[:16] in text
     assert "gatewright build" in text
 
 
