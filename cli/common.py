@@ -65,14 +65,18 @@ class Parser(argparse.ArgumentParser):
 
     def _options(self) -> list[str]:
         """Return the options of this parser and of its verbs."""
-        verbs = [
-            parser
+        found = list(self._option_string_actions)
+        return [*found, *(name for v in self.verbs.values() for name in v._option_string_actions)]
+
+    @property
+    def verbs(self) -> dict[str, Parser]:
+        """Parsers of the verbs, by name."""
+        return {
+            name: parser
             for action in self._actions
             if isinstance(action, argparse._SubParsersAction)
-            for parser in action.choices.values()
-        ]
-        found = list(self._option_string_actions)
-        return [*found, *(name for verb in verbs for name in verb._option_string_actions)]
+            for name, parser in action.choices.items()
+        }
 
 
 def add_verb(verbs: Any, name: str, run: Verb, text: str, detail: str = "") -> Parser:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..compiler.errors import MissingToolError
@@ -33,6 +34,7 @@ class Need(NamedTuple):
     command: tuple[str, ...] = ()
 
 
+SHELLS = ("bash", "zsh", "tcsh", "fish")
 EXTRA = "pip install 'gatewright[{}]'"
 PACKAGES = (
     Need("numpy", "golden model", True, "pip install gatewright"),
@@ -92,6 +94,28 @@ def add_verbs(verbs: Any) -> None:
         action="store_true",
         help="remove simulators, netlists and all else that was built before",
     )
+    parser = add_verb(
+        verbs, "completion", completion, "print a script that completes commands in a shell",
+        'For bash: eval "$(gatewright completion bash)".',
+    )  # fmt: skip
+    parser.add_argument("shell", choices=SHELLS, help="the shell that you use")
+
+
+def completion(args: argparse.Namespace, console: Console) -> dict[str, Any]:
+    """Print the completion script of a shell."""
+    import shtab
+
+    from ..hw.boards import BOARDS
+
+    for parser in (args.root, *args.root.verbs.values()):
+        for action in parser._actions:
+            if action.type is Path:
+                action.complete = shtab.FILE
+            elif action.dest == "board":
+                action.choices = list(BOARDS)
+    script = shtab.complete(args.root, args.shell)
+    console.say(script)
+    return {"shell": args.shell, "script": script}
 
 
 def supported(args: argparse.Namespace, console: Console) -> dict[str, Any]:

@@ -40,6 +40,7 @@ def build_parser() -> Parser:
     verbs = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser)
     for group in (example, program, tune, evaluate, board, run, report, environment):
         group.add_verbs(verbs)
+    parser.set_defaults(root=parser)
     return parser
 
 
