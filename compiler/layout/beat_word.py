@@ -37,7 +37,8 @@ COLUMN = 128
 
 def uses(schedule: Schedule) -> dict[str, int]:
     """Return the cycle in which each field of a beat is used, see ``docs/engine.md``."""
-    t, keep = Timing, schedule.keep_cycle
+    t = Timing
+    keep = t.WRITE if {b.keep for b in schedule.beats} <= {0, 2} else t.KEEP
     return {
         "take": 0, "tile_end": 0, "output": 0, "shift_first": t.SHIFT, "shift_second": t.SHIFT,
         "bias_first": t.PARTS[1], "bias_second": t.PARTS[1], "early": t.EARLY, "swap": t.EARLY,

@@ -26,42 +26,48 @@ class _Block(NamedTuple):
     """A block, as far as its times do not depend on split and rows."""
 
     segments: list[tuple[str, bool, int]]  # vector, of the step before, elements
-    takes: IntArray  # places in the beat table of what drains rows, from the first of them
-    beats: int  # as many until those of the next block
-    made: list[tuple[str, int, int]]  # vector, place of its last beat, rows drained before that
+    takes: IntArray  # earliest places in the beat table of what drains rows, from the first of them
+    beats: int  # all beats where one tile holds the block
+    behind: int  # beats behind the last one that drains rows, in a group that no tile shortens
+    made: list[tuple[str, int, int, bool]]  # vector, place of its last beat, what is drained by
+    # then, whether that beat ends the block
 
 
 def _blocks(network: QNetwork, beat: int) -> list[_Block]:
-    """Return the blocks with their part of the beat table.
+    """Return the blocks with their part of the beat table where one tile holds each.
 
-    The table depends on the beat only, unless gates have weights of different widths: then the
-    order within a group is left open, and beats that drain no rows do not count.
+    Where several do, idle beats move forward, between what drains rows. Where gates have weights of
+    different widths, or one drains no rows, groups may be others then.
     """
-    s = Schedule(network, Geometry(beat * beat, beat, beat))
-    open_order = any(
-        len({g.bits for g in block if g.gate.source == "acc"}) > 1
-        for layer in network.layers for block in layer.blocks
-    )  # fmt: skip
+    every = beat * sum(len(b) * (x.size + beat) for x in network.layers for b in x.blocks)
+    s = Schedule(network, Geometry(beat * every, beat, beat))
     owner = {word: name for name, word in _last_words(s).items()}
-    ends = [b.operand and b.word_end and b.word in owner for b in s.beats]
-    beats = [b for b, ends in zip(s.beats, ends, strict=True) if not open_order or b.take or ends]
-    takes = np.flatnonzero([b.take for b in beats])
-    found, at = [], 0
-    for block in s.blocks:
-        own, at = takes[at : at + block.tiles], at + block.tiles
-        first, end = int(own[0]), int(takes[at]) if at < len(takes) else len(beats)
-        own = own - first
+    found, gates = [], [block for layer in network.layers for block in layer.blocks]
+    takes = np.flatnonzero([b.take for b in s.beats])
+    ends = [n for n, b in enumerate(s.beats) if b.tile_end]
+    at = 0
+    for block, own_gates, end in zip(s.blocks, gates, ends, strict=True):
+        own = takes[(takes >= at) & (takes <= end)]
+        first = int(own[0])
+        at = next((int(n) for n in takes if n > end), len(s.beats))
+        drained = [g for g in own_gates if g.gate.source == "acc"]
+        open_order = len(drained) < len(own_gates) or len({g.bits for g in drained}) > 1
         segments = [
             (g.vector, g.old, network.size(g.vector.removesuffix(".rh")) if g.words > 1 else 1)
             for g in block.segments
         ]
-        made = []
-        for place, b in enumerate(beats[first:end]):
-            if b.operand and b.word_end and b.word in owner:
-                if open_order and b is not beats[end - 1]:
-                    place = 0
-                made.append((owner[b.word], place, int((own <= place).sum()) - 1))
-        found.append(_Block(segments, own, end - first, made))
+        made = [
+            (owner[b.word], place, int((own - first <= place).sum()) - 1, place == at - first - 1)
+            for place, b in enumerate(s.beats[first:at])
+            if b.operand and b.word_end and b.word in owner
+        ]
+        if open_order:
+            made = [(n, place, taken if last else 0, last) for n, place, taken, last in made]
+        places = np.arange(len(own)) if open_order else own - first
+        behind = sum(bool(b.lanes) for b in s.beats[end + 1 : at])
+        if len({g.bits for g in drained}) > 1:
+            behind = min(behind, 1)
+        found.append(_Block(segments, places, at - first, behind, made))
     return found
 
 
@@ -91,7 +97,7 @@ def fewest_cycles(
     """
     blocks, chunk = _blocks(network, beat), rows // beat
     zero = np.zeros(len(split), np.int64)
-    visible: dict[str, IntArray] = {name: zero - 1 for b in blocks for name, _, _ in b.made}
+    visible: dict[str, IntArray] = {name: zero - 1 for b in blocks for name, *_ in b.made}
     issue, free, accepted = zero, zero, zero - 1
     drained, finished = [zero - 1] * 2, [zero - 1] * 2
     ends = []
@@ -118,24 +124,19 @@ def fewest_cycles(
             issue = first + (tiles - 1) // 2 * pair + (tiles - 1) % 2 * columns
             third = begin + b.takes[np.maximum((tiles - 2) * chunk - 1, 0)]
             issue = np.where(tiles > 2, np.maximum(issue, third + 1 + columns), issue)
-            place = b.takes[(tiles - 1) * chunk]
+            at = (tiles - 1) * chunk
+            place = b.takes[at]
             last = np.maximum(begin + place, issue - 1 + Timing.MAC)
-            for name, at, taken in b.made:
+            left = np.where(tiles > 1, len(b.takes) - at + np.minimum(b.behind, chunk), b.beats)
+            for name, where, taken, ends_block in b.made:
                 tile = taken // chunk
-                own = (
-                    first
-                    + tile // 2 * pair
-                    + tile % 2 * columns
-                    - 1
-                    + Timing.MAC
-                    + at
-                    - b.takes[tile * chunk]
-                )
-                when = np.maximum(begin + at, np.where(tile == tiles - 1, last + at - place, own))
-                visible[name] = when + Timing.VISIBLE
-            free = last + b.beats - place
-            second = begin + b.takes[np.maximum((tiles - 1) * chunk - 1, 0)]
-            drained = [np.where(tiles > 1, second, drained[1]), last + b.takes[-1] - place]
+                own = first + tile // 2 * pair + tile % 2 * columns - 1 + Timing.MAC
+                own = np.maximum(own, begin + b.takes[tile * chunk]) + taken - tile * chunk
+                when = last + left - 1 if ends_block else own
+                visible[name] = np.where(tiles > 1, when, begin + where) + Timing.VISIBLE
+            free = last + left
+            second = begin + b.takes[np.maximum(at - 1, 0)]
+            drained = [np.where(tiles > 1, second, drained[1]), last + len(b.takes) - 1 - at]
         finished = [finished[1], issue - 1]
         made_before.append(dict(visible))
         ends.append(free)

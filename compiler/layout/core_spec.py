@@ -23,7 +23,7 @@ from .tables import POSTS
 
 __all__ = ["GATEWARE", "CoreSpec", "LaidOut", "describe", "differences", "digest", "layout_json"]
 
-GATEWARE = 4
+GATEWARE = 5
 """Raised whenever the meaning of a memory word changes: older bitstreams must refuse it."""
 
 LONGEST = 60

@@ -16,8 +16,8 @@ class Timing:
     SOURCE = 12  # a beat is issued -> its pre-activation is chosen
     ACT = 13  # a beat is issued -> its activation begins
     LATE = 22  # a beat is issued -> it reads a kept gate and the old state
-    KEEP = 24  # a beat is issued -> it writes a kept activation (where none keeps a result)
-    WRITE = 32  # a beat is issued -> it writes state, kept value and output
+    KEEP = 24  # a beat is issued -> it writes a kept activation
+    WRITE = 32  # a beat is issued -> it writes state, kept result and output
     VISIBLE = 34  # a beat is issued -> lanes may read the operand it made
     OUTPUT = 34  # a beat is issued -> its first element is on the output port
     ARGMAX = 1  # the last output element would be on the port -> the index is

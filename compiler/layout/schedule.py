@@ -22,7 +22,7 @@ from ..arrays import IntArray, ceil_div, power_of_two
 from ..ir.network import QGate, QLayer, QNetwork
 from ..numerics.activation import ACTIVATIONS
 from .geometry import Geometry
-from .groups import group_edges, reads
+from .groups import group_edges, kept_at, reads
 from .latency import Timing
 from .replay import replay
 from .tables import POSTS, Beat, Block, Segment
@@ -53,8 +53,6 @@ class Schedule:
         First operand word of each vector.
     states : list of (layer, 'h' or 'c', base, size)
         Vectors of the state port, in order, with their first beat in state memory.
-    keep_cycle : int
-        Cycle of a beat in which it writes what it keeps.
     keep_bits : int
         Width of what is kept: a sigmoid, or also a product (LSTM).
     output_order : ndarray
@@ -71,8 +69,6 @@ class Schedule:
         self.bases: dict[str, int] = {}
         self.states: list[tuple[str, str, int, int]] = []
         self.kept_depth = 0
-        results = any(g.gate.keep == "post" for layer in network.layers for g in layer.gates)
-        self.keep_cycle = Timing.WRITE if results else Timing.KEEP
         self._next_word = 0
         self._next_state = 0
         self._need: dict[str, int] = {}  # words of a step produced before each vector
@@ -134,7 +130,9 @@ class Schedule:
             need += ceil_div(layer.size, self.geometry.split)
         kept: dict[str, int] = {}
         self._kept_next = 0
-        self._written: dict[tuple[str, int], int] = {}  # (kept or 'c', beat) -> table position
+        # (kept or 'c', beat) -> table position, and the cycle of the write
+        self._written: dict[tuple[str, int], tuple[int, int]] = {}
+        self._results_kept = -Timing.WRITE  # table position of the last beat that keeps a result
         for index, block in enumerate(layer.blocks):
             later = {
                 n for b in layer.blocks[index + 1 :] for g in b for n in (g.gate.by, g.gate.reset)
@@ -207,7 +205,7 @@ class Schedule:
         e, rows = self.geometry.beat, self.geometry.rows
         segments, swap = self._segments(layer, block)
         columns = sum(s.words for s in segments)
-        edges = group_edges(block, beats, columns, self.geometry, self.keep_cycle)
+        edges = group_edges(block, beats, columns, self.geometry)
         longest = max(b - a for a, b in itertools.pairwise(edges))
         where: dict[str, int] = {}
         for g in block:
@@ -226,6 +224,7 @@ class Schedule:
             return where[name] + (beat if name in everywhere else beat - first)
 
         taken: list[tuple[QGate, int] | None] = []
+        tiles_at: list[int] = []  # places of the first beats of tiles
         start = len(self.beats)
         for first, end in itertools.pairwise(edges):
             for g in block:
@@ -237,22 +236,29 @@ class Schedule:
                         beat.kept = address(g.gate.by, b, first)
                     if g.gate.keep:
                         beat.kept = address(g.gate.name, b, first)
+                    begins = beat.take and len(taken) % rows == 0
                     if beat.take:
                         beat.swap = int(swap)
                         taken += [
                             (g, b * e + k) if b * e + k < layer.size else None for k in range(e)
                         ]
-                    # A value may be read only after it was written: pad with idle beats.
+                    # A value may be read only after it was written.
                     for name, latency in reads(g):
                         if (name, b) in self._written:
-                            written = Timing.WRITE if name == "c" else self.keep_cycle
-                            ready = self._written[name, b] + written + 1 - latency
-                            while len(self.beats) < ready:
-                                self.beats.append(Beat())
+                            at, cycle = self._written[name, b]
+                            self._wait(at, cycle + 1 - latency, tiles_at, columns)
+                    if g.gate.keep == "act":
+                        # Both kinds of kept values are written by one port, at different cycles.
+                        apart = Timing.WRITE - Timing.KEEP + 1
+                        self._wait(self._results_kept, apart, tiles_at, columns)
+                    if g.gate.keep == "post":
+                        self._results_kept = len(self.beats)
                     if g.gate.keep:
-                        self._written[g.gate.name, b] = len(self.beats)
+                        self._written[g.gate.name, b] = len(self.beats), kept_at(g)
                     if g.gate.to == "c":
-                        self._written["c", b] = len(self.beats)
+                        self._written["c", b] = len(self.beats), Timing.WRITE
+                    if begins:
+                        tiles_at.append(len(self.beats))
                     self.beats.append(beat)
         kept.update({n: where[n] for n in everywhere})
         tiles = ceil_div(len(taken), rows)
@@ -265,6 +271,27 @@ class Schedule:
                 drain.tile_end, count = 1, 0
         self.rows.append(taken + [None] * (tiles * rows - len(taken)))
         self.blocks.append(Block(layer.name, segments, tiles, swap))
+
+    def _wait(self, writer: int, distance: int, tiles_at: list[int], columns: int) -> None:
+        """Put idle beats behind a writer until the next beat is so far from it.
+
+        As many as fit go before the last tile that begins in between, whose beats wait for its walk
+        anyway.
+        """
+        idle = writer + distance - len(self.beats)
+        if idle <= 0:
+            return
+        early = 0
+        if len(tiles_at) > 1 and tiles_at[-1] > writer:
+            early = min(idle, max(0, columns - (tiles_at[-1] - tiles_at[-2])))
+            at = tiles_at[-1]
+            self.beats[at:at] = [Beat() for _ in range(early)]
+            self._written = {
+                k: (v + early * (v >= at), cycle) for k, (v, cycle) in self._written.items()
+            }
+            self._results_kept += early * (self._results_kept >= at)
+            tiles_at[-1] += early
+        self.beats += [Beat() for _ in range(idle - early)]
 
     @staticmethod
     def _readers(layer: QLayer, name: str) -> int:

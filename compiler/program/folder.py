@@ -20,7 +20,7 @@ __all__ = [
     "read_description", "read_quality",
 ]  # fmt: skip
 
-SCHEMA = 2
+SCHEMA = 3
 
 
 def _again(folder: Path) -> str:

@@ -243,12 +243,21 @@ class Elementwise(wiring.Component):
             family=self.family,
         )
         store = self._flag("store", w)
+        # An activation is kept as soon as it is there, a result when it is written. The schedule
+        # keeps the two writes apart.
+        kinds = {b.keep for b in s.beats}
+        early = Timing.KEEP if 1 in kinds else w
+        kept = self._fields["keep"]
+        self._keeps_result = self._busy.at(w) & (kept.at(w) == 2) if 2 in kinds else Const(0)
+        keeps_act = self._busy.at(early) & (kept.at(early) == 1) if 1 in kinds else Const(0)
         if "early" in self._fields:
             m.d.comb += kept_ram.r_addr[0].eq(self._fields["early"].at(Timing.EARLY))
         m.d.comb += [
             kept_ram.r_addr[1].eq(self._fields["kept"].at(Timing.LATE)),
-            kept_ram.w_en.eq(Mux(self._flag("keep", s.keep_cycle), (1 << e) - 1, 0)),
-            kept_ram.w_addr.eq(self._fields["kept_write"].at(s.keep_cycle)),
+            kept_ram.w_en.eq(Mux(keeps_act | self._keeps_result, (1 << e) - 1, 0)),
+            kept_ram.w_addr.eq(
+                Mux(self._keeps_result, *(self._fields["kept_write"].at(c) for c in (w, early)))
+            ),
             state_ram.r_addr[0].eq(
                 Mux(self.held, self.read_addr, self._state(m, "state", Timing.LATE))
             ),
@@ -319,9 +328,7 @@ class Elementwise(wiring.Component):
             update.old.eq(Mux(fresh.at(at_act), 0, state_ram.r_data[0][i])),
         ]
         result = update.result
-        kept: Value = unit.result
-        if s.keep_cycle == w:
-            kept = Mux(self._fields["keep"].at(w) == 1, Delay(m, kept, at_act).at(w), result)
+        kept = Mux(self._keeps_result, result, unit.result)
         m.d.comb += [
             kept_ram.w_data[i].eq(kept),
             state_ram.w_data[i].eq(Mux(self.held, self.load_data, result)),

@@ -114,7 +114,7 @@ def test_bounds_leave_few_schedules_to_build() -> None:
             choice.geometry(p)
         built.append(len(choice._cycles))
     print(dict(zip(ALL, built, strict=True)))
-    assert max(built) <= 100  # of some 300 that differ
+    assert max(built) <= 150  # of some 300 that differ
 
 
 def test_choices_are_forgotten_with_their_network() -> None:

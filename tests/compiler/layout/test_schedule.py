@@ -88,6 +88,31 @@ def test_every_result_goes_to_its_place_once(seed: int) -> None:
     assert all(len(b.lanes) <= e for b in s.beats)
 
 
+@pytest.mark.parametrize("seed", range(40))
+def test_no_value_is_read_before_it_is_there(seed: int) -> None:
+    """By their places in the beat table, which waiting for the lanes only moves apart."""
+    p = program(seed, cells=ALL, largest=24)
+    choice = list(shapes(p.geometry.lanes))
+    s = Schedule(p.network, choice[seed % len(choice)])
+    there: dict[tuple[str, str, int], int] = {}
+    beats = [(at, b) for at, b in enumerate(s.beats) if b.lanes]
+    layer_of = {id(g): x.name for x in p.network.layers for g in x.gates}
+    last_result = -100
+    for at, b in beats:
+        g, neuron = b.lanes[0]
+        name, gate = layer_of[id(g)], g.gate
+        for read, cycle in ((gate.reset, 5), (gate.by, 22), ("c" * (gate.source == "c"), 9)):
+            if read:
+                assert at + cycle >= there[name, read, neuron], (seed, read, at)
+        if gate.keep:
+            there[name, gate.name, neuron] = at + (33 if gate.keep == "post" else 25)
+        if gate.to == "c":
+            there[name, "c", neuron] = at + 33
+        if gate.keep == "post":
+            last_result = at
+        assert gate.keep != "act" or at - last_result > 8, "two writes at once"
+
+
 @pytest.mark.parametrize("seed", range(60))
 def test_the_promise_holds_for_every_later_step(seed: int) -> None:
     """The steady state is steady: no later step takes longer than promised."""
@@ -155,6 +180,18 @@ def test_utilization_of_random_shapes(goal: float, count: int, misses: float, sh
         assert used >= goal - short, (i, h, p, used)
     print(f"{missed} of {checked} below their goal")
     assert missed <= misses * checked
+
+
+@pytest.mark.parametrize(
+    ("cell", "i", "h", "lanes", "cycles"),
+    [("gru", 1, 1, 1, 62), ("lstm", 1, 1, 1, 80), ("lstm", 1, 20, 4, 448), ("gru", 8, 16, 24, 84)],
+)
+def test_cycles_of_shapes_that_people_use(
+    cell: str, i: int, h: int, lanes: int, cycles: int
+) -> None:
+    """An LSTM of one neuron took 88, and LSTM 1 -> 20 took 464, while both kinds were kept late."""
+    network = runpy.run_path(str(UTILIZATION))["layer"](cell, i, h)
+    assert min(Schedule(network, g).cycles()[0] for g in shapes(lanes)) == cycles
 
 
 @pytest.mark.parametrize("beat", [1, 2, 4])

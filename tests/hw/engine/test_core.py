@@ -10,9 +10,10 @@ import pytest
 from gatewright.compiler import golden
 from gatewright.compiler.config import Config
 from gatewright.compiler.errors import CheckError
-from gatewright.compiler.ir.cells import CELLS
+from gatewright.compiler.ir.cells import CELLS, Cell
 from gatewright.compiler.ir.model import Linear, Model, Recurrent
 from gatewright.compiler.ir.network import SIGMOIDS, QNetwork
+from gatewright.compiler.layout.latency import Timing
 from gatewright.compiler.program.program import Program
 from gatewright.compiler.quantizer.pipeline import quantize
 from gatewright.sim.pysim import Continue, Load, Read, record
@@ -58,6 +59,22 @@ def check(p: Program, seed: int, *, steps: int = 4, **options: object) -> None:
 def test_every_cell(cell: str) -> None:
     seed = list(CELLS).index(cell)
     check(cell_program(cell, seed), seed)
+
+
+@pytest.mark.parametrize("stall", [0.0, 0.4])
+def test_both_kinds_of_kept_values_share_a_port(
+    stall: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An LSTM whose output gate, kept early, follows the product that is kept late."""
+    i, g, f, o, h = CELLS["lstm"].gates
+    monkeypatch.setitem(CELLS, "lstm", Cell("lstm", "LSTM in another order", ((i, g, o, f, h),)))
+    for seed in range(3):
+        p = cell_program("lstm", seed)
+        lag = Timing.WRITE - Timing.KEEP
+        late = [n for n, b in enumerate(p.schedule.beats) if b.keep == 2]
+        early = [n for n, b in enumerate(p.schedule.beats) if b.keep == 1]
+        assert not any(0 < e - n <= lag for n in late for e in early)
+        check(p, seed, **({"stall": stall} if stall else {}))
 
 
 @pytest.mark.parametrize("seed", range(100, 118))
