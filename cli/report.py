@@ -13,6 +13,7 @@ from .program import add_reading, read_model
 from .tune import read_labels
 
 if TYPE_CHECKING:
+    from ..compiler.ir.model import Model
     from ..compiler.program.runnable import Runnable
     from ..compiler.report.subject import Subject
 
@@ -48,7 +49,7 @@ def report(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     from ..compiler.files.recording import atomic_write
     from ..compiler.report.page import to_html
 
-    subjects = _subjects(args, console)
+    subjects = _subjects(args)
     results = [
         _result(subject, folder) for subject, folder in zip(subjects, args.folders, strict=True)
     ]
@@ -65,34 +66,44 @@ def report(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     return result
 
 
-def _subjects(args: argparse.Namespace, console: Console) -> list[Subject]:
+def _subjects(args: argparse.Namespace) -> list[Subject]:
     """Read every folder, and measure what is asked for."""
-    from ..compiler.analysis.figures import analyze
-    from ..compiler.analysis.metric import class_count
-    from ..compiler.report.subject import Subject
+    from ..compiler.errors import InputError
 
     model = read_model(args, args.model) if args.model else None
     subjects = []
     for name, folder in zip(_names(args.folders), args.folders, strict=True):
-        program, build = _read(folder)
-        x = lengths = labels = None
-        names: Sequence[str] = ()
-        if args.data:
-            data = read_recording(args.data, program.input_size)
-            x, lengths, names = data.x, data.lengths, data.classes or ()
-            # One output tells no classes apart: a y in the data is then something else.
-            labels = data.labels if class_count(program) > 1 else None
-        if args.labels:
-            labels = read_labels(args.labels)
-        analysis = analyze(program, x, lengths, model, labels)
-        if names and len(names) == class_count(program) and "classes" in analysis:
-            analysis["classes"]["names"] = list(names)
-        wanted = args.html or len(args.folders) > 1
-        boards = estimates(program) if wanted and not build else []
-        subjects.append(
-            Subject(name, program, analysis, build, boards, recorded_proof(folder, program))
-        )
+        try:
+            subjects.append(_subject(args, name, folder, model))
+        except InputError as error:
+            if len(args.folders) == 1 or str(folder) in str(error):
+                raise
+            raise InputError(f"{folder}: {error}") from error
     return subjects
+
+
+def _subject(args: argparse.Namespace, name: str, folder: Path, model: Model | None) -> Subject:
+    """Read a folder, and measure what is asked for."""
+    from ..compiler.analysis.figures import analyze
+    from ..compiler.analysis.metric import class_count
+    from ..compiler.report.subject import Subject
+
+    program, build = _read(folder)
+    x = lengths = labels = None
+    names: Sequence[str] = ()
+    if args.data:
+        data = read_recording(args.data, program.input_size)
+        x, lengths, names = data.x, data.lengths, data.classes or ()
+        # One output tells no classes apart: a y in the data is then something else.
+        labels = data.labels if class_count(program) > 1 else None
+    if args.labels:
+        labels = read_labels(args.labels)
+    analysis = analyze(program, x, lengths, model, labels)
+    if names and len(names) == class_count(program) and "classes" in analysis:
+        analysis["classes"]["names"] = list(names)
+    wanted = args.html or len(args.folders) > 1
+    boards = estimates(program) if wanted and not build else []
+    return Subject(name, program, analysis, build, boards, recorded_proof(folder, program))
 
 
 def _read(folder: Path) -> tuple[Runnable, dict[str, Any] | None]:

@@ -108,7 +108,7 @@ def _sources(subject: Subject) -> Markup | None:
 
 
 def _percent(share: float) -> str:
-    return f"{number(100 * share, 3 if abs(share) >= 0.1 else 2)} %"
+    return f"{100 * share:.1f} %".replace("-", "\N{MINUS SIGN}")
 
 
 def _sequence(subject: Subject) -> Markup | None:

@@ -215,7 +215,7 @@ def test_nothing_is_claimed_that_was_not_compared(labelled):
     assert "Float against" not in text and "Classes" not in text and "Boards" not in text
 
 
-HOSTILE = "<script>alert('&')</script><b onclick=x>"
+HOSTILE = "\"><script>alert('&')</script><b onclick=x>"
 
 
 def test_text_from_elsewhere_is_escaped(x):
@@ -243,6 +243,26 @@ def test_text_from_elsewhere_is_escaped(x):
             assert found.text.count(HOSTILE) > 10
 
 
+def test_text_has_contrast_in_the_light_and_in_the_dark(labelled):
+    """At least 4.5 to 1 for text, as WCAG 2.1 AA asks for; shapes are told apart by place as well."""
+
+    def luminance(colour: str) -> float:
+        parts = [int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)]
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    schemes = re.findall(r":root \{(.*?)\}", to_html([labelled]), re.DOTALL)
+    assert len(schemes) == 2
+    for scheme in schemes:
+        colours = dict(re.findall(r"--([a-z0-9]+): (#[0-9a-f]{6})", scheme))
+        for name, ground, least in (
+            *((n, g, 4.5) for n in ("text", "soft", "good", "bad") for g in ("ground", "card")),
+            *((f"c{k}", "ground", 2.0) for k in range(6)),
+        ):
+            high, low = sorted(map(luminance, (colours[name], colours[ground])), reverse=True)
+            assert (high + 0.05) / (low + 0.05) >= least, (name, ground)
+
+
 def test_schedule_is_drawn_to_the_cycle(labelled):
     """Every cycle of the lanes' line is a word or a wait, as in the schedule."""
     done = timeline(labelled.program.schedule)
@@ -265,6 +285,9 @@ def test_bars_are_as_long_as_their_shares(labelled):
     widths = [float(w) for w in re.findall(r'<i style="width:([\d.]+)%" class="c[01]">', page)]
     shares = [min(1.0, max(0.0, part["share"])) for part in parts]
     assert widths[: len(parts)] == pytest.approx([100 * share for share in shares], abs=0.01)
+    said = re.findall(r"<b>(\N{MINUS SIGN}?[\d.]+) %</b>", page)[: len(parts)]
+    values = [float(text.replace("\N{MINUS SIGN}", "-")) for text in said]
+    assert values == pytest.approx([100 * part["share"] for part in parts], rel=0, abs=0.051)
 
 
 def test_curves_hold_every_step():
@@ -362,6 +385,10 @@ def test_command_puts_folders_side_by_side(tiny, tmp_path, capsys):
     assert command in found.text
     same = [folders[0], str(tmp_path / "few" / "program")]
     assert main(["report", *same]) == 0  # the same name twice
+    np.save(tmp_path / "wide.npy", np.zeros((4, 5)))
+    capsys.readouterr()
+    assert main(["report", *folders, "--data", str(tmp_path / "wide.npy")]) == 1
+    assert f"error: {folders[0]}: " in capsys.readouterr().err
 
 
 def test_refuses_another_model_of_the_same_sizes(program, model, x):
