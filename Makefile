@@ -4,8 +4,9 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 DOCS := .venv/.installed-docs
 
-# Threads of OpenBLAS that wait for one another burn the cores that the tests need.
+# Threads of OpenBLAS and PyTorch that wait for one another burn the cores that the tests need.
 test test-full: export OPENBLAS_NUM_THREADS ?= 1
+test test-full: export OMP_NUM_THREADS ?= 1
 
 .DELETE_ON_ERROR:
 .PHONY: help demo train test test-full fuzz mutate lint docs lock tools warm clean
@@ -37,6 +38,7 @@ test-full: tools lint warm $(DOCS)
 # CASE='{...}', which a difference prints, replays one configuration. One netlist is run in NETLISTS
 # seeds, each of which draws 24 configurations at most.
 fuzz mutate: export OPENBLAS_NUM_THREADS = 1
+fuzz mutate: export OMP_NUM_THREADS = 1
 fuzz: tools warm
 	cd tests && ../$(BIN)/python -u -m support.fuzz \
 		$(if $(CASE),'$(CASE)',$(or $(N),200) $(or $(SECONDS),86400) $(or $(SEED),0) $(or $(NETLISTS),2))
