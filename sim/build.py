@@ -228,8 +228,10 @@ def _key(
 
         bench = f"cocotb {config.libs_dir} {sys.version} {_version('cocotb')} {PORTS}".encode()
     else:
-        beside = [path.read_bytes() for path in sorted(sources[0].parent.glob("*.h"))]
-        bench = digest(main.read_bytes(), *beside).encode()
+        text = main.read_text()
+        beside = [sources[0].parent / name for name in re.findall(r'#include "(.+)"', text)]
+        own = [path.read_bytes() for path in beside if path.is_file()]
+        bench = digest(text.encode(), *own).encode()
     options = [simulator, top, optimize, waves.ending, *waves.verilator, *VERILATOR, *arguments]
     return digest("simulator 2", *_tools(simulator), *options, bench, *texts)
 

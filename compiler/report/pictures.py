@@ -80,6 +80,8 @@ def _words(program: Program, done: Timeline) -> str:
     """Say what the picture shows."""
     total = sum(w.cycles for w in done.words)
     text = f"{program.geometry.lanes} lanes take operands in {total:,} of {done.cycles:,} cycles"
+    if program.streams > 1:
+        text += f" of a round, a step of each of {program.streams} streams"
     causes: dict[str, int] = {}
     for wait in done.waits:
         causes[wait.cause] = causes.get(wait.cause, 0) + wait.cycles

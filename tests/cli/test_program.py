@@ -62,6 +62,24 @@ def test_quantize_json(cli, tiny, tmp_path):
     assert program.summary["cycles_per_step"] == got["cycles_per_step"]
 
 
+def test_quantize_for_streams(cli, tiny, tmp_path):
+    common = ("--calibration", tiny / "x.npz", "--lanes", 6, "--json", "-o")
+    model = tiny / "model.safetensors"
+    one = cli("quantize", model, *common, tmp_path / "one").json
+    two = cli("quantize", model, "--streams", 2, *common, tmp_path / "two").json
+    assert "streams" not in one and "streams" not in one["config"]
+    assert two["streams"] == two["config"]["streams"] == 2
+    assert two["cycles_per_step"] <= one["cycles_per_step"]
+    assert "2 streams in turn" in cli("inspect", tmp_path / "two").out
+    assert cli("inspect", tmp_path / "two", "--json").json["interface"]["streams"] == 2
+    x = np.random.default_rng(0).normal(size=(3, 4, 3))
+    programs = [Program.load(tmp_path / name) for name in ("one", "two")]
+    assert (programs[0].run(x) == programs[1].run(x)).all()
+    assert programs[0].hardware_digest != programs[1].hardware_digest
+    refused = cli("quantize", model, "--streams", 65, *common, tmp_path / "many")
+    assert_refused(refused, 1, "streams is a whole number from 1 to 64, not 65")
+
+
 def test_quantize_without_calibration_warns(cli, tiny, tmp_path):
     done = cli("quantize", tiny / "model.safetensors", "-o", tmp_path / "p", "--json")
     assert done.code == 0

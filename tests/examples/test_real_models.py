@@ -23,7 +23,7 @@ from gatewright.compiler.quantizer.rounding import RECIPES
 from gatewright.examples.g2p import pronounce as g2p
 from gatewright.examples.opendpd import amplifier
 from gatewright.examples.rnnoise import suppressor
-from gatewright.sim.pysim import Continue, Load, Read, record
+from gatewright.sim.pysim import Continue, Load, Read, Steps, record
 from gatewright.sim.runner import simulate
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
@@ -212,6 +212,24 @@ def from_recorded_states(name, streams):
 
 def test_gtcrn_recorded_states_in_hardware():
     from_recorded_states(STREAMING[3], 4)
+
+
+@pytest.mark.full
+def test_gtcrn_bands_share_a_core():
+    """33 bands, each a stream: their recorded states are loaded, stepped in turn and read back."""
+    name = STREAMING[3]
+    _, x, h, y = gtcrn_node(name)
+    program = gtcrn_program(name, Config(rounding="nearest", streams=33))
+    codes, start = program.encode(x), golden.State.encode(program.network, {name: (h, h)})
+    loads = [Load(row, band) for band, row in enumerate(start.flat(program.network))]
+    steps = Steps(codes[:, 0], np.zeros(33, bool))
+    done = record(program, [*loads, steps, *(Read(band) for band in range(33))])
+    expected = golden.run(program.network, codes, start)
+    np.testing.assert_array_equal(done.outputs, expected.outputs[:, 0])
+    np.testing.assert_array_equal(done.states, expected.state.flat(program.network))
+    assert np.abs(program.decode(done.outputs) - y[:, 0]).max() <= 2.5e-2
+    rounds = program.schedule.predict(40 * 33)[32::33]
+    assert (np.diff(rounds)[8:] == 33 * program.summary["cycles_per_step"]).all()
 
 
 @pytest.mark.full

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,16 @@ def play(bench: NetlistBench, steps: int = 12, stall: float = 0.0, seed: int = 1
     if not found and not stall and (got.ends != p.schedule.predict(steps)).any():
         found = "a step ended in another cycle"
     return found
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("family", FAMILIES)
+def test_streams_in_the_netlist(family: str) -> None:
+    """Three streams, of which two idle at the end."""
+    p = Program(small().network, replace(small().config, streams=3))
+    x = np.random.default_rng(1).normal(size=(4, 5, 3))
+    done = simulate(p, x, lengths=[5, 3, 4, 2], netlist=family)
+    assert done.bit_exact and done.cycle_exact, done.mismatch
 
 
 def corner(name: str) -> Program:

@@ -124,6 +124,18 @@ def test_the_promise_holds_for_every_later_step(seed: int) -> None:
     assert gaps[16:].max() == steady, gaps
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_the_promise_holds_for_every_later_round_of_streams(seed: int) -> None:
+    p, streams = program(seed, cells=ALL, largest=16), 2 + seed % 4
+    one, many = p.schedule, Schedule(p.network, p.geometry, streams)
+    steady, latency = many.cycles()
+    ends = many.predict(60 * streams)
+    assert latency == ends[0] + 1 == one.cycles()[1]
+    rounds = ends[streams:] - ends[:-streams]
+    assert -(-rounds[16 * streams :].max() // streams) == steady
+    assert max(many.words, p.network.input_size) <= steady <= one.cycles()[0]
+
+
 @pytest.mark.parametrize("seed", range(60))
 def test_no_step_is_faster_than_lanes_or_ports(seed: int) -> None:
     p = program(seed, cells=ALL, largest=16)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,15 +25,16 @@ from support import randoms
 @pytest.mark.parametrize("seed", range(10))
 def test_every_cycle_is_shown_once(seed: int) -> None:
     p = randoms.program(seed, cells=tuple(CELLS), layers=2, largest=12, most_lanes=48)
+    p = Program(p.network, replace(p.config, streams=max(1, seed - 6)))
     made = timeline(p.schedule)
-    about = f"seed {seed}, {p.geometry}"
-    assert made.cycles == p.schedule.cycles()[0], about
+    about = f"seed {seed}, {p.geometry}, {p.streams} streams"
+    assert -(-made.cycles // p.streams) == p.schedule.cycles()[0], about
     shown = np.zeros(made.cycles, int)
     for item in (*made.words, *made.waits):
         assert item.cycles > 0, about
         shown[item.start : item.start + item.cycles] += 1
     assert (shown == 1).all(), about
-    assert sum(item.cycles for item in made.words) == p.schedule.words, about
+    assert sum(item.cycles for item in made.words) == p.streams * p.schedule.words, about
     assert sum(item.cycles for item in made.beats) <= made.cycles, about
     for block in p.schedule.blocks:
         for segment in block.segments:
@@ -45,7 +47,7 @@ def test_every_cycle_is_shown_once(seed: int) -> None:
     for b in made.beats:
         beats[b.layer, b.gate] += b.cycles
     if len({w.layer for w in made.words}) == 1:  # of one layer, a step has all of its beats
-        assert sum(beats.values()) == len(p.schedule.beats), about
+        assert sum(beats.values()) == p.streams * len(p.schedule.beats), about
 
 
 def test_causes_of_waiting() -> None:

@@ -1,8 +1,10 @@
 """Estimates before synthesis: memories, lanes for a device or a rate, what needs loading."""
 
 import math
+from dataclasses import replace
 
 import pytest
+from amaranth.hdl import Fragment
 from gatewright.compiler.errors import InputError
 from gatewright.compiler.layout.geometry import Geometry
 from gatewright.compiler.program.chain import load_program
@@ -18,6 +20,7 @@ from gatewright.compiler.target.estimate import (
 )
 from gatewright.compiler.target.memories import memories
 from gatewright.hw.blocks.memory import Ram
+from gatewright.hw.engine.core import Core
 from gatewright.hw.vendor import find_family
 
 
@@ -35,6 +38,27 @@ def test_memories_are_those_of_the_images(program):
         beats = [found[name] for name in found if name.startswith("beats")]
         assert sum(memory.width for memory in beats) == images.beat_bits
         assert {memory.depth for memory in beats} == {max(2, len(images.beats))}
+
+
+@pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
+@pytest.mark.parametrize("streams", [1, 2, 3])
+def test_memories_of_streams_are_those_of_the_core(program, streams, monkeypatch):
+    from gatewright.compiler.program.program import Program
+
+    laid = Program(program.network, replace(program.config, streams=streams))
+    placed = []
+    make = Ram.__init__
+
+    def note(self, **given):
+        make(self, **given)
+        placed.append((self.banks, self.width, self.depth, self.reads))
+
+    monkeypatch.setattr(Ram, "__init__", note)
+    Fragment.get(Core(laid), None)
+    found = memories(laid)
+    for name in ("operands", "states"):
+        memory = found[name]
+        assert (memory.banks, memory.width, memory.depth, memory.reads) in placed, name
 
 
 def test_another_layout_computes_the_same(program):

@@ -14,8 +14,11 @@ from support.randoms import extreme_codes, program
 
 
 def shared(seed: int, streams: int, largest: int = 6) -> Program:
-    """Return a small random program for so many streams."""
+    """Return a small random program with a state for so many streams."""
     p = program(seed, cells=tuple(CELLS), layers=2, largest=largest, most_lanes=16)
+    while not p.schedule.states:
+        seed += 1000
+        p = program(seed, cells=tuple(CELLS), layers=2, largest=largest, most_lanes=16)
     return Program(p.network, replace(p.config, streams=streams))
 
 
@@ -53,9 +56,12 @@ def check(p: Program, seed: int, actions: int, **options: float | int) -> None:
     assert [s.tolist() for s in got.states] == [s.tolist() for s in read], about
 
 
-@pytest.mark.parametrize(("streams", "stall"), [(2, 0.0), (2, 0.4), (3, 0.4), (4, 0.0), (5, 0.4)])
-def test_every_stream_has_its_own_state(streams: int, stall: float) -> None:
-    check(shared(10 * streams, streams), streams, 12, stall=stall)
+@pytest.mark.parametrize(
+    ("streams", "stall", "junk"),
+    [(2, 0.0, 0), (2, 0.4, 500), (3, 0.4, 0), (4, 0.0, 500), (5, 0.4, 0)],
+)
+def test_every_stream_has_its_own_state(streams: int, stall: float, junk: int) -> None:
+    check(shared(10 * streams, streams), streams, 14, stall=stall, junk=junk)
 
 
 @pytest.mark.full
