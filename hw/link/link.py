@@ -153,7 +153,8 @@ class Link(wiring.Component):
                     with m.Else():
                         m.d.sync += fits.eq(0)
 
-        whole, ours, good, take = Signal(), Signal(), Signal(), Signal()
+        whole, ours, good = Signal(), Signal(), Signal()
+        take = Signal()
         m.d.sync += [
             whole.eq(place == count + CRC_BYTES),
             ours.eq(session == self._session),
@@ -175,7 +176,8 @@ class Link(wiring.Component):
 
     def _give(self, m: Module, buffer: Buffer) -> None:
         """Feed the down stream from its buffer."""
-        waits, have = Signal(), Signal()  # bytes wait; one is at the memory's output
+        waits = Signal()  # there are bytes that have not been given
+        have = Signal()  # one is at the memory's output
         looked = Signal()  # `waits` is up to date
         m.d.comb += [
             buffer.r_addr.eq(self._consumed[: self.window]),
@@ -197,16 +199,16 @@ class Link(wiring.Component):
 
     def _take(self, m: Module, buffer: Buffer) -> None:
         """Write the up stream into its buffer."""
-        room, looked = Signal(), Signal()
+        room, counted = Signal(), Signal()
         used = Signal.like(self._written)
         m.d.comb += [
-            used.eq(self._written - self._acked), self.up.ready.eq(room & looked),
+            used.eq(self._written - self._acked), self.up.ready.eq(room & counted),
             buffer.w_addr.eq(self._written[: self.window]), buffer.w_data.eq(self.up.payload),
             buffer.w_en.eq(self.up.valid & self.up.ready),
         ]  # fmt: skip
-        m.d.sync += [room.eq(~used[-1]), looked.eq(1)]
+        m.d.sync += [room.eq(~used[-1]), counted.eq(1)]
         with m.If(buffer.w_en | self.opened):
-            m.d.sync += looked.eq(0)
+            m.d.sync += counted.eq(0)
         with m.If(buffer.w_en):
             m.d.sync += self._written.eq(self._written + 1)
 

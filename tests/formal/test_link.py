@@ -1,4 +1,4 @@
-"""The bytes on the line: a frame's are kept until the UART takes them, and the UART's arrive as they were."""
+"""What the host sends is kept at the link's down stream until it is taken."""
 
 from __future__ import annotations
 
@@ -7,109 +7,138 @@ from typing import Any
 
 import pytest
 from amaranth.hdl import Assert, Assume, Fragment, Module, Mux, ResetSignal, Signal, Value
-from gatewright.hw.link import framing
-from gatewright.hw.link.buffer import Buffer
-from gatewright.hw.link.framing import FrameSender
+from gatewright.host.wire.protocol import CRC_BYTES, DownHeader, size
+from gatewright.hw.link import link as link_module
+from gatewright.hw.link.framing import FrameReceiver, FrameSender
+from gatewright.hw.link.link import Link
 from gatewright.hw.link.uart import BitTime, UartReceiver, UartTransmitter
-from support.formal import Refuted, Watched, free_inputs, hold, named, prove
+from support.formal import AnySeq, Watched, free_inputs, hold, named, prove
 
-full = pytest.mark.full
-
-
-class Caught(Buffer):
-    """A buffer that a proof can look at."""
-
-    last: Any = None
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        Caught.last = self
+SPACE = 8
+"""Cycles between two bytes of a frame, and from a byte to the end: a bit on the line takes no less than 4."""
 
 
-class OneHalf(Caught):
-    """Writes into the half that is being sent."""
+def receiver_rules(m: Module, rx: Any, promise: Any) -> None:
+    """Promise what the link counts on of a receiver of frames."""
+    since, before = Signal(range(SPACE + 1), init=SPACE), Signal(init=1)
+    event = rx.valid | rx.good | rx.bad
+    m.d.sync += [
+        since.eq(Mux(event | (rx.start & ~before), 1, Mux(since == SPACE, SPACE, since + 1))),
+        before.eq(rx.start),
+    ]  # fmt: skip
+    m.d.comb += [
+        promise(~rx.valid | ~rx.start), promise(~rx.good | (rx.start & ~before)),
+        promise(~event | (since == SPACE)), promise(rx.start | ~before | (since == SPACE)),
+    ]  # fmt: skip
+
+
+def test_a_receiver_of_frames_keeps_the_rules(tmp_path: Path) -> None:
+    """Bytes at least 16 cycles apart, of any value."""
+    m = Module()
+    m.submodules.dut = dut = FrameReceiver()
+    since = Signal(range(17), init=16)
+    m.d.sync += since.eq(Mux(dut.raw_valid, 1, Mux(since == 16, 16, since + 1)))
+    held = Signal(8)
+    m.d.sync += held.eq(dut.raw)
+    m.d.comb += [
+        Assume(~dut.raw_valid | (since == 16)), Assume((since != 1) | (dut.raw == held)),
+        Assume(~dut.raw_broken | (since == 16)), Assume(~ResetSignal()),
+    ]  # fmt: skip
+    receiver_rules(m, dut, Assert)
+    assert prove(m, free_inputs(dut), tmp_path, depth=20) <= 16
+
+
+# -- the link, with any receiver that keeps these rules, and any sender ---------------------
+
+
+class AnyReceiver(FrameReceiver):
+    """Gives out anything that keeps the rules."""
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.buffer = buffer = Buffer(depth=self.depth, family=self.family)
-        m.d.comb += [
-            buffer.w_en.eq(self.w_en), buffer.w_addr.eq(self.w_addr ^ (self.depth >> 1)),
-            buffer.w_data.eq(self.w_data), buffer.r_addr.eq(self.r_addr),
-            self.r_data.eq(buffer.r_data),
-        ]  # fmt: skip
+        for port in (self.data, self.valid, self.start, self.good, self.bad):
+            m.d.comb += port.eq(AnySeq(len(port)))
+        receiver_rules(m, self, Assume)
         return m
 
 
-def sender(folder: Path, monkeypatch: pytest.MonkeyPatch, buffer: type[Caught] = Caught) -> int:
-    """Prove that a raw byte stays as it is until it is taken, wherever it lies in the buffer."""
-    monkeypatch.setattr(framing, "Buffer", buffer)
-    dut, memories, m = FrameSender(), Watched(), Module()
+class AnySender(FrameSender):
+    """Takes bytes whenever it likes."""
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.d.comb += self.i.ready.eq(AnySeq(1))
+        return m
+
+
+class NoReceiver(UartReceiver):
+    """Nothing: the receiver of frames does not look at it."""
+
+    def elaborate(self, platform: object) -> Module:
+        return Module()
+
+
+class NoTransmitter(UartTransmitter):
+    """Nothing."""
+
+    def elaborate(self, platform: object) -> Module:
+        return Module()
+
+
+def down(folder: Path, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Prove that an offer of the down stream stays until it is taken, or a session opens.
+
+    The host's part: a frame that is under way when a session opens is not one with data of that session.
+    """
+    for stub in (AnyReceiver, AnySender, NoReceiver, NoTransmitter):
+        monkeypatch.setattr(link_module, stub.__mro__[1].__name__, stub)
+    dut, memories, m = Link(time=BitTime(4, 0, 0, 0.0)), Watched(), Module()
     inside = Fragment.get(dut, memories)
     m.submodules.dut = inside
-    full, state = named(inside, "full"), named(inside, "send_state")
-    (place,) = memories.places
-    read = Value.cast(Caught.last.r_addr) == place
+    watched = memories.places[0]
+    header = size(DownHeader)
+    place = named(inside, "place", bits=4)
+    ahead, fits, between, take = (
+        named(inside, name) for name in ("ahead", "fits", "between", "take")
+    )
+    have, looked, waits = (named(inside, name) for name in ("have", "looked", "waits"))
+    received, consumed = dut._received, dut._consumed
+    bits = len(received)
 
-    def promise(kept: Any, _: str) -> Any:
-        return Assert(kept | ~(read | named(inside, "at_end")))
+    def beyond(a: Value, b: Value) -> Value:
+        return (a - b)[:bits]
 
-    hold(m, "o", dut.o, promise)
-    hold(m, "i", dut.i, Assume)
-    # What induction needs to know: only a half that is full is sent, so it is not the one that is written.
-    m.d.comb += Assert((state == 0) | full)
-    return prove(m, free_inputs(dut), folder, depth=8, memories=memories)
-
-
-def test_bytes_of_a_frame_are_kept_until_they_are_taken(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert sender(tmp_path, monkeypatch) <= 5
-
-
-def test_a_byte_that_is_overwritten_is_refuted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with pytest.raises(Refuted):
-        sender(tmp_path, monkeypatch, buffer=OneHalf)
-
-
-def line(time: BitTime, folder: Path, depth: int, number: int, *, inverted: bool = False) -> int:
-    """Prove that bytes come out of the receiver as they went into the transmitter, ``number`` of them."""
-    m = Module()
-    m.submodules.send = send = UartTransmitter(time)
-    m.submodules.receive = receive = UartReceiver(time)
-    m.d.comb += receive.rx.eq(~send.tx if inverted else send.tx)
-    went, came = (Signal(range(number + 2), name=name) for name in ("went", "came"))
-    sent = [Signal(8, name=f"sent_{k}") for k in range(number + 1)]
-    with m.If(send.i.valid & send.i.ready):
-        m.d.sync += went.eq(went + 1)
-        for k, byte in enumerate(sent):
-            with m.If(went == k):
-                m.d.sync += byte.eq(send.i.payload)
-    with m.If(receive.valid):
-        m.d.sync += came.eq(came + 1)
-    wanted: Value = sent[0]
-    for k, byte in enumerate(sent):
-        wanted = Mux(came == k, byte, wanted)
-    # One byte is on the way at most beside the one that is read.
+    ended, stale = Signal(), Signal()
+    m.d.sync += [ended.eq(dut.opened), stale.eq(dut.opened | (stale & ~between))]
+    hold(m, "down", dut.down,
+         lambda kept, _: Assert(kept | ended | (consumed[: dut.window] != watched)))  # fmt: skip
+    m.d.comb += Assume(~(take & stale))
+    # What goes to the sender is kept, too: while a byte is prepared, none is offered.
+    hold(m, "up", dut._sender.i, Assert)
+    phase, offered = named(inside, "phase"), named(inside, "offered")
+    gives = named(inside, "fsm_state") == 2
     m.d.comb += [
-        Assert(~receive.valid | ((came < went) & (receive.data == wanted))), Assert(~receive.broken),
-        Assert(went <= came + 2), Assume(went <= number), Assume(~ResetSignal()),
+        Assert((phase & (phase - 1))[: len(phase)] == 0), Assert(~offered | (phase == 0)),
+        Assert(gives == (offered | (phase != 0))),
     ]  # fmt: skip
-    return prove(m, free_inputs(send), folder, depth=depth, bounded=True)
+    # What induction needs to know: consumed <= received <= ahead, less than a buffer apart.
+    filled, taken, new = (
+        beyond(received, consumed), beyond(ahead, consumed), beyond(ahead, received)
+    )  # fmt: skip
+    most = (1 << dut.window) - 1
+    m.d.comb += [
+        Assume(~ResetSignal()),
+        Assert(place <= header + CRC_BYTES),
+        Assert(filled <= most),
+        Assert(between | stale | ((filled <= taken) & (taken <= most))),
+        Assert(between | stale | (place > header) | (new == 0)),
+        Assert(between | stale | ~fits | (place <= header) | (new >= place - header)),
+        Assert(~stale | (received == consumed)),
+        Assert(~have | (received != consumed)),
+        Assert(~(looked & waits) | (received != consumed)),
+    ]
+    return prove(m, free_inputs(dut), folder, depth=14, memories=memories)
 
 
-@full
-@pytest.mark.parametrize(
-    ("time", "depth"),
-    [(BitTime(4, 0, 0, 0.0), 100), (BitTime(4, 3, 3, 0.0), 110)],
-)
-def test_bytes_arrive(time: BitTime, depth: int, tmp_path: Path) -> None:
-    """Every byte, after any pause: two in 100 cycles of four a bit, in 110 of four and three eighths."""
-    assert line(time, tmp_path, depth, 2) == depth
-
-
-@full
-def test_a_line_that_is_inverted_is_refuted(tmp_path: Path) -> None:
-    with pytest.raises(Refuted):
-        line(BitTime(4, 0, 0, 0.0), tmp_path, 60, 2, inverted=True)
+def test_what_the_host_sends_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert down(tmp_path, monkeypatch) <= 8

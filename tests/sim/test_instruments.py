@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,29 @@ def test_a_difference_between_models_is_seen_and_named(monkeypatch: pytest.Monke
     monkeypatch.setattr(golden, "reference", wrong)
     with pytest.raises(fuzz.Different, match="make fuzz CASE="):
         fuzz.prepare(case)
+
+
+def test_the_smallest_case_that_differs_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def check(batch: Sequence[fuzz.Case], folder: Path, counts: Counter[str]) -> None:
+        for case in batch:
+            counts["configurations"] += 1
+            if "lstm" in case.cells and case.lanes > 5:
+                raise fuzz.Different("planted", case)
+
+    monkeypatch.setattr(fuzz, "check", check)
+    with pytest.raises(fuzz.Different) as found:
+        fuzz.fuzz(1000, 60, start=3)
+    case = found.value.case
+    assert (case.cells, case.lanes, case.layers, case.largest) == (("lstm",), 6, 1, 1)
+    assert (case.scale, case.stall, case.junk, len(case.plan)) == (1.0, 0.0, 0, 3)
+
+
+def test_no_two_cases_are_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[fuzz.Case] = []
+    monkeypatch.setattr(fuzz, "check", lambda batch, folder, counts: (
+        seen.extend(batch), counts.update(configurations=len(batch))))  # fmt: skip
+    assert fuzz.fuzz(100, 60, start=3)["configurations"] == 100
+    assert len(seen) == len(set(seen)) == 100
 
 
 @pytest.mark.full

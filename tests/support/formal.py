@@ -130,14 +130,14 @@ def streams(m: Module, dut: Any, *, inputs: Any = Assume, outputs: Any = Assert)
                 hold(m, name, stream, promise)
 
 
-def named(design: Any, name: str) -> Signal:
-    """Return the one signal of that name which an elaborated fragment drives."""
+def named(design: Any, name: str, bits: int = 0) -> Signal:
+    """Return the one signal of that name (and width) which an elaborated fragment drives."""
     found = {
         id(signal): signal
         for statements in design.statements.values()
         for statement in statements
         for signal in statement._lhs_signals()
-        if signal.name == name
+        if signal.name == name and bits in (0, len(signal))
     }
     (signal,) = found.values()
     return signal

@@ -50,6 +50,14 @@ def test_saturate_clips_and_counts(values: list[int], bits: int, signed: bool) -
     assert count == sum(not low <= v <= high for v in values)
 
 
+@given(st.integers(1, 64), st.integers(-20, 60))
+def test_a_format_has_as_many_codes_as_its_bits_say(bits: int, frac: int) -> None:
+    whole, half = Format(bits, frac, signed=False), Format(bits, frac)
+    assert (whole.low, half.low) == (0, -(whole.high // 2) - 1)
+    assert whole.high - whole.low == half.high - half.low == 2**bits - 1
+    assert whole.step == half.step == 2.0**-frac
+
+
 @given(formats, st.floats(-1e9, 1e9))
 def test_quantize_is_half_up_then_saturates(fmt: Format, value: float) -> None:
     exact = half_up(Fraction(value) * Fraction(2) ** fmt.frac)
