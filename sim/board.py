@@ -10,10 +10,11 @@ import tty
 from collections import deque
 from typing import Any
 
+from ..hw.link.spi import LEAST_SPI_CYCLES
 from ..hw.link.system import System
 from .collisions import simulator
 
-__all__ = ["NoisyLine", "PseudoTerminal", "SimulatedBoard", "SpiFlash"]
+__all__ = ["NoisyLine", "PseudoTerminal", "SimulatedBoard", "SpiBoard", "SpiFlash"]
 
 SILENCE_BITS = 1500  # a frame has up to 2,550
 
@@ -32,8 +33,10 @@ class SimulatedBoard:
 
     def __init__(self, system: System, *, flash: SpiFlash | None = None) -> None:
         self.system, self.name = system, "simulated board"
-        self.cycles_per_bit = system.clock_hz / system.baud
-        self.silence = SILENCE_BITS / system.baud
+        rate = system.baud or system.clock_hz / LEAST_SPI_CYCLES
+        self.cycles_per_bit = system.clock_hz / rate
+        self.silence = SILENCE_BITS / rate
+        self._pins: Any = system
         self._out: deque[int] = deque()
         self._in = bytearray()
         self.broken = 0  # bytes from the board without a stop bit
@@ -54,7 +57,7 @@ class SimulatedBoard:
 
     async def _drive(self, ctx: Any) -> None:
         """Put the host's bytes on the line."""
-        rx = self.system.rx
+        rx = self._pins.rx
         ctx.set(rx, 1)
         while True:
             if not self._out:
@@ -80,7 +83,7 @@ class SimulatedBoard:
 
     async def _listen(self, ctx: Any) -> None:
         """Take the board's bytes off the line."""
-        tx = self.system.tx
+        tx = self._pins.tx
         while True:
             while ctx.get(tx):
                 await ctx.changed(tx)
@@ -111,6 +114,75 @@ class SimulatedBoard:
 
     def close(self) -> None:
         """Do nothing: a simulation needs no closing."""
+
+
+class SpiBoard(SimulatedBoard):
+    """A simulated board whose line is SPI: the host makes the clock, and sends zeros to hear.
+
+    Parameters
+    ----------
+    system : System
+        With ``baud=0``.
+    pauses : float
+        Chance of a pause of the clock at every bit, and of ``cs_n`` going high after every byte.
+    cuts : float
+        Chance at every bit that ``cs_n`` goes high, which cuts the byte.
+    seed : int
+    """
+
+    def __init__(
+        self, system: System, *, pauses: float = 0.0, cuts: float = 0.0, seed: int = 0
+    ) -> None:
+        self.pauses, self.cuts, self.cut = pauses, cuts, 0
+        self._rng = random.Random(seed)  # noqa: S311
+        self._hears = False
+        super().__init__(system)
+
+    def read(self, timeout: float) -> bytes:
+        """Clock zeros until a byte has come."""
+        self._hears = timeout > 0
+        data = super().read(timeout)
+        self._hears = False
+        return data
+
+    async def _listen(self, ctx: Any) -> None:
+        """Do nothing: what the board says comes while it is driven."""
+
+    async def _drive(self, ctx: Any) -> None:
+        pins, rng, half, last = self._pins, self._rng, LEAST_SPI_CYCLES // 2, 0
+
+        async def wait(cycles: int) -> None:
+            for _ in range(cycles + (rng.randrange(40) if rng.random() < self.pauses else 0)):
+                await ctx.tick()
+
+        while True:
+            if not self._out and not self._hears:
+                await ctx.tick()
+                continue
+            byte, came = self._out.popleft() if self._out else 0, 0
+            ctx.set(pins.cs_n, 0)
+            for k in range(8):
+                ctx.set(pins.mosi, byte >> (7 - k) & 1)
+                await wait(half)
+                ctx.set(pins.sck, 1)
+                came = came << 1 | ctx.get(pins.miso)
+                await wait(half)
+                ctx.set(pins.sck, 0)
+                if rng.random() < self.cuts:
+                    break
+            else:
+                if came or last:  # zeros in a row say nothing
+                    self._in.append(came)
+                last = came
+                if rng.random() >= self.pauses:
+                    continue
+                await wait(half)
+                ctx.set(pins.cs_n, 1)
+                await wait(half)
+                continue
+            self.cut += 1
+            ctx.set(pins.cs_n, 1)
+            await wait(half)
 
 
 class SpiFlash:

@@ -12,10 +12,16 @@ from ...host.wire.protocol import CRC_BYTES, MAX_PAYLOAD, DownHeader, Flag, UpHe
 from ..vendor.family import GENERIC, VendorFamily
 from .buffer import Buffer
 from .framing import FrameReceiver, FrameSender
+from .spi import Spi
 from .uart import BitTime, UartReceiver, UartTransmitter
 
-__all__ = ["Link"]
+__all__ = ["LINES", "Link"]
 
+LINES: dict[str, dict[str, Any]] = {
+    "uart": {"rx": In(1), "tx": Out(1, init=1)},  # type: ignore[call-arg]
+    "spi": {"cs_n": In(1, init=1), "sck": In(1), "mosi": In(1), "miso": Out(1), "selected": Out(1)},  # type: ignore[call-arg]
+}
+"""Pins of the two kinds of line."""
 SHORT_BITS = 5  # a short frame has 2**5 bytes of payload
 
 
@@ -29,7 +35,8 @@ class Link(wiring.Component):
 
     Parameters
     ----------
-    time : BitTime
+    time : BitTime, optional
+        Of a UART; without, the line is SPI, see :class:`.spi.Spi`.
     window : int
         Each direction has a buffer of ``2**window`` bytes, 9 to 14.
     family : VendorFamily
@@ -38,7 +45,9 @@ class Link(wiring.Component):
     Members
     -------
     rx : In(1), tx : Out(1)
-        The serial line.
+        The serial line of a UART.
+    cs_n, sck, mosi : In(1), miso, selected : Out(1)
+        In place of them with SPI.
     down : Out(stream.Signature(8))
         Bytes from the host, in order, each once.
     up : In(stream.Signature(8))
@@ -52,34 +61,27 @@ class Link(wiring.Component):
     Timing: a byte a 4 cycles in either stream.
     """
 
-    rx: Signal
-    tx: Signal
     down: stream.Interface
     up: stream.Interface
     status: Signal
     opened: Signal
 
-    def __init__(self, *, time: BitTime, window: int = 9, family: VendorFamily = GENERIC) -> None:
+    def __init__(
+        self, *, time: BitTime | None, window: int = 9, family: VendorFamily = GENERIC
+    ) -> None:
         if not 9 <= window <= 14:
             raise ValueError(f"window must be in 9..14, not {window!r}")
         self.time, self.window, self.family = time, window, family
         super().__init__({
-            "rx": In(1), "tx": Out(1, init=1), "down": Out(stream.Signature(8)),  # type: ignore[call-arg]
+            **(LINES["uart"] if time else LINES["spi"]), "down": Out(stream.Signature(8)),
             "up": In(stream.Signature(8)), "status": In(8), "opened": Out(1),
         })  # fmt: skip
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.uart_rx = uart_rx = UartReceiver(self.time)
-        m.submodules.uart_tx = uart_tx = UartTransmitter(self.time)
         m.submodules.receiver = self._receiver = FrameReceiver()
         m.submodules.sender = self._sender = FrameSender(self.family)
-        m.d.comb += [
-            uart_rx.rx.eq(self.rx), self.tx.eq(uart_tx.tx),
-            self._receiver.raw.eq(uart_rx.data), self._receiver.raw_valid.eq(uart_rx.valid),
-            self._receiver.raw_broken.eq(uart_rx.broken),
-        ]  # fmt: skip
-        wiring.connect(m, self._sender.o, uart_tx.i)
+        self._line(m)
 
         # Places in the streams, modulo twice a buffer; their lowest bits address the buffers.
         bits = self.window + 1
@@ -101,6 +103,27 @@ class Link(wiring.Component):
                 self._session.eq(opening_session), self._answer.eq(1),
             ]  # fmt: skip
         return m
+
+    def _line(self, m: Module) -> None:
+        """Connect frames with the line."""
+        pins: Any = self
+        source: Any = UartReceiver(self.time) if self.time else Spi()
+        if self.time is None:
+            m.submodules.spi, sink = source, source.i
+            m.d.comb += [
+                getattr(source, name).eq(getattr(pins, name)) for name in ("cs_n", "sck", "mosi")
+            ]
+            m.d.comb += [pins.miso.eq(source.miso), pins.selected.eq(source.selected)]
+        else:
+            m.submodules.uart_rx = source
+            m.submodules.uart_tx = uart_tx = UartTransmitter(self.time)
+            m.d.comb += [source.rx.eq(pins.rx), pins.tx.eq(uart_tx.tx)]
+            sink = uart_tx.i
+        m.d.comb += [
+            self._receiver.raw.eq(source.data), self._receiver.raw_valid.eq(source.valid),
+            self._receiver.raw_broken.eq(source.broken),
+        ]  # fmt: skip
+        wiring.connect(m, self._sender.o, sink)
 
     def _receive(self, m: Module, buffer: Buffer) -> Signal:
         """Take frames apart; return the session that a frame names."""

@@ -16,7 +16,7 @@ from ..engine.core import Core
 from .commands import Commands
 from .flash_loader import FlashLoader
 from .ledger import Ledger
-from .link import Link
+from .link import LINES, Link
 from .uart import BitTime
 
 __all__ = ["System"]
@@ -31,7 +31,8 @@ class System(wiring.Component):
     clock_hz : float
         Frequency of ``sync``.
     baud : float
-        Rate of the serial line; refused where it cannot work, see :class:`.uart.BitTime`.
+        Rate of the serial line; refused where it cannot work, see :class:`.uart.BitTime`. 0: the line is
+        SPI, see :class:`.spi.Spi`.
     family : str
         Name of a family of :func:`~gatewright.hw.vendor.families`.
     loadable : bool
@@ -48,13 +49,13 @@ class System(wiring.Component):
         more gate before every register.
     rx : In(1), tx : Out(1)
         The serial line, 8N1, idle high; ``rx`` may be asynchronous.
+    cs_n, sck, mosi : In(1), miso, selected : Out(1)
+        In place of them with SPI.
     flash_cs_n, flash_sck, flash_mosi : Out(1), flash_miso : In(1)
         The SPI flash, only with ``flash_offset``.
     """
 
     reset: Signal
-    rx: Signal
-    tx: Signal
 
     def __init__(
         self, program: Program, *, clock_hz: float, baud: float = 1_000_000,
@@ -68,14 +69,15 @@ class System(wiring.Component):
             )
         self.program, self.clock_hz, self.baud = program, clock_hz, baud
         self.family, self.loadable, self.flash_offset = family, loadable, flash_offset
-        self.time = BitTime.of(clock_hz, baud)
+        self.time = BitTime.of(clock_hz, baud) if baud else None
         self.core = Core(program, family=family, loadable=loadable, verify=verify)
         self.window = self.core.family.window
         self.identity = Identity.of(
             program, loadable=loadable, initialized=self.core.initialized, window=self.window,
             clock_hz=clock_hz, verifiable=self.core.verify,
         )  # fmt: skip
-        members: dict[str, Any] = {"reset": In(1), "rx": In(1), "tx": Out(1, init=1)}  # type: ignore[call-arg]
+        self.line = LINES["uart" if self.time else "spi"]
+        members: dict[str, Any] = {"reset": In(1), **self.line}
         if flash_offset is not None:
             members |= {
                 "flash_cs_n": Out(1, init=1), "flash_sck": Out(1), "flash_mosi": Out(1),  # type: ignore[call-arg]
@@ -89,7 +91,9 @@ class System(wiring.Component):
         m.submodules.link = ResetInserter(self.reset)(link)
         commands = Commands(program=self.program, core=self.core, loadable=self.loadable)
         ledger = Ledger(identity=self.identity)
-        m.d.comb += [link.rx.eq(self.rx), self.tx.eq(link.tx)]
+        for name, member in self.line.items():
+            inside, pin = getattr(link, name), getattr(self, name)
+            m.d.comb += inside.eq(pin) if member.flow == In else pin.eq(inside)
         loaded = Signal(init=self.core.initialized)
         booting, flash_bad = Signal(), Signal()
         # A new session starts from power-up: nothing of the one before is left in the core.
