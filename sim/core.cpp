@@ -179,7 +179,7 @@ struct Player {
             const uint32_t place = uint32_t(k == 0) + 2 * uint32_t(k == size - 1);
             if (code >> out_bits != place + 4 * uint32_t(step % streams))
                 fault = "step " + std::to_string(step) + " element " + std::to_string(k) +
-                        ": last/first/stream are " + std::to_string(code >> out_bits);
+                        ": first/last are " + std::to_string(code >> out_bits);
         } else if (received == count && reader.sample()) {
             asks = true;
         } else if (asked && !done() && state_sink.sample()) {

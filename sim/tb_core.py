@@ -76,9 +76,7 @@ class Player:
                 framing = code >> self.out_bits
                 place = step % self.streams << 2
                 if framing != int(k == 0) | int(k == size - 1) << 1 | place:
-                    raise AssertionError(
-                        f"step {step} element {k}: last/first/stream are {framing}"
-                    )
+                    raise AssertionError(f"step {step} element {k}: first/last are {framing}")
             self.ends[step] = time
         self.o.stop()
 
