@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 from ..layout.timeline import UNIT, Timeline, timeline
 from ..numerics.fixed import Format
@@ -43,8 +44,8 @@ def step(program: Program, hues: dict[str, str], longest: int = 0) -> Markup:
     waits = [
         (w.start, w.cycles, "wait", f"waiting for {_cause(program, w.cause)}") for w in done.waits
     ]
-    tiles = {w.tile: w.start for w in reversed(done.words)}
-    marks = [at for at in tiles.values() if at] if len(tiles) <= MARKED else []
+    marks = [w.start for before, w in pairwise(done.words) if w.tile != before.tile]
+    marks = marks if len(marks) < MARKED else []
     about = f"{done.cycles} cycles, of which the lanes wait {sum(w.cycles for w in done.waits)}"
     rows = [
         el("span", "lanes"), strip([*words, *waits], length, about, "tall", marks),
