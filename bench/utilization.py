@@ -70,9 +70,11 @@ class Case(NamedTuple):
         )
 
 
-def measure(inputs: int, hidden: int, lanes: int, geometry: Geometry | None = None) -> Case:
+def measure(
+    inputs: int, hidden: int, lanes: int, geometry: Geometry | None = None, cell: str = "gru"
+) -> Case:
     """Lay out one shape, by default as the compiler would, and predict its cycles per step."""
-    network = layer("gru", inputs, hidden)
+    network = layer(cell, inputs, hidden)
     schedule = Schedule(network, geometry or choose_geometry(network, lanes))
     return Case(
         inputs, hidden, lanes, network.macs / lanes, schedule.cycles()[0], schedule.words,
@@ -128,6 +130,31 @@ def goals(count: int, seed: int, worst: int, exhaustive: bool) -> None:
         upper = least
 
 
+def cells(count: int, seed: int) -> None:
+    """Print of each cell how many random shapes reach their goal, those apart that the ports bind."""
+    print(
+        f"{count} random shapes a cell and row, I and H from 1 to 512, P from 1 to 192, seed {seed}"
+    )
+    print("| cell | useful cycles | reach | median |\n| --- | --- | --- | --- |")
+    for cell in CELLS:
+        upper = np.inf
+        for least, goal in GOALS:
+            rng, reached = np.random.default_rng(seed), list[float]()
+            while len(reached) < count:
+                i, h, p = (int(v) for v in np.exp(rng.random(3) * np.log([513, 513, 193])))
+                useful = layer(cell, i, h).macs / p
+                if least <= useful < upper and max(i, h) * goal <= useful:
+                    reached.append(measure(i, h, p, cell=cell).utilization)
+            share = np.mean(np.array(reached) >= goal)
+            name = f"{least} and more" if upper == np.inf else f"{least} to {upper}"
+            print(
+                f"| `{cell}` | {name} | {100 * goal:.0f} %: {100 * share:.0f} % of them | "
+                f"{100 * np.median(reached):.1f} % |",
+                flush=True,
+            )
+            upper = least
+
+
 def curve() -> None:
     """Print utilization over H for a few engines, I = H and I = 16."""
     lanes = (6, 12, 24, 48, 96, 192)
@@ -147,9 +174,12 @@ def main() -> None:
     parser.add_argument("--worst", type=int, default=15, help="cases listed for each goal")
     parser.add_argument("--curve", action="store_true", help="print the curve over H instead")
     parser.add_argument("--best", action="store_true", help="try every geometry on the misses")
+    parser.add_argument("--cells", action="store_true", help="the goals for every cell instead")
     options = parser.parse_args()
     if options.curve:
         curve()
+    elif options.cells:
+        cells(options.count, options.seed)
     else:
         goals(options.count, options.seed, options.worst, options.best)
 

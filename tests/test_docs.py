@@ -335,6 +335,17 @@ def test_the_table_of_cells_is_what_its_script_prints(capsys: pytest.CaptureFixt
     assert [row for row in rows if row not in page] == [], "python bench/cells.py prints others"
 
 
+def test_the_table_of_peers_is_what_its_script_prints(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "bench"))
+    runpy.run_path(str(ROOT / "bench" / "peers.py"))["main"]()
+    rows = capsys.readouterr().out.splitlines()
+    page = text("docs/measurements.md").splitlines()
+    assert len(rows) == 16
+    assert [row for row in rows if row not in page] == [], "python bench/peers.py prints others"
+
+
 def test_the_readmes_board_is_a_row_of_the_table_of_boards() -> None:
     cycles = number(r"(\d+) cycles at \d+ MHz", "README.md")
     clock = number(r"\d+ cycles at (\d+) MHz", "README.md")
