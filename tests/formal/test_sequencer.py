@@ -110,7 +110,13 @@ def proof(p: Program, folder: Path, monkeypatch: pytest.MonkeyPatch, depth: int)
     return prove(m, free_inputs(dut), folder, depth=depth, bounded=True, memories=memories)
 
 
-PROGRAMS = {("rnn",): 64, ("gru",): 76, ("gru_reset_before",): 64, ("rnn", "rnn"): 64}
+PROGRAMS = {
+    ("rnn",): 64,
+    ("gru",): 76,
+    ("gru_reset_before",): 64,
+    ("rnn", "rnn"): 64,
+    ("lstm",): 98,
+}
 """Programs by their layers, and the cycles looked at.
 
 The second step of the first two issues the state that the first one wrote, from cycle 47 and 68 on. The

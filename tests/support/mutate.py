@@ -85,6 +85,7 @@ SWAPS: dict[type, tuple[type, ...]] = {
     ast.NotEq: (ast.Eq,), ast.Lt: (ast.LtE,), ast.LtE: (ast.Lt,), ast.Gt: (ast.GtE,),
     ast.GtE: (ast.Gt,), ast.And: (ast.Or,), ast.Or: (ast.And,),
 }  # fmt: skip
+PORTS = ("In", "Out")
 CALLS = {"min": "max", "max": "min", "any": "all", "all": "any", "ceil": "floor"}
 
 
@@ -116,7 +117,10 @@ class Mutant:
 
 
 def _children(node: ast.AST) -> Iterator[ast.AST]:
-    """Yield the nodes below one that do something: no annotations, messages, text or raising."""
+    """Yield the nodes below one that do something: no annotations, messages, text or raising.
+
+    Nor the number of bits of a port: a wider one carries the same number.
+    """
     skipped: set[int] = set()
     if isinstance(node, ast.AnnAssign):
         skipped.add(id(node.annotation))
@@ -124,6 +128,8 @@ def _children(node: ast.AST) -> Iterator[ast.AST]:
         skipped |= {id(part) for part in (*node.decorator_list, node.args, node.returns) if part}
     if isinstance(node, ast.ClassDef):
         skipped |= {id(part) for part in (*node.decorator_list, *node.bases)}
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in PORTS:
+        skipped |= {id(part) for part in node.args if isinstance(part, ast.Constant)}
     for child in ast.iter_child_nodes(node):
         idle = isinstance(
             child, ast.Raise | ast.Assert | ast.JoinedStr | ast.Import | ast.ImportFrom
