@@ -198,7 +198,8 @@ def play(program: Program, board: Board, data: Recording, console: Console) -> d
     from ..host.device import Device
     from ..hw.bitstream.plan import Options, prepare
 
-    laid, options, _ = prepare(program, board, Options())
+    # As many lanes as the board has room for.
+    laid, options, _ = prepare(program, board, Options(lanes=0))
     codes = laid.encode(data.x)
     build = {
         "target_mhz": board.typical_clock / 1e6, "baud": BAUD, "loadable": options.loadable,

@@ -13,8 +13,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from gatewright.cli import run as verb
+from gatewright.cli.common import Console
 from gatewright.cli.main import main
+from gatewright.compiler.errors import InputError
+from gatewright.compiler.files.recording import Recording
+from gatewright.compiler.program.program import Program
 from gatewright.host.device import Device
+from gatewright.hw.bitstream.plan import Options, prepare
+from gatewright.hw.boards import find_board
 from gatewright.sim import verilated
 from gatewright.sim.board import NoisyLine, PseudoTerminal
 from support.boards import BAUD, CLOCK, Bench, gru_program
@@ -163,6 +170,29 @@ def test_a_board_that_is_simulated(
         (tmp_path / "build" / "build.json").write_text(json.dumps({**report, name: value}))
         code, text = refused(*job)
         assert (code, f"damaged ({name} is {value}" in text) == (1, True), text
+
+
+def test_a_simulated_board_has_the_lanes_that_the_real_one_has_room_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """``demo --board``: a program of more lanes is laid out anew."""
+    seen = []
+
+    def opened(port: str, program: Program, build: dict, console: object) -> None:
+        seen.append((port, program.geometry.lanes, build["target_mhz"]))
+        raise InputError("seen")
+
+    monkeypatch.setattr(verb, "_open", opened)
+    board, rng = find_board("icebreaker"), np.random.default_rng(1)
+    program = gru_program().with_lanes(64)
+    with pytest.raises(InputError, match="64 lanes on icebreaker"):
+        prepare(program, board, Options())
+    with pytest.raises(InputError, match="seen"):
+        verb.play(
+            program, board, Recording(rng.normal(size=(1, 4, 3))), Console(io.StringIO(), True)
+        )
+    ((port, lanes, clock),) = seen
+    assert (port, clock) == ("sim", board.typical_clock / 1e6) and 1 <= lanes <= 8
 
 
 def test_a_board_with_another_program_is_refused(lstm: Bench, folder: Path) -> None:
