@@ -32,9 +32,9 @@ def check(device: Device, lengths: list[int], seed: int) -> None:
     rng, real = np.random.default_rng(seed), np.array(lengths)
     x = extreme_codes(p, rng, n, int(real.max()))
     valid = np.arange(x.shape[1]) < real[:, None]
+    after = device.read_state()  # of a stream without a sequence it stays
     made = device.run_codes(x, lengths=real)
     assert (made == np.where(valid[..., None], golden.run(p.network, x).outputs, 0)).all(), seed
-    after = golden.State.zeros(p.network, p.streams)
     rows = [list(range(stream, n, p.streams)) for stream in range(p.streams)]
     for stream, own in enumerate(rows):
         if own:
@@ -67,7 +67,7 @@ def test_streams_of_a_loadable_board(streams: int, tmp_path: Path) -> None:
     """Idle streams, states of sequences, a noisy line, and upsets that are undone in mid-run."""
     like = gru_program()
     p = Program(like.network, Config(**like.config.to_json() | {"streams": streams}))
-    for made in bench(p, tmp_path, family="ecp5", loadable=True):
+    for made in bench(p, tmp_path, loadable=True):
         device = Device(made.start(), p, scrub=4)
         device.load()
         for seed, lengths in enumerate([[5], [9, 1], [3, 4, 5, 6, 2], [1] * 8]):
