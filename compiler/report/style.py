@@ -1,4 +1,4 @@
-"""Colours of every plot, and the check that plots can be made."""
+"""Colours of the plots that Matplotlib makes, and the check that it is there."""
 
 from __future__ import annotations
 
