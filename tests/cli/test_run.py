@@ -165,7 +165,7 @@ def test_a_board_that_is_simulated(
     make = verilated.System
     monkeypatch.setattr(verilated, "System", lambda p, **k: make(gru_program(), **k))
     code, text = refused(*job)
-    assert (code, gru_program().digest[:16] in text) == (1, True), text
+    assert (code, "the board holds" in text and "3 inputs, 2 outputs" in text) == (1, True), text
     for name, value in (("target_mhz", -1), ("target_mhz", "fast"), ("baud", 0)):
         (tmp_path / "build" / "build.json").write_text(json.dumps({**report, name: value}))
         code, text = refused(*job)
