@@ -119,8 +119,8 @@ PROGRAMS = {
 }
 """Programs by their layers, and the cycles looked at.
 
-The second step of the first two issues the state that the first one wrote, from cycle 47 and 68 on. The
-others issue what the same step wrote from cycle 47 on, and their ends come later than that.
+The second step of RNN, GRU and LSTM issues the state that the first one wrote, from cycles 47, 68 and
+93 on. The others issue what the same step wrote from cycle 47 on; their steps are longer than that.
 """
 
 
