@@ -378,3 +378,10 @@ def test_dotted_names_of_a_page_are_there(page: str) -> None:
         for part in name.split("."):
             at = f"{at}.{part}"
             value = getattr(value, part, None) or __import__(at, fromlist=["x"])
+
+
+def test_the_version_is_the_same_everywhere():
+    given = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    cited = re.search(r"^version: (.*)$", (ROOT / "CITATION.cff").read_text(), re.M)
+    newest = re.search(r"^## (\d\S*?)(,|$)", (ROOT / "CHANGELOG.md").read_text(), re.M)
+    assert cited and newest and given == cited[1] == newest[1]
