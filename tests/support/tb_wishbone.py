@@ -108,9 +108,10 @@ async def overfill(bus: Master, job: Any, outputs: np.ndarray) -> None:
         step, k = divmod(accepted, inputs)
         step %= len(codes)
         word = int(codes[step, k]) & 0xFFFF | int(first[step] and k == 0) << 16
+        room = await bus.read(LEVELS) & 0xFFFF  # the core may make more, nobody takes any
         await bus.write(INPUT, word)
         if await bus.read(CONTROL) & OVERRUN:
-            assert await bus.read(LEVELS) & 0xFFFF == 0
+            assert room == 0
             await bus.write(CONTROL, 4 | 8)
             refused += 1
         else:
