@@ -185,7 +185,8 @@ def _job(case: Case, p: Program) -> _Job:
         stream = int(rng.integers(n)) if n > 1 else 0
         if word == "read":
             items.append(Read(stream))
-            states.append(state.flat(net)[stream])
+            rows = state.flat(net)  # one, and no words, where nothing is recurrent
+            states.append(rows[min(stream, len(rows) - 1)])
         elif word == "load":
             other = golden.reference(net, extreme_codes(p, rng, 1, 3)).state.flat(net)[0]
             items.append(Load(other, stream))
