@@ -142,6 +142,8 @@ def flash(
         The loader failed for another reason.
     MissingToolError
     """
+    if not board.programmer_args:
+        raise InputError(f"{LOADER} cannot write {board.name}: {board.note}")
     if not build.get("bitstream"):
         raise InputError(
             f"{folder} holds no bitstream: its build failed ({build.get('error', 'unknown')}); "

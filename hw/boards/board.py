@@ -42,7 +42,8 @@ class Board:
     price : tuple of (int, int)
         Lowest and highest price in US dollars as of 2025.
     programmer_args : tuple of str
-        Arguments of openFPGALoader that name board or cable.
+        Arguments of openFPGALoader that name board or cable; empty where it cannot write the board,
+        and then the note says what can.
     usb : str
         ``vendor:product`` of the USB bridge, hexadecimal.
     jtag : str

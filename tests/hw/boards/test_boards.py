@@ -14,6 +14,8 @@ from gatewright.hw.boards import BOARDS, find_board
 # Clock, receive, transmit: read off the boards' own documents, independently of the platforms.
 PINS = {
     "icebreaker": ("35", "6", "9"),
+    "icesugar": ("35", "4", "6"),
+    "pico-ice": ("35", "27", "25"),
     "hx8k-evn": ("J3", "B10", "B12"),
     "ulx3s-12f": ("G2", "M1", "L4"),
     "ulx3s-25f": ("G2", "M1", "L4"),
@@ -22,7 +24,11 @@ PINS = {
     "orangecrab-25f": ("A9", "N17", "M18"),
     "orangecrab-85f": ("A9", "N17", "M18"),
     "colorlight-i5": ("P3", "H18", "J17"),
+    "colorlight-5a-75b": ("P6", "M13", "P11"),
     "icesugar-pro": ("P6", "A9", "B9"),
+    "icepi-zero": ("M1", "K16", "K15"),
+    "ecpix-5-45f": ("K23", "R26", "R24"),
+    "ecpix-5-85f": ("K23", "R26", "R24"),
     "tang-nano-9k": ("52", "18", "17"),
     "tang-nano-20k": ("4", "70", "69"),
     "tang-primer-20k": ("H11", "T13", "M11"),
