@@ -39,6 +39,7 @@ BOARDS = (
         "pico-ice", "tinyVision pico-ice, iCE40 UP5K and RP2040", 14, _platform, "iCE40UP5K",
         clock=12_000_000, typical_clock=42_000_000, pll="SB_PLL40_PAD", price=(30, 50),
         programmer_args=(), usb="1209:b1c0", sram=False,
-        note="write top.bin with dfu-util; the link is the second serial port of its default firmware",
+        note="write it with dfu-util -d 1209:b1c0 -a 0 -D top.bin; the link is the second serial port of "
+        "its default firmware",
     ),
 )  # fmt: skip

@@ -121,3 +121,11 @@ def test_failed_build_is_not_flashed(calls, tmp_path):
     folder, report = made(tmp_path, "icebreaker", error="timing is missed")
     with pytest.raises(InputError, match="no bitstream: its build failed"):
         flash(BOARDS["icebreaker"], folder, {**report, "bitstream": None})
+
+
+@pytest.mark.parametrize("name", [name for name, b in BOARDS.items() if not b.programmer_args])
+def test_boards_that_the_loader_cannot_write_name_what_can(name, calls, tmp_path):
+    folder, report = made(tmp_path, name)
+    with pytest.raises(InputError, match=f"cannot write {name}: .*(top.bi|JTAG)"):
+        flash(BOARDS[name], folder, report)
+    assert not calls.exists()

@@ -67,7 +67,7 @@ def test_row_is_consistent(name):
 
 def test_names_forgive_case_and_dashes():
     assert find_board("Tang_Nano_9K") is BOARDS["tang-nano-9k"]
-    with pytest.raises(InputError, match="'foo' is not known; boards are icebreaker, hx8k-evn"):
+    with pytest.raises(InputError, match="'foo' is not known; boards are icebreaker, icesugar"):
         find_board("foo")
 
 
