@@ -16,4 +16,4 @@ def _board(size: int, typical_clock: int, price: tuple[int, int]) -> Board:
     )  # fmt: skip
 
 
-BOARDS = (_board(45, 180_000_000, (140, 220)), _board(85, 155_000_000, (180, 300)))
+BOARDS = (_board(45, 210_000_000, (140, 220)), _board(85, 155_000_000, (180, 300)))
