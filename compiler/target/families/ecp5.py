@@ -85,5 +85,4 @@ DEVICES = (
     Device("LFE5U-45F", ECP5, 43848, 72, 108, flip_flops=43848),
     Device("LFE5U-85F", ECP5, 83640, 156, 208, flip_flops=83640),
     Device("LFE5UM5G-45F", ECP5, 43848, 72, 108, flip_flops=43848),
-    Device("LFE5UM5G-85F", ECP5, 83640, 156, 208, flip_flops=83640),
 )

@@ -28,7 +28,6 @@ PINS = {
     "icesugar-pro": ("P6", "A9", "B9"),
     "icepi-zero": ("M1", "K16", "K15"),
     "ecpix-5-45f": ("K23", "R26", "R24"),
-    "ecpix-5-85f": ("K23", "R26", "R24"),
     "tang-nano-9k": ("52", "18", "17"),
     "tang-nano-20k": ("4", "70", "69"),
     "tang-primer-20k": ("H11", "T13", "M11"),
