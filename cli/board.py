@@ -75,7 +75,7 @@ def describe_target(estimate: dict[str, Any], clock: float) -> str:
     ]
     text = table(rows, (f"on {estimate['name']}", "estimated", "of"))
     if estimate["fits"] is not True:
-        text += f"\ndoes not fit: {estimate['fits']}"
+        return f"{text}\nwarning: does not fit: {estimate['fits']}"
     return f"{text}\n{estimate['steps_per_second']:,.0f} steps a second at {clock / 1e6:g} MHz"
 
 

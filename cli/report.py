@@ -85,7 +85,7 @@ def _subjects(args: argparse.Namespace) -> list[Subject]:
 def _subject(args: argparse.Namespace, name: str, folder: Path, model: Model | None) -> Subject:
     """Read a folder, and measure what is asked for."""
     from ..compiler.analysis.figures import analyze
-    from ..compiler.analysis.metric import class_count
+    from ..compiler.analysis.metric import check_class_names, class_count
     from ..compiler.report.subject import Subject
 
     program, build = _read(folder)
@@ -94,12 +94,13 @@ def _subject(args: argparse.Namespace, name: str, folder: Path, model: Model | N
     if args.data:
         data = read_recording(args.data, program.input_size)
         x, lengths, names = data.x, data.lengths, data.classes or ()
+        check_class_names(names, class_count(program))
         # One output tells no classes apart: a y in the data is then something else.
         labels = data.labels if class_count(program) > 1 else None
     if args.labels:
         labels = read_labels(args.labels)
     analysis = analyze(program, x, lengths, model, labels)
-    if names and len(names) == class_count(program) and "classes" in analysis:
+    if names and "classes" in analysis:
         analysis["classes"]["names"] = list(names)
     wanted = args.html or len(args.folders) > 1
     boards = estimates(program) if wanted and not build else []
@@ -123,7 +124,7 @@ def _read(folder: Path) -> tuple[Runnable, dict[str, Any] | None]:
 
 
 def estimates(program: Runnable) -> list[dict[str, Any]]:
-    """Return what each board would make of a program; nothing where it is several bitstreams."""
+    """Return how a program's own engine does on each board; nothing where it is several bitstreams."""
     from ..hw.bitstream.profile import profile
 
     if len(program.passes) > 1:
@@ -131,7 +132,7 @@ def estimates(program: Runnable) -> list[dict[str, Any]]:
     return [
         {"name": found.board.name, "device": found.board.device, "price": found.board.price,
          **found.board.capacity.resources, **found.to_json()}
-        for found in profile(program.passes[0], lanes=None)
+        for found in profile(program.passes[0], lanes=program.passes[0].geometry.lanes)
     ]  # fmt: skip
 
 

@@ -62,6 +62,10 @@ def read_labels(path: Path) -> np.ndarray:
         array = arrays["y"]
     else:
         array = read_npy(path)
+    if array.dtype.kind == "U":
+        raise InputError(
+            f"labels {path} are text; number them 0, 1 and so on, or put them beside x, as key y of an .npz"
+        )
     if array.dtype.kind not in "iuf" or not np.isfinite(array).all():
         raise InputError(f"labels {path} are {array.dtype}; they must be finite numbers")
     return array
@@ -69,6 +73,7 @@ def read_labels(path: Path) -> np.ndarray:
 
 def tune(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Search, and write the program that was found."""
+    from ..compiler.analysis.metric import check_class_names
     from ..compiler.tuning.plot import rows
     from ..compiler.tuning.search import tune as search
 
@@ -78,6 +83,7 @@ def tune(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     model = read_model(args, args.model)
     data = read_recording(args.data, model.input_size)
     fit = read_recording(args.calibration, model.input_size) if args.calibration else None
+    check_class_names(() if args.labels else data.classes, model.output_size)
     labels = read_labels(args.labels) if args.labels else data.labels
     tuning = search(
         model, data.x, args.max_loss, lengths=data.lengths, labels=labels,

@@ -6,6 +6,7 @@ import json
 import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -104,9 +105,13 @@ class Config:
             ("streams", 1, STREAMS_MAX),
             *widths,
         ):
-            value = self.weight_widths[name[14:-1]] if "[" in name else getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            own = "[" not in name
+            value = getattr(self, name) if own else self.weight_widths[name[14:-1]]
+            whole = isinstance(value, Integral if own else int) and not isinstance(value, bool)
+            if not whole or not low <= int(value) <= high:
                 raise InputError(f"{name} is a whole number from {low} to {high}, not {value!r}")
+            if own:
+                object.__setattr__(self, name, int(value))  # NumPy has integers of its own
         if self.state_bits < self.activation_bits:
             raise InputError(
                 f"state_bits is {self.state_bits}, less than activation_bits {self.activation_bits}: "
@@ -134,7 +139,7 @@ class Config:
             if (
                 not isinstance(value, int | float)
                 or isinstance(value, bool)
-                or not 0 <= value < 1e12
+                or not 0 <= value <= 1e12
             ):
                 raise InputError(f"{name} is a number from 0 to 1e12, not {value!r}")
 

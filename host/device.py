@@ -76,9 +76,9 @@ class Device:
 
     def __init__(self, transport: Transport, program: Program, *, scrub: int = 0) -> None:
         check_program(program, one_pass=True)
-        if isinstance(transport, str):
+        if not hasattr(transport, "write"):
             raise InputError(
-                f"the transport is {transport!r}, a name; open it first: "
+                f"the transport is {transport!r}, not an open line; open it first: "
                 "gatewright.host.serial_port.SerialPort(name)"
             )
         self.name, self.program = transport.name, program

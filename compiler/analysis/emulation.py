@@ -14,7 +14,7 @@ from ..program.chain import Chain
 from ..program.program import Program
 from ..program.runnable import Runnable
 from ..quantizer.quality import clipped_inputs
-from .metric import answers, check_classes, class_count, correct
+from .metric import answers, check_class_names, check_classes, class_count, correct
 from .skipping import skipping
 from .views import confusion
 
@@ -46,6 +46,7 @@ def emulate_recording(
         Values shaped like the input, zero in the padding; and what ``emulate --json`` prints.
     """
     classes = class_count(program)
+    check_class_names(data.classes, classes)
     if data.labels is not None and classes > 1:
         check_classes(data.labels, len(data.labels), classes)
     codes = program.encode(data.x)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,16 @@ from ..program.program import Program
 from ..program.runnable import Runnable
 from ..quantizer.calibration import calibrate
 
-__all__ = ["METRICS", "Metric", "Score", "answers", "check_classes", "class_count", "correct"]
+__all__ = [
+    "METRICS",
+    "Metric",
+    "Score",
+    "answers",
+    "check_class_names",
+    "check_classes",
+    "class_count",
+    "correct",
+]
 
 METRICS = {
     "accuracy": "points of accuracy lost",
@@ -85,6 +95,21 @@ def correct(
     Parameters are those of :func:`answers`, and the class of each sequence.
     """
     return np.asarray(answers(outputs, lengths) == labels)
+
+
+def check_class_names(names: Sequence[str], classes: int) -> None:
+    """Refuse labels of text that do not name every output, since nothing says which they name.
+
+    Raises
+    ------
+    InputError
+    """
+    if names and classes > 1 and len(names) != classes:
+        shown = ", ".join(repr(name) for name in names[:8]) + (", ..." if len(names) > 8 else "")
+        raise InputError(
+            f"the labels are {len(names)} texts ({shown}), the model has {classes} outputs: which text "
+            f"is which output cannot be known; give the labels as whole numbers, 0 to {classes - 1}"
+        )
 
 
 def answers(outputs: npt.NDArray[Any], lengths: npt.NDArray[Any] | None) -> npt.NDArray[np.int64]:

@@ -77,10 +77,6 @@ def _speed(subject: Subject, board: dict[str, Any] | None) -> Fact:
             f"{board['steps_per_second']:,.0f} steps a second on {board['name']}, at a clock of "
             f"{cycles / board['microseconds_per_step']:.0f} MHz that builds usually reach"
         )
-        if board["cycles_per_step"] != cycles:
-            detail = (
-                f"{board['steps_per_second']:,.0f} steps a second on {board['name']} (estimate)"
-            )
         time = board["microseconds_per_step"]
         return Fact("A step", f"{number(time)} µs", detail, cost=time)
     time = cycles / 48

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, check_type
 from ..layout.choice import Choice
 from ..layout.geometry import Geometry
 from ..layout.planes import offsets, plan
@@ -76,6 +76,7 @@ def estimate(program: Program, device: Device, loadable: bool = False) -> Estima
         Weights and beat table are RAM.
     """
     check_program(program, one_pass=True)
+    check_type(device, Device, "the device", "take gw.find_board(name).capacity")
     family, geometry = device.family, program.geometry
     blocks, cells, large = family.link_rams, 0, 0
     in_large = loadable and _in_large_ram(program, device)

@@ -159,7 +159,7 @@ module {name}_tb;
     initial begin
         vectors[STEPS*WORDS-1] = 'x;
         $readmemh("{file}", vectors);
-        #1 if (^vectors[STEPS*WORDS-1] === 1'bx) $display("FAIL: {file} is not in the working folder");
+        #1 if (^vectors[STEPS*WORDS-1] === 1'bx) $display("FAIL: {file} is not in the working folder, or has other vectors");
         if (^vectors[STEPS*WORDS-1] === 1'bx) $fatal(1);
     end
 

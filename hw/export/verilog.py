@@ -11,7 +11,7 @@ from amaranth.back import verilog as back
 from amaranth.lib import wiring
 
 from ...compiler.arrays import IntArray
-from ...compiler.errors import InputError
+from ...compiler.errors import InputError, check_type
 from ...compiler.files.atomic import atomic_folder
 from ...compiler.files.owned import verilog_kind
 from ...compiler.layout.images import hex_files
@@ -118,6 +118,7 @@ def write_verilog(
         A name that is none, a program that no gateware runs, vectors that do not fit.
     """
     check_program(program)
+    check_type(folder, (str, Path), "the folder", "give its path")
     if name and not NAME.fullmatch(name):
         raise InputError(
             f"{name[:40]!r} is no name for modules: a letter, then up to 31 letters, digits or _"

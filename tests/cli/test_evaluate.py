@@ -202,3 +202,13 @@ def test_without_labels_the_first_outputs_are_shown(cli, tiny, tmp_path):
     for t in range(2):
         (line,) = (line for line in said.splitlines() if f"step {t}:" in line)
         assert np.allclose([float(word) for word in line.split()[2:]], wanted[t], atol=1e-5)
+
+
+@pytest.mark.parametrize("texts", [["same"], ["a", "b", "c"]])
+def test_texts_that_do_not_name_every_output_are_refused(cli, tiny, tmp_path, texts):
+    x = np.load(tiny / "x.npz")["x"]
+    np.savez(tmp_path / "x.npz", x=x, y=np.array(texts * len(x))[: len(x)])
+    message = f"the labels are {len(texts)} texts ('{texts[0]}'"
+    for words in (["emulate", tiny / "program", tmp_path / "x.npz"],
+                  ["report", tiny / "program", "--data", tmp_path / "x.npz"]):  # fmt: skip
+        assert_refused(cli(*words), 1, message)

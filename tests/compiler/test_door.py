@@ -29,6 +29,7 @@ def test_a_module_and_keywords_are_enough(net):
     long = pipeline.quantize(gw.load(net), X, gw.Config(lanes=8, weight_bits=6))
     assert short.digest == long.digest
     assert gw.quantize(net, X, gw.Config(weight_bits=6), lanes=8).digest == long.digest
+    assert gw.quantize(net, X, lanes=np.int64(8), weight_bits=np.int8(6)).digest == long.digest
     assert quantizer is not gw.quantize  # the room keeps its name
 
 
@@ -69,7 +70,10 @@ WRONG = {
     "a board's name": (lambda net, p: gw.build(p, "icebreakr", "made"), "did you mean 'icebreaker'"),
     "a board's type": (lambda net, p: gw.build(p, 7, "made"), "the board is a int, not a str; boards are"),
     "a profile": (lambda net, p: gw.profile(small()), "a core for each"),
-    "a device": (lambda net, p: gw.Device("ttyUSB1", p), "the transport is 'ttyUSB1', a name; open it"),
+    "a device": (lambda net, p: gw.Device("ttyUSB1", p), "the transport is 'ttyUSB1', not an open line; open it"),
+    "a device's type": (lambda net, p: gw.Device(3, p), "the transport is 3, not an open line"),
+    "a folder's type": (lambda net, p: gw.write_verilog(p, 3), "the folder is a int, not a str or Path"),
+    "an estimate": (lambda net, p: gw.estimate(p, "icebreaker"), "the device is a str, not a Device; take"),
     "figures": (lambda net, p: gw.analyze(gw.load(net)), "the program is a Model"),
     "a search": (lambda net, p: gw.tune(net, X, 1.0), "the model is a GRU, not a Model; read it first"),
     "a folder": (lambda net, p: gw.load_program(4), "folder is a int, not a str or Path"),
