@@ -16,7 +16,7 @@ help:
 	@echo "make train      train the example network only"
 	@echo "make test       lint and the quick tests"
 	@echo "make test-full  lint and every test"
-	@echo "make fuzz       random configurations, all models of the hardware compared (N=, SECONDS=, SEED=)"
+	@echo "make fuzz       random configurations, all models of the hardware compared (N=, SECONDS=, SEED=, JOBS=)"
 	@echo "make mutate     small faults that the tests must notice (N=, SECONDS=, SEED=)"
 	@echo "make lint       ruff and mypy"
 	@echo "make docs       build the site of the documents"
@@ -41,7 +41,7 @@ fuzz mutate: export OPENBLAS_NUM_THREADS = 1
 fuzz mutate: export OMP_NUM_THREADS = 1
 fuzz: tools warm
 	cd tests && ../$(BIN)/python -u -m support.fuzz \
-		$(if $(CASE),'$(CASE)',$(or $(N),200) $(or $(SECONDS),86400) $(or $(SEED),0) $(or $(NETLISTS),2))
+		$(if $(CASE),'$(CASE)',$(or $(N),200) $(or $(SECONDS),86400) $(or $(SEED),0) $(or $(NETLISTS),2) $(or $(JOBS),1))
 
 mutate: tools warm
 	cd tests && ../$(BIN)/python -u -m support.mutate \

@@ -39,7 +39,10 @@ def test_a_difference_between_models_is_seen_and_named(monkeypatch: pytest.Monke
         fuzz.prepare(case)
 
 
-def test_the_smallest_case_that_differs_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_the_smallest_case_that_differs_is_named(
+    monkeypatch: pytest.MonkeyPatch, jobs: int
+) -> None:
     def check(batch: Sequence[fuzz.Case], folder: Path, counts: Counter[str]) -> None:
         for case in batch:
             counts["configurations"] += 1
@@ -48,7 +51,7 @@ def test_the_smallest_case_that_differs_is_named(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(fuzz, "check", check)
     with pytest.raises(fuzz.Different) as found:
-        fuzz.fuzz(1000, 60, start=3)
+        fuzz.fuzz(1000, 60, start=3, jobs=jobs)
     case = found.value.case
     # hypothesis does not always take the other cells out of the list.
     assert "lstm" in case.cells
@@ -61,6 +64,17 @@ def test_no_two_cases_are_alike(monkeypatch: pytest.MonkeyPatch) -> None:
         seen.extend(batch), counts.update(configurations=len(batch))))  # fmt: skip
     assert fuzz.fuzz(100, 60, start=3)["configurations"] == 100
     assert len(seen) == len(set(seen)) == 100
+
+
+def digests(batch: Sequence[fuzz.Case], folder: Path, counts: Counter[str]) -> None:
+    counts.update(str(case) for case in batch)
+    counts["configurations"] += len(batch)
+
+
+def test_batches_side_by_side_are_the_same_cases(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fuzz, "check", digests)
+    alone = fuzz.fuzz(100, 60, start=3)
+    assert fuzz.fuzz(100, 60, start=3, jobs=3) == alone and len(alone) == 101
 
 
 @pytest.mark.full

@@ -22,6 +22,7 @@ from gatewright.compiler.errors import InputError
 from gatewright.compiler.golden import State
 from gatewright.compiler.ir.cells import CELLS
 from gatewright.compiler.ir.model import Linear, Model, Recurrent
+from gatewright.compiler.jobs import Jobs, check_jobs, workers
 from gatewright.compiler.program.program import Program
 from gatewright.compiler.quantizer.pipeline import quantize
 from gatewright.sim.netlist import FAMILIES, NetlistBench
@@ -357,7 +358,44 @@ def _shrink(k: int, batch: Sequence[Case], whole: Exception) -> None:
     _draw(run, k)
 
 
-def fuzz(number: int, seconds: float, start: int = 0, netlists: int = 0) -> Counter[str]:
+def _netlist(k: int, number: int) -> Case:
+    """Return a small case of a seed, on the family whose turn it is."""
+    families, cells = list(FAMILIES), list(CELLS)
+    family, cell = families[number % len(families)], cells[k % len(cells)]
+    return Case(k, (cell,), largest=3, lanes=4, netlist=family, stall=0.3 * (k % 2))
+
+
+def _explain(k: int, batch: Sequence[Case], netlist: Case | None) -> None:
+    """Check again what differed, in this process, and raise what the smallest case gives."""
+    try:
+        with TemporaryDirectory() as folder:
+            check(batch, Path(folder), Counter())
+    except Exception as error:
+        _shrink(k, batch, error)
+        raise  # it does not happen alone
+    if netlist:
+        _alone(netlist)
+    raise RuntimeError(f"seed {k} differed once and not a second time: {batch[:1]} and others")
+
+
+def _holds(batch: Sequence[Case], netlist: Case | None) -> Counter[str] | None:
+    """Check a batch, and a netlist where there is one; return the counts, None where they differ."""
+    counts: Counter[str] = Counter()
+    try:
+        if batch:
+            with TemporaryDirectory() as folder:
+                check(batch, Path(folder), counts)
+        if netlist:
+            _alone(netlist)
+            counts["netlists"] += 1
+    except Exception:
+        return None
+    return counts
+
+
+def fuzz(
+    number: int, seconds: float, start: int = 0, netlists: int = 0, jobs: Jobs = 1
+) -> Counter[str]:
     """Draw and check cases, no two alike, until there are so many, or the time is over.
 
     Parameters
@@ -369,6 +407,8 @@ def fuzz(number: int, seconds: float, start: int = 0, netlists: int = 0) -> Coun
         Seed of the drawing.
     netlists : int
         One small case in so many batches is synthesized too, families in turn; 0: none.
+    jobs : int or str
+        Batches side by side, as of :func:`~gatewright.compiler.jobs.workers`; cases are the same.
 
     Raises
     ------
@@ -377,37 +417,40 @@ def fuzz(number: int, seconds: float, start: int = 0, netlists: int = 0) -> Coun
     """
     counts: Counter[str] = Counter()
     end, k = time.monotonic() + seconds, start
-    families, seen = list(FAMILIES), set[Case]()
-    while counts["configurations"] < number and time.monotonic() < end:
-        drawn: list[Case] = []
-        _draw(drawn.append, k)
-        batch = [case for case in drawn if case not in seen][: number - counts["configurations"]]
-        seen.update(batch)
-        try:
-            with TemporaryDirectory() as folder:
-                check(batch, Path(folder), counts)
-        except Exception as error:
-            _shrink(k, batch, error)
-            raise  # it does not happen alone
-        if netlists and (k - start) % netlists == netlists - 1:
-            cell = list(CELLS)[k % len(CELLS)]
-            family = families[(k // netlists) % len(families)]
-            _alone(Case(k, (cell,), largest=3, lanes=4, netlist=family, stall=0.3 * (k % 2)))
-            counts["netlists"] += 1
-        k += 1
-        print(f"seed {k}: {dict(counts)}", flush=True)
+    seen = set[Case]()
+    with workers(jobs) as staff:
+        while counts["configurations"] < number and time.monotonic() < end:
+            batches: list[list[Case]] = []
+            cases: list[Case | None] = []
+            for at in range(k, k + staff.count):
+                drawn: list[Case] = []
+                _draw(drawn.append, at)
+                left = number - counts["configurations"] - sum(map(len, batches))
+                batches.append([case for case in drawn if case not in seen][:left])
+                seen.update(batches[-1])
+                due = netlists and (at - start) % netlists == netlists - 1
+                cases.append(_netlist(at, at // netlists) if due else None)
+            for batch, netlist, found in zip(
+                batches, cases, staff.map(_holds, batches, cases), strict=True
+            ):
+                if found is None:
+                    _explain(k, batch, netlist)
+                else:
+                    counts.update(found)
+                k += 1
+            print(f"seed {k}: {dict(counts)}", flush=True)
     return counts
 
 
 def main(arguments: list[str]) -> None:
-    """Run ``N SECONDS SEED NETLISTS``, or replay a case."""
+    """Run ``N SECONDS SEED NETLISTS JOBS``, or replay a case."""
     if arguments[0].startswith("{"):
         with TemporaryDirectory() as folder:
             check([Case.read(arguments[0])], Path(folder), counts := Counter())
     else:
-        number, seconds, start, netlists = (int(a) for a in arguments)
+        number, seconds, start, netlists = (int(a) for a in arguments[:4])
         begin = time.monotonic()
-        counts = fuzz(number, seconds, start, netlists)
+        counts = fuzz(number, seconds, start, netlists, check_jobs(arguments[4]))
         print(f"{time.monotonic() - begin:.0f} s")
     print(f"no difference: {dict(counts)}")
 
