@@ -351,7 +351,7 @@ def describe(program: Runnable) -> str:
         ("input format", str(program.input_format)),
         *(("engine", name + _engine(p)) for name, p in engines),
         ("MACs a step", f"{s['macs_per_step']:,}"),
-        ("cycles a step", f"{s['cycles_per_step']:,} (alone: {s['latency_cycles']:,})"),
+        ("cycles a step", f"{s['cycles_per_step']:,} (a lone step: {s['latency_cycles']:,}{_turns(program)})"),
         ("utilization", percent(s["utilization"])),
         ("ROM", rom),
         ("accumulator", f"{s['accumulator_bits']} bits, sums {s['sum_bits']} bits"),
@@ -369,6 +369,16 @@ def describe(program: Runnable) -> str:
         clipped = [f"{p} {c:,} of {of:,}" for p, (c, of) in s["saturations"].items()]
         rows.append(("saturations", ", ".join(clipped) or "none"))
     return table(rows)
+
+
+def _turns(program: Runnable) -> str:
+    """Say what a step takes where one stream has the core to itself: whether turns pay."""
+    from ..compiler.layout.schedule import Schedule
+
+    if program.config.streams == 1:
+        return ""
+    each = [Schedule(p.network, p.geometry).cycles()[0] for p in program.passes]
+    return f"; with one stream: {sum(each):,}"
 
 
 def _engine(s: dict[str, Any]) -> str:

@@ -242,3 +242,14 @@ def test_clipping_that_moves_outputs_is_a_warning(cli, tmp_path):
     assert "Clipped: a.n 2 of 2,400" in done.err
     assert cli("inspect", tmp_path / "p", "--json").json["clipping"]["moved"] > 0.5
     assert "clipping" not in cli("quantize", *given, "--calibration-method", "minmax").err
+
+
+def test_what_turns_gain_is_said(cli, tiny, tmp_path):
+    words = ["quantize", tiny / "model.safetensors", "--lanes", 8, "-o"]
+    one = cli(*words, tmp_path / "one", "--json").json
+    cli(*words, tmp_path / "two", "--streams", 2)
+    said = cli("inspect", tmp_path / "two").out
+    two = Program.load(tmp_path / "two")
+    assert f"with one stream: {one['cycles_per_step']:,})" in said
+    assert f"cycles a step  {two.summary['cycles_per_step']:,} (a lone step" in said
+    assert "with one stream" not in cli("inspect", tmp_path / "one").out
