@@ -46,7 +46,7 @@ module gatewright_table #(
             found = $fopen(FILE, "r");
             if (found == 0) begin
                 $display("ERROR: memory file %s is not in the working folder", FILE);
-                $finish;
+                $fatal(1);
             end else $fclose(found);
         end
         // synthesis translate_on

@@ -140,10 +140,11 @@ def test_a_missing_memory_file_ends_a_simulation(two: Path, tmp_path: Path) -> N
     run = ["vvp", "-n", "core.vvp"]
     done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True)
     assert "ERROR: memory file first_beats.hex is not in the working folder" in done.stdout
+    assert done.returncode
     for path in (two / "first").glob("*.hex"):
         (tmp_path / path.name).write_bytes(path.read_bytes())
     done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True)
-    assert "ERROR" not in done.stdout
+    assert "ERROR" not in done.stdout and not done.returncode
 
 
 @pytest.mark.parametrize("name", ["1st", "a-b", "a b", "x" * 33, "../x", "größe"])
