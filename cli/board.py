@@ -22,8 +22,8 @@ def add_verbs(verbs: Any) -> None:
     """Add the verbs of this group."""
     parser = add_verb(verbs, "boards", boards, "list the boards: capacity, price class, what fits")
     parser.add_argument(
-        "--program", metavar="PROGRAM", type=Path, help="the same as profile PROGRAM"
-    )
+        "--program", metavar="PROGRAM", type=Path, help="profile this one, on its own lanes if it has some"
+    )  # fmt: skip
 
     parser = add_verb(
         verbs, "profile", profile, "estimate a program on every board: fit, lanes, clock, speed",
@@ -86,14 +86,15 @@ def boards(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     if args.program:
         args.lanes = None
         return profile(args, console)
+    found = [_capacity(board) for board in BOARDS.values()]
     rows = [
         (entry["name"], entry["device"], entry["luts"], entry["multipliers"], entry["block_rams"],
          entry["block_ram_kbit"], board.capacity.spram_bits // 8192, board.price_class)
-        for board in BOARDS.values() for entry in [_capacity(board)]
+        for board, entry in zip(BOARDS.values(), found, strict=True)
     ]  # fmt: skip
     head = ("board", "device", "LUTs", "multipliers", "block RAMs", "kbit", "SPRAM kB", "price")
     console.say(table(rows, head))
-    return {"boards": [_capacity(board) for board in BOARDS.values()]}
+    return {"boards": found}
 
 
 def _capacity(board: Board) -> dict[str, Any]:
